@@ -1,0 +1,133 @@
+//! The border between `source` and `wire`: captured bytes with their circumstances, in batches.
+//!
+//! Does not: know file formats, packets or flows.
+
+use crate::time::{CaptureClock, Timestamp};
+
+/// What the first bytes of a frame are: a LINKTYPE_ value of the pcap registry
+/// (<https://www.tcpdump.org/linktypes.html>).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LinkType(pub u16);
+
+impl LinkType {
+    /// BSD loopback, address family in the byte order of the capturing host.
+    pub const NULL: Self = Self(0);
+    /// Ethernet II and IEEE 802.3.
+    pub const ETHERNET: Self = Self(1);
+    /// Raw IPv4 or IPv6.
+    pub const RAW: Self = Self(101);
+    /// OpenBSD loopback, address family in network byte order.
+    pub const LOOP: Self = Self(108);
+    /// Linux cooked capture, version 1.
+    pub const LINUX_SLL: Self = Self(113);
+    /// Raw IPv4.
+    pub const IPV4: Self = Self(228);
+    /// Raw IPv6.
+    pub const IPV6: Self = Self(229);
+    /// Linux cooked capture, version 2.
+    pub const LINUX_SLL2: Self = Self(276);
+}
+
+/// One captured frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// Position in the input, counted from 1 as Wireshark does, over all files of a run.
+    pub number: u64,
+    /// Capture time as recorded.
+    pub ts: Timestamp,
+    /// Tracker time: capture time that never goes back.
+    pub clock: Timestamp,
+    /// What the first bytes are.
+    pub link: LinkType,
+    /// Bytes on the wire.
+    pub original_len: u32,
+    /// The bytes that were captured.
+    pub bytes: &'a [u8],
+}
+
+/// Where a frame stands in a [`Batch`].
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    ts: Timestamp,
+    clock: Timestamp,
+    start: u32,
+    captured_len: u32,
+    original_len: u32,
+    link: LinkType,
+}
+
+/// A run of consecutive frames over one buffer, filled by a source and read by many threads.
+///
+/// The buffer is reused from batch to batch, so that reading allocates nothing in steady state.
+#[derive(Default, Debug)]
+pub struct Batch {
+    /// The bytes that the frames lie in, with whatever the file format puts between them.
+    pub buffer: Vec<u8>,
+    records: Vec<Record>,
+    first_number: u64,
+}
+
+impl Batch {
+    /// Forgets the frames, keeps the buffers; the next frame pushed is number `first_number`.
+    pub fn clear(&mut self, first_number: u64) {
+        self.records.clear();
+        self.first_number = first_number;
+    }
+
+    /// Adds a frame that lies at `start..start + captured_len` of the buffer.
+    pub fn push(&mut self, header: FrameHeader, clock: &mut CaptureClock) {
+        let FrameHeader { ts, link, start, captured_len, original_len } = header;
+        let clock = clock.advance(ts);
+        self.records.push(Record { ts, clock, start, captured_len, original_len, link });
+    }
+
+    /// Returns the number of frames.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Returns whether there is no frame.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Returns the number of the first frame.
+    pub const fn first_number(&self) -> u64 {
+        self.first_number
+    }
+
+    /// Returns the frames `range` of this batch, counted from 0, in capture order.
+    pub fn frames(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = Frame<'_>> {
+        let first = self.first_number + range.start as u64;
+        let records = self.records.get(range).unwrap_or_default();
+        (first..).zip(records).map(|(number, record)| self.frame(number, record))
+    }
+
+    fn frame(&self, number: u64, record: &Record) -> Frame<'_> {
+        let start = record.start as usize;
+        let end = start + record.captured_len as usize;
+        Frame {
+            number,
+            ts: record.ts,
+            clock: record.clock,
+            link: record.link,
+            original_len: record.original_len,
+            bytes: self.buffer.get(start..end).unwrap_or_default(),
+        }
+    }
+}
+
+/// What a source knows of a frame: its circumstances, and where its bytes lie in the buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameHeader {
+    /// Capture time as recorded.
+    pub ts: Timestamp,
+    /// What the first bytes are.
+    pub link: LinkType,
+    /// Offset of the first byte in the buffer.
+    pub start: u32,
+    /// Bytes that were captured.
+    pub captured_len: u32,
+    /// Bytes on the wire.
+    pub original_len: u32,
+}

@@ -1,0 +1,232 @@
+//! Who talks to whom: endpoints, and the key that both directions of a flow share.
+//!
+//! Does not: know packets, segments or connections.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// IP protocol number of TCP (RFC 9293).
+pub const TCP: u8 = 6;
+
+/// One side of a flow: address and port (for ICMP queries the id stands as port).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Endpoint {
+    /// IPv4 or IPv6 address.
+    pub addr: IpAddr,
+    /// Port in host byte order.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    /// Writes `192.0.2.1:80` or `[2001:db8::1]:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.addr, self.port).fmt(f)
+    }
+}
+
+/// Which way a packet travels between the two endpoints of its [`FlowKey`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Orientation {
+    /// From the key's low endpoint to its high one.
+    #[default]
+    LowToHigh,
+    /// From the key's high endpoint to its low one.
+    HighToLow,
+}
+
+impl Orientation {
+    /// Returns the other way.
+    #[must_use]
+    #[inline]
+    pub const fn flip(self) -> Self {
+        match self {
+            Self::LowToHigh => Self::HighToLow,
+            Self::HighToLow => Self::LowToHigh,
+        }
+    }
+}
+
+/// The same value for both directions of a flow: protocol and both endpoints, lower one first.
+///
+/// Five plain words, so that comparing and hashing cost no branches. IPv4 addresses stand in the
+/// low 32 bits of their second word; the address family is part of the key, so that an IPv4 flow
+/// never meets one of IPv4-mapped IPv6 addresses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct FlowKey {
+    low: [u64; 2],
+    high: [u64; 2],
+    /// low port << 48 | high port << 32 | family (4 or 6) << 8 | protocol
+    rest: u64,
+}
+
+impl FlowKey {
+    /// Builds the key of a packet from `src` to `dst`, and says which way the packet goes.
+    #[inline]
+    pub fn of(protocol: u8, src: Endpoint, dst: Endpoint) -> (Self, Orientation) {
+        let family = if src.addr.is_ipv4() { 4 } else { 6 };
+        Self::from_words(
+            (words(src.addr), src.port),
+            (words(dst.addr), dst.port),
+            family << 8 | u64::from(protocol),
+        )
+    }
+
+    /// Builds the key of an IPv4 packet; the addresses are in host byte order.
+    #[inline]
+    pub fn of_v4(protocol: u8, src: (u32, u16), dst: (u32, u16)) -> (Self, Orientation) {
+        Self::from_words(
+            ([0, u64::from(src.0)], src.1),
+            ([0, u64::from(dst.0)], dst.1),
+            4 << 8 | u64::from(protocol),
+        )
+    }
+
+    #[inline]
+    fn from_words(src: ([u64; 2], u16), dst: ([u64; 2], u16), tail: u64) -> (Self, Orientation) {
+        let (low, high, orientation) = if src <= dst {
+            (src, dst, Orientation::LowToHigh)
+        } else {
+            (dst, src, Orientation::HighToLow)
+        };
+        let rest = u64::from(low.1) << 48 | u64::from(high.1) << 32 | tail;
+        (Self { low: low.0, high: high.0, rest }, orientation)
+    }
+
+    /// Returns source and destination of a packet that travels this way.
+    #[expect(clippy::cast_possible_truncation, reason = "each port is 16 bits of the word")]
+    pub fn endpoints(&self, orientation: Orientation) -> (Endpoint, Endpoint) {
+        let low = Endpoint { addr: self.addr(self.low), port: (self.rest >> 48) as u16 };
+        let high = Endpoint { addr: self.addr(self.high), port: (self.rest >> 32) as u16 };
+        match orientation {
+            Orientation::LowToHigh => (low, high),
+            Orientation::HighToLow => (high, low),
+        }
+    }
+
+    /// Returns the IP protocol number.
+    pub const fn protocol(&self) -> u8 {
+        (self.rest & 0xff) as u8
+    }
+
+    /// Returns the five words of the key, for hashing.
+    #[inline]
+    pub const fn words(&self) -> [u64; 5] {
+        [self.low[0], self.low[1], self.high[0], self.high[1], self.rest]
+    }
+
+    /// Returns the shard, `0..shards`, that owns this flow: the same in every run, on every
+    /// machine, for both directions.
+    ///
+    /// The shard is the high half of hash × shards, where the hash folds the words of the key, in
+    /// their order, from 0x243F6A8885A308D3: state = high ^ low half of
+    /// (state ^ word) × 0x9E3779B97F4A7C15.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the high half of a product < shards")]
+    pub fn shard(&self, shards: usize) -> usize {
+        if shards <= 1 {
+            return 0;
+        }
+        let hash = fold(&self.words(), 0x243F_6A88_85A3_08D3);
+        ((u128::from(hash) * shards as u128) >> 64) as usize
+    }
+
+    /// Returns a hash of the key under a secret `seed`, for tables that a hostile capture must
+    /// not be able to fill with collisions.
+    #[inline]
+    pub fn hash_with(&self, seed: u64) -> u64 {
+        fold(&self.words(), seed)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address stands in the low half")]
+    fn addr(&self, words: [u64; 2]) -> IpAddr {
+        if (self.rest >> 8) & 0xff == 4 {
+            IpAddr::V4(Ipv4Addr::from_bits((words[1] & 0xffff_ffff) as u32))
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(u128::from(words[0]) << 64 | u128::from(words[1])))
+        }
+    }
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "each word takes its half of the address")]
+fn words(addr: IpAddr) -> [u64; 2] {
+    match addr {
+        IpAddr::V4(v4) => [0, u64::from(v4.to_bits())],
+        IpAddr::V6(v6) => [(v6.to_bits() >> 64) as u64, v6.to_bits() as u64],
+    }
+}
+
+/// Folds the words into a hash: each is added into the state by exclusive or, the sum is multiplied
+/// by an odd constant, and the halves of the 128-bit product are joined by exclusive or.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the fold keeps the low half on purpose")]
+fn fold(words: &[u64; 5], seed: u64) -> u64 {
+    words.iter().fold(seed, |state, word| {
+        let product = u128::from(state ^ word) * 0x9E37_79B9_7F4A_7C15;
+        ((product >> 64) ^ product) as u64
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(addr: &str, port: u16) -> Endpoint {
+        Endpoint { addr: addr.parse().unwrap(), port }
+    }
+
+    #[test]
+    fn both_directions_share_the_key_and_differ_in_orientation() {
+        let (a, b) = (endpoint("192.0.2.1", 40000), endpoint("198.51.100.7", 443));
+        let (key, there) = FlowKey::of(TCP, a, b);
+        let (same, back) = FlowKey::of(TCP, b, a);
+        assert_eq!(key, same);
+        assert_eq!(there, back.flip());
+        assert_eq!(key.endpoints(there), (a, b));
+        assert_eq!(key.endpoints(back), (b, a));
+        assert_eq!(key.shard(7), same.shard(7));
+    }
+
+    #[test]
+    fn ports_order_the_endpoints_of_one_address() {
+        let (a, b) = (endpoint("127.0.0.1", 5), endpoint("127.0.0.1", 4));
+        let (key, there) = FlowKey::of(TCP, a, b);
+        assert_eq!(key.endpoints(there), (a, b));
+    }
+
+    #[test]
+    fn a_mapped_ipv6_flow_is_not_the_ipv4_flow() {
+        let v4 = FlowKey::of(TCP, endpoint("192.0.2.1", 1), endpoint("192.0.2.2", 2)).0;
+        let v6 =
+            FlowKey::of(TCP, endpoint("::ffff:192.0.2.1", 1), endpoint("::ffff:192.0.2.2", 2)).0;
+        assert_ne!(v4, v6);
+    }
+
+    #[test]
+    fn the_ipv4_short_cut_gives_the_same_key() {
+        let (a, b) = (endpoint("10.0.0.9", 1000), endpoint("10.0.0.8", 80));
+        let words = |e: Endpoint| match e.addr {
+            IpAddr::V4(addr) => (addr.to_bits(), e.port),
+            IpAddr::V6(_) => unreachable!(),
+        };
+        assert_eq!(FlowKey::of(TCP, a, b), FlowKey::of_v4(TCP, words(a), words(b)));
+    }
+
+    #[test]
+    fn ipv6_endpoints_survive() {
+        let (a, b) = (endpoint("2001:db8::1", 1), endpoint("fe80::ffff:1", 65535));
+        let (key, there) = FlowKey::of(17, a, b);
+        assert_eq!(key.endpoints(there), (a, b));
+        assert_eq!(key.protocol(), 17);
+    }
+
+    #[test]
+    fn shards_share_the_flows_evenly() {
+        let mut counts = [0u32; 4];
+        for port in 0..4000 {
+            let key = FlowKey::of_v4(TCP, (0x0a00_0001, port), (0x0a00_0002, 80)).0;
+            counts[key.shard(4)] += 1;
+        }
+        assert!(counts.iter().all(|&count| (800..1200).contains(&count)), "{counts:?}");
+    }
+}
