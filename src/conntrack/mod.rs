@@ -21,6 +21,8 @@ pub mod policy;
 pub mod profile;
 mod reset;
 pub mod state;
+pub mod table;
+pub mod track;
 pub mod verdict;
 pub mod window;
 
@@ -28,5 +30,7 @@ pub use entry::{Arrival, Entry};
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use state::{Class, TcpState};
+pub use table::{Keyed, Table};
+pub use track::{Members, Opinions, Panel, Track};
 pub use verdict::{CtState, Reason, Verdict};
 pub use window::{Margins, Side, SideFlags};

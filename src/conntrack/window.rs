@@ -499,8 +499,8 @@ mod tests {
     fn each_bound_is_kept_at_its_edge_and_violated_one_beyond() {
         assert_eq!(margins_of(13_001, 0, 1001).seq_upper, 0);
         assert_eq!(margins_of(13_002, 0, 1001).seq_upper, -1);
-        assert_eq!(margins_of(5001 - 8000, 0, 1001).seq_lower, 0);
-        assert_eq!(margins_of(5000 - 8000, 0, 1001).seq_lower, -1);
+        assert_eq!(margins_of(5001u32.wrapping_sub(8000), 0, 1001).seq_lower, 0);
+        assert_eq!(margins_of(5000u32.wrapping_sub(8000), 0, 1001).seq_lower, -1);
         assert_eq!(margins_of(5001, 0, 1001).ack_upper, 0);
         assert_eq!(margins_of(5001, 0, 1002).ack_upper, -1);
         let oldest = 1001u32.wrapping_sub(MAX_ACK_WINDOW);
