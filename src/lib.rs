@@ -1,5 +1,6 @@
 //! Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 
+pub mod conntrack;
 pub mod frame;
 pub mod segment;
 pub mod seq;

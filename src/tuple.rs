@@ -137,7 +137,6 @@ impl FlowKey {
         fold(&self.words(), seed)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address stands in the low half")]
     fn addr(&self, words: [u64; 2]) -> IpAddr {
         if (self.rest >> 8) & 0xff == 4 {
             IpAddr::V4(Ipv4Addr::from_bits((words[1] & 0xffff_ffff) as u32))
