@@ -47,10 +47,12 @@ impl Tally {
         self.segments += part.segments;
         self.tcp_errors += part.tcp_errors;
         self.fragments += part.fragments;
-        part.other.iter().for_each(|(key, count)| *self.other.entry(*key).or_default() += count);
-        part.undecodable
-            .iter()
-            .for_each(|(key, count)| *self.undecodable.entry(*key).or_default() += count);
+        for (protocol, count) in &part.other {
+            *self.other.entry(*protocol).or_default() += count;
+        }
+        for (reason, count) in &part.undecodable {
+            *self.undecodable.entry(*reason).or_default() += count;
+        }
     }
 }
 
@@ -155,7 +157,9 @@ impl Totals {
             (&mut self.invalid_by_reason, &part.invalid_by_reason),
             (&mut self.passed_by_reason, &part.passed_by_reason),
         ] {
-            theirs.iter().for_each(|(key, count)| *mine.entry(*key).or_default() += count);
+            for (key, count) in theirs {
+                *mine.entry(*key).or_default() += count;
+            }
         }
         for (mine, theirs) in self.hits.iter_mut().zip(&part.hits) {
             mine.packets += theirs.packets;

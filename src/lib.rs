@@ -5,6 +5,7 @@ pub mod conntrack;
 pub mod flow;
 pub mod frame;
 pub mod pipeline;
+pub mod report;
 pub mod segment;
 pub mod seq;
 pub mod source;

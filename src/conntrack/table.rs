@@ -48,7 +48,15 @@ impl<T: Keyed> Table<T> {
     /// Makes an empty table whose hash is seeded with `seed`.
     pub fn new(seed: u64) -> Self {
         let slots = vec![EMPTY; 1 << MIN_BITS];
-        Self { slots, bits: MIN_BITS, chunks: Vec::new(), free: Vec::new(), len: 0, sweep_at: MIN_SWEEP, seed }
+        Self {
+            slots,
+            bits: MIN_BITS,
+            chunks: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+            sweep_at: MIN_SWEEP,
+            seed,
+        }
     }
 
     /// Returns the number of elements.

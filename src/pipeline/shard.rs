@@ -123,7 +123,12 @@ impl Shard {
             let direction = Some(entry.direction_of(item.orientation.flip()));
             let state = Some(entry.state);
             if to_quoted_sender {
-                let related = Verdict { ctstate: CtState::Related, reason: None, direction, ..Verdict::invalid(Reason::IcmpUnknown) };
+                let related = Verdict {
+                    ctstate: CtState::Related,
+                    reason: None,
+                    direction,
+                    ..Verdict::invalid(Reason::IcmpUnknown)
+                };
                 Verdict { state, ..related }
             } else {
                 Verdict { direction, state, ..Verdict::invalid(Reason::IcmpOuterMismatch) }

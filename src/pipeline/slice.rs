@@ -166,7 +166,7 @@ pub(super) struct Slice {
 
 impl Slice {
     /// Decodes the frames of the batch from `start` on, [`SLICE`] at most.
-    pub(super) fn decode(&mut self, batch: &Batch, start: usize, decoder: &Decoder) {
+    pub(super) fn decode(&mut self, batch: &Batch, start: usize, how: &Decoder) {
         self.items.clear();
         self.fragments.clear();
         self.tally = Tally::default();
@@ -174,11 +174,11 @@ impl Slice {
         let end = batch.len().min(start + SLICE);
         for frame in batch.frames(start..end) {
             self.times.add(frame.ts);
-            let decoded = decode_with(&frame, decoder.checksums);
+            let decoded = decode_with(&frame, how.checksums);
             let Some(body) = count(&decoded, &mut self.tally) else { continue };
             let mut item = Item::new(&frame, body);
             if let Some((key, orientation)) = address(&decoded) {
-                decoder.route(&mut item, key, orientation);
+                how.route(&mut item, key, orientation);
             } else {
                 self.fragments.push(self.items.len());
             }

@@ -221,6 +221,24 @@ pub enum Undecodable {
     IncompleteDatagram,
 }
 
+impl Undecodable {
+    /// Returns the stable code of the reason: lower case with underscores.
+    pub fn code(self) -> String {
+        let code = match self {
+            Self::LinkType(number) => return format!("link_type_{number}"),
+            Self::LinkHeaderCut => "link_header_cut",
+            Self::NotIp => "not_ip",
+            Self::IpHeaderCut => "ip_header_cut",
+            Self::BadIpHeader => "bad_ip_header",
+            Self::TcpHeaderCut => "tcp_header_cut",
+            Self::OtherHeaderCut => "other_header_cut",
+            Self::FragmentDropped => "fragment_dropped",
+            Self::IncompleteDatagram => "incomplete_datagram",
+        };
+        code.to_owned()
+    }
+}
+
 // A batch holds one of these for each frame.
 const _: () = assert!(size_of::<Segment>() <= 104);
 const _: () = assert!(size_of::<Decoded>() <= 152);
