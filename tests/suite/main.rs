@@ -11,4 +11,6 @@
 )]
 //! The tests that work through data: conversations, captures, golden files.
 
+mod captures;
+mod generate;
 mod scenario;
