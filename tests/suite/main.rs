@@ -1,5 +1,6 @@
 #![allow(
     missing_docs,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -7,10 +8,13 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::unwrap_in_result,
+    clippy::cast_possible_truncation,
     reason = "test code, in which a panic is a failed test"
 )]
 //! The tests that work through data: conversations, captures, golden files.
 
+mod capture_writer;
 mod captures;
 mod generate;
 mod scenario;
+mod source;
