@@ -33,7 +33,6 @@ impl Random {
     }
 
     /// Returns a number of 32 bits.
-    #[expect(clippy::cast_possible_truncation, reason = "the high half of 64 bits is 32 bits")]
     pub(crate) const fn word(&mut self) -> u32 {
         (self.next() >> 32) as u32
     }

@@ -30,6 +30,8 @@ pub(crate) struct Case {
     pub purpose: &'static str,
     /// How the path was built and what is to be found, for README.md.
     pub story: &'static str,
+    /// Why Linux 6.18 refuses segments of it.
+    pub invalid: &'static [&'static str],
     pub encapsulation: Encapsulation,
     pub flows: fn() -> Vec<Flow>,
 }
@@ -42,6 +44,7 @@ pub(crate) const CASES: [Case; 9] = [
         story: "\
 The capture runs on the server. The second flow loses 2 % of its data behind the capture point, so
 that SACK blocks, fast retransmissions and duplicate ACKs are there. A tracker has nothing to refuse.",
+        invalid: &[],
         encapsulation: Encapsulation::Ethernet,
         flows: clean_download,
     },
@@ -56,6 +59,7 @@ it and the internet a device adds a constant per flow and direction, as Cisco PI
 above all data sent (ACK over): flows 0 and 2 stop at their first loss and only repeat themselves
 until the capture ends. A shift down puts them below the ACK: flows 1 and 3 pass, but the server does
 not believe the blocks and recovers by timeouts. Flows 4 and 5 never send a SACK block.",
+        invalid: &["ack_over"],
         encapsulation: Encapsulation::Ethernet,
         flows: sequence_randomiser,
     },
@@ -66,8 +70,9 @@ not believe the blocks and recovers by timeouts. Flows 4 and 5 never send a SACK
         story: "\
 One device between server and capture point removes the window scale option from the SYN-ACK, its twin
 on the client's side puts it back: both ends scale by 7, the tracker by nothing. The first flow grows to
-more than 64 kB in flight and leaves the window that the tracker believes in (SEQ over), the second
-one is too short for that.",
+more than 64 kB in flight and leaves the window that the tracker believes in (SEQ over), and the ACKs of
+data so refused are refused as well (ACK over). The second flow is too short for that.",
+        invalid: &["ack_over", "seq_over"],
         encapsulation: Encapsulation::Ethernet,
         flows: wscale_stripped,
     },
@@ -78,7 +83,9 @@ one is too short for that.",
         story: "\
 A device between server and capture point removes the window scale option from the SYN-ACK. The client
 therefore announces plain windows of 65535; the server takes them for 8 MB and soon has more in flight
-than was announced (SEQ over). The client reads so fast that it takes and acknowledges all of it.",
+than was announced (SEQ over). The client reads so fast that it takes and acknowledges all of it, and
+the ACKs of data so refused are refused as well (ACK over).",
+        invalid: &["ack_over", "seq_over"],
         encapsulation: Encapsulation::Ethernet,
         flows: wscale_lost,
     },
@@ -88,7 +95,10 @@ than was announced (SEQ over). The client reads so fast that it takes and acknow
         purpose: "A healthy path, but the capture misses three frames of a hundred.",
         story: "\
 Nothing is lost between the ends. ACKs of data that is not in the capture look INVALID although no tracker
-in the path would have said so; the gaps are the evidence.",
+in the path would have said so; the gaps are the evidence. In the first two flows later data heals
+that. The third one misses the request, after which the client sends no data any more: every segment of
+the server acknowledges what was not seen, and nothing of the flow fits again.",
+        invalid: &["ack_over", "seq_over"],
         encapsulation: Encapsulation::Ethernet,
         flows: capture_loss,
     },
@@ -99,6 +109,7 @@ in the path would have said so; the gaps are the evidence.",
         story: "\
 With the requests on another route a tracker meets a SYN-ACK without a SYN and picks the flow up in the
 middle, the server as the original side.",
+        invalid: &["invalid_new"],
         encapsulation: Encapsulation::Ethernet,
         flows: one_direction_only,
     },
@@ -109,6 +120,7 @@ middle, the server as the original side.",
         story: "\
 The capture runs on the server, the loss of 1 % lies before it: holes, SACK blocks from the server and
 late arrivals. A tracker has nothing to refuse.",
+        invalid: &[],
         encapsulation: Encapsulation::Ethernet,
         flows: ipv6_upload,
     },
@@ -119,6 +131,7 @@ late arrivals. A tracker has nothing to refuse.",
         story: "\
 A device removes the options from both SYNs, so both ends and the tracker agree that nothing is scaled and
 no SACK is used. The file is a pcap with microseconds.",
+        invalid: &[],
         encapsulation: Encapsulation::Vlan(100),
         flows: vlan_tagged,
     },
@@ -127,6 +140,7 @@ no SACK is used. The file is a pcap with microseconds.",
         file: "capture.pcap",
         purpose: "A download and an upload as `tcpdump -i any` records them.",
         story: "The link type is Linux cooked capture, version 1; the file is a pcap with microseconds.",
+        invalid: &[],
         encapsulation: Encapsulation::Cooked,
         flows: cooked,
     },
