@@ -14,5 +14,7 @@
 //! The tests that work through data: conversations, captures, golden files.
 
 mod capture_writer;
+mod captures;
+mod generate;
 mod scenario;
 mod source;
