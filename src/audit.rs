@@ -42,6 +42,14 @@ impl Tally {
             + self.undecodable.values().sum::<u64>()
     }
 
+    /// Counts fragments as undecodable whose datagram never became complete.
+    pub fn give_up_fragments(&mut self, incomplete: u64) {
+        if incomplete > 0 {
+            self.fragments = self.fragments.saturating_sub(incomplete);
+            *self.undecodable.entry(Undecodable::IncompleteDatagram).or_default() += incomplete;
+        }
+    }
+
     /// Adds the counts of another part of the run.
     pub fn merge(&mut self, part: &Self) {
         self.segments += part.segments;

@@ -202,7 +202,8 @@ mod tests {
     use clap::CommandFactory;
 
     fn config(args: &[&str]) -> Result<Config, Error> {
-        Args::try_parse_from([&["tcp-window-audit"], args].concat()).unwrap().check()
+        let words = [&["tcp-window-audit"], args].concat();
+        Args::try_parse_from(words).map_or_else(|error| panic!("{error}"), Args::check)
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Run {
             pool,
             shards,
             slices: Vec::new(),
-            reassembler: Reassembler,
+            reassembler: Reassembler::new(checksums),
             decoder: Decoder { checksums, seed, shards: threads },
             tally: Tally::default(),
             times: Times::default(),
@@ -170,7 +170,7 @@ impl Run {
         let mut slice = self.slices.pop().unwrap_or_default();
         for start in (0..batch.len()).step_by(SLICE) {
             slice.decode(batch, start, &self.decoder);
-            self.settle(&mut slice);
+            self.settle(batch, &mut slice);
             for shard in &mut self.shards {
                 shard.take(&slice.items, None);
             }
@@ -188,7 +188,7 @@ impl Run {
             slice.decode(batch, index * SLICE, decoder);
         });
         for slice in slices.iter_mut().take(count) {
-            self.settle(slice);
+            self.settle(batch, slice);
         }
         self.shards.par_iter_mut().enumerate().for_each(|(index, shard)| {
             for slice in slices.iter().take(count) {
@@ -199,11 +199,12 @@ impl Run {
     }
 
     /// Does what must happen in capture order: counts, and completes fragmented datagrams.
-    fn settle(&mut self, slice: &mut Slice) {
+    fn settle(&mut self, batch: &Batch, slice: &mut Slice) {
         self.times.merge(&slice.times);
-        for &position in &slice.fragments {
-            if let Some(item) = slice.items.get_mut(position) {
-                self.decoder.complete(item, &mut self.reassembler, &mut slice.tally);
+        for &(position, index) in &slice.fragments {
+            let frame = batch.frames(index..index + 1).next();
+            if let (Some(item), Some(frame)) = (slice.items.get_mut(position), frame) {
+                self.decoder.complete(item, &frame, &mut self.reassembler, &mut slice.tally);
             }
         }
         self.tally.merge(&slice.tally);
@@ -226,7 +227,8 @@ impl Run {
     }
 
     /// Ends all flows and merges the shards.
-    pub fn finish(self) -> Audit {
+    pub fn finish(mut self) -> Audit {
+        self.tally.give_up_fragments(self.reassembler.finish());
         let mut totals = Totals::new(self.method.policies.len());
         let mut findings = Findings::default();
         for shard in self.shards {

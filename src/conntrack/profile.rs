@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(Profile::for_release("banana"), None);
         assert_eq!(Profile::for_release("2.4.37"), None);
         let unknown = Profile::for_release("5.14.0-427.el9.x86_64").unwrap();
-        assert_eq!(unknown.certainty, Certainty::Nearest);
+        assert_eq!(unknown.certainty, Nearest);
     }
 
     #[test]

@@ -40,12 +40,9 @@ pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
         Err(reason) => return Decoded::Undecodable(reason),
     };
     let captured = frame.bytes.get(network.offset..).unwrap_or_default();
-    let original_len = (frame.original_len as usize).max(frame.bytes.len());
+    let beyond_capture = (frame.original_len as usize).saturating_sub(frame.bytes.len());
     let packet = Packetized {
-        payload: bytes::Payload {
-            captured,
-            len: original_len - frame.bytes.len() + captured.len(),
-        },
+        payload: bytes::Payload { captured, len: captured.len() + beyond_capture },
         offset: network.offset,
         checksums,
     };
