@@ -12,3 +12,5 @@
 
 mod capture_writer;
 mod source;
+mod source_captures;
+mod source_compressed;
