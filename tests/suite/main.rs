@@ -18,3 +18,5 @@ mod captures;
 mod generate;
 mod scenario;
 mod source;
+mod source_captures;
+mod source_compressed;
