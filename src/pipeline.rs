@@ -170,7 +170,7 @@ impl Run {
         let mut slice = self.slices.pop().unwrap_or_default();
         for start in (0..batch.len()).step_by(SLICE) {
             slice.decode(batch, start, &self.decoder);
-            self.settle(batch, &mut slice);
+            self.settle(&mut slice);
             for shard in &mut self.shards {
                 shard.take(&slice.items, None);
             }
@@ -188,7 +188,7 @@ impl Run {
             slice.decode(batch, index * SLICE, decoder);
         });
         for slice in slices.iter_mut().take(count) {
-            self.settle(batch, slice);
+            self.settle(slice);
         }
         self.shards.par_iter_mut().enumerate().for_each(|(index, shard)| {
             for slice in slices.iter().take(count) {
@@ -199,12 +199,11 @@ impl Run {
     }
 
     /// Does what must happen in capture order: counts, and completes fragmented datagrams.
-    fn settle(&mut self, batch: &Batch, slice: &mut Slice) {
+    fn settle(&mut self, slice: &mut Slice) {
         self.times.merge(&slice.times);
-        for &(position, index) in &slice.fragments {
-            let frame = batch.frames(index..index + 1).next();
-            if let (Some(item), Some(frame)) = (slice.items.get_mut(position), frame) {
-                self.decoder.complete(item, &frame, &mut self.reassembler, &mut slice.tally);
+        for (position, piece) in &slice.fragments {
+            if let Some(item) = slice.items.get_mut(*position) {
+                self.decoder.complete(item, piece, &mut self.reassembler, &mut slice.tally);
             }
         }
         self.tally.merge(&slice.tally);
