@@ -301,10 +301,22 @@ fn what_is_no_capture_is_refused_with_its_name() {
     let cases: [(&[u8], &str); 7] = [
         (b"", "test: empty file, not a capture"),
         (b"hello", "test: not a capture file (it begins with [68, 65, 6c, 6c])"),
-        (b"snoop\0\0\0", "test: a snoop capture: convert it with editcap -F pcapng"),
-        (b"RTSS", "test: a Network Monitor 1 capture: convert it with editcap -F pcapng"),
-        (b"GMBU", "test: a Network Monitor 2 capture: convert it with editcap -F pcapng"),
-        (b"iptrace 2.0", "test: a iptrace capture: convert it with editcap -F pcapng"),
+        (
+            b"snoop\0\0\0",
+            "test: a capture in the format of snoop: convert it with editcap -F pcapng",
+        ),
+        (
+            b"RTSS",
+            "test: a capture in the format of Network Monitor 1: convert it with editcap -F pcapng",
+        ),
+        (
+            b"GMBU",
+            "test: a capture in the format of Network Monitor 2: convert it with editcap -F pcapng",
+        ),
+        (
+            b"iptrace 2.0",
+            "test: a capture in the format of iptrace: convert it with editcap -F pcapng",
+        ),
         (&version_3, "test: damaged at byte 0, frame 1: version 3.4"),
     ];
     for (bytes, expected) in cases {
