@@ -20,3 +20,4 @@ mod scenario;
 mod source;
 mod source_captures;
 mod source_compressed;
+mod source_damaged;
