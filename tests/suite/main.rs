@@ -16,7 +16,9 @@
 mod capture_writer;
 mod captures;
 mod generate;
+mod recorded;
 mod scenario;
+mod scenarios;
 mod source;
 mod source_captures;
 mod source_compressed;
