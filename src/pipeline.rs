@@ -15,10 +15,10 @@ use std::hash::{BuildHasher, Hasher};
 use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
-use crate::audit::{Audit, Findings, Method, PacketVerdict, Tally, Totals};
+use crate::audit::{Audit, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals};
 use crate::conntrack::{Panel, Policy, Setting};
 use crate::frame::Batch;
-use crate::source::{self, FrameSource, SourceSummary};
+use crate::source::{self, FrameSource};
 use crate::wire::Checksums;
 use crate::wire::fragments::Reassembler;
 use shard::Shard;
@@ -34,6 +34,8 @@ pub struct Plan {
     pub method: Method,
     /// Worker threads, at least 1.
     pub threads: usize,
+    /// How many inputs there will be.
+    pub inputs: usize,
     /// What is wanted beside the audit.
     pub wanted: Wanted,
 }
@@ -49,12 +51,12 @@ pub enum Wanted {
 
 /// What a run tells while it goes on.
 pub trait Observer {
-    /// Takes the verdicts of one batch, in capture order.
+    /// Takes the verdicts of one batch, in capture order; `inputs` are those begun so far.
     ///
     /// # Errors
     ///
     /// Whatever keeps it from taking them; the run goes on without verdicts, and says so.
-    fn verdicts(&mut self, verdicts: &[PacketVerdict]) -> std::io::Result<()>;
+    fn verdicts(&mut self, verdicts: &[PacketVerdict], inputs: &Inputs) -> std::io::Result<()>;
 
     /// Takes note that this many frames have been audited, and how far the source is.
     fn progress(&mut self, frames: u64, source: &dyn FrameSource);
@@ -83,7 +85,7 @@ pub struct Run {
     times: Times,
     verdicts: Vec<PacketVerdict>,
     verdicts_failed: bool,
-    inputs: Vec<SourceSummary>,
+    inputs: Inputs,
     /// What kept the run from being complete.
     incomplete: Vec<String>,
     method: Method,
@@ -119,7 +121,7 @@ impl Run {
             times: Times::default(),
             verdicts: Vec::new(),
             verdicts_failed: false,
-            inputs: Vec::new(),
+            inputs: Inputs { asked_for: plan.inputs, read: Vec::new() },
             incomplete: Vec::new(),
             method: plan.method.clone(),
         })
@@ -127,10 +129,14 @@ impl Run {
 
     /// Audits a source to its end; what keeps it from being read further becomes part of the audit.
     pub fn read(&mut self, source: &mut (dyn FrameSource + Send), observer: &mut dyn Observer) {
+        let first_frame = source.next_number();
+        self.inputs.read.push(Input { summary: source.summary(), first_frame });
         if let Err(error) = self.read_batches(source, observer) {
             self.incomplete.push(chain(&error));
         }
-        self.inputs.push(source.summary());
+        if let Some(input) = self.inputs.read.last_mut() {
+            input.summary = source.summary();
+        }
     }
 
     /// Notes an input that could not even be opened.
@@ -219,7 +225,7 @@ impl Run {
             return;
         }
         self.verdicts.sort_by_key(|verdict| verdict.frame);
-        if let Err(error) = observer.verdicts(&self.verdicts) {
+        if let Err(error) = observer.verdicts(&self.verdicts, &self.inputs) {
             self.verdicts_failed = true;
             self.incomplete.push(format!("the verdicts are not complete: {}", chain(&error)));
         }

@@ -16,6 +16,7 @@
 mod capture_writer;
 mod captures;
 mod generate;
+mod program;
 mod recorded;
 mod scenario;
 mod scenarios;
@@ -23,3 +24,4 @@ mod source;
 mod source_captures;
 mod source_compressed;
 mod source_damaged;
+mod tidy;
