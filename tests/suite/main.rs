@@ -14,3 +14,4 @@ mod capture_writer;
 mod source;
 mod source_captures;
 mod source_compressed;
+mod wire;
