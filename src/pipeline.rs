@@ -16,7 +16,7 @@ use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use crate::audit::{Audit, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals};
-use crate::conntrack::{Panel, Policy, Setting};
+use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
 use crate::source::{self, FrameSource};
 use crate::wire::Checksums;
@@ -32,6 +32,8 @@ const SLICE: usize = 512;
 pub struct Plan {
     /// What judges.
     pub method: Method,
+    /// How checksums are judged.
+    pub checksums: Checksums,
     /// Worker threads, at least 1.
     pub threads: usize,
     /// How many inputs there will be.
@@ -107,10 +109,7 @@ impl Run {
         let panel = Panel::new(features, plan.method.sysctls.limits);
         let seed = random_seed();
         let shards = (0..threads).map(|_| Shard::new(panel.clone(), seed, plan.wanted)).collect();
-        let checksums = match plan.method.sysctls.checksum {
-            Setting::On => Checksums::Verified,
-            Setting::Off => Checksums::Ignored,
-        };
+        let checksums = plan.checksums;
         Ok(Self {
             pool,
             shards,

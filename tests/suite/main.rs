@@ -25,3 +25,4 @@ mod source_captures;
 mod source_compressed;
 mod source_damaged;
 mod tidy;
+mod wire;

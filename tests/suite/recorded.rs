@@ -11,6 +11,7 @@ use tcp_window_audit::conntrack::{CtState, Policy, Profile, Sysctls};
 use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
 use tcp_window_audit::segment::Direction;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
+use tcp_window_audit::wire::Checksums;
 
 /// Frames on which recording and model differ, with the reason: file, number of frames, why.
 ///
@@ -85,8 +86,14 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
     }
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let mut run =
-        Run::new(&Plan { method, threads: 2, inputs: 1, wanted: Wanted::Verdicts }).unwrap();
+    let mut run = Run::new(&Plan {
+        method,
+        checksums: Checksums::Ignored,
+        threads: 2,
+        inputs: 1,
+        wanted: Wanted::Verdicts,
+    })
+    .unwrap();
     let mut collector = Collector::default();
     let mut source = source::open(path, Timeline::default()).unwrap();
     run.read(&mut source, &mut collector);
