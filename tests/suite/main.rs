@@ -18,6 +18,7 @@ mod captures;
 mod generate;
 mod program;
 mod recorded;
+mod recorded_kernels;
 mod scenario;
 mod scenarios;
 mod source;
