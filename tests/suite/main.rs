@@ -17,6 +17,7 @@ mod capture_writer;
 mod captures;
 mod generate;
 mod program;
+mod readme;
 mod recorded;
 mod recorded_kernels;
 mod scenario;
