@@ -1,6 +1,7 @@
 //! Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 
 pub mod frame;
+pub mod kernel;
 pub mod segment;
 pub mod seq;
 pub mod source;

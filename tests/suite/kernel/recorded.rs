@@ -1,0 +1,163 @@
+//! The oracle against verdicts that were recorded from the same kernel by other means.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+use tcp_window_audit::kernel::{EntryState, KernelVerdict, Oracle, OracleSettings, replay};
+use tcp_window_audit::segment::Direction;
+
+use super::capture::{self, Captured};
+use super::oracle;
+
+/// What is compared of a packet: verdict, direction, state, scales, flags, texts, changes.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+struct Line {
+    verdict: String,
+    direction: Option<String>,
+    state: Option<String>,
+    wscale: Option<[u64; 2]>,
+    flags: Option<[u64; 2]>,
+    timeout_s: Option<u64>,
+    reasons: Vec<String>,
+    changes: String,
+}
+
+/// Captures whose recording followed another clock, and the reason.
+const OTHER_CLOCK: [&str; 1] = [
+    // Its time goes back by years; the recording's clock went with it, a kernel's cannot.
+    "ipfixprobe-tls.pcap",
+];
+
+#[test]
+fn the_oracle_says_what_was_recorded() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let Some(verdicts) = recorded_from_this_kernel(&shared) else {
+        return println!("skipped: no verdicts recorded from this kernel");
+    };
+    let mut compared = 0;
+    let mut differences = Vec::new();
+    for path in captures(&shared.join("captures/dev")) {
+        for (mode, be_liberal) in [("strict", false), ("liberal", true)] {
+            let name = path.file_name().unwrap().to_string_lossy();
+            let name = format!("{}.{mode}", name.trim_end_matches(".gz"));
+            if OTHER_CLOCK.iter().any(|other| name.starts_with(other)) {
+                continue;
+            }
+            let recorded = read_lines(&verdicts.join(format!("{name}.jsonl.gz")));
+            let (Some(lines), Some(frames)) = (recorded, capture::read(&path)) else { continue };
+            let settings = OracleSettings { be_liberal, ..OracleSettings::default() };
+            let Some(oracle) = oracle(&settings) else { return };
+            compared += lines.len();
+            differences.extend(compare(oracle, &name, &frames, &lines));
+        }
+    }
+    println!("{compared} packets compared");
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Returns the folder of verdicts that were recorded from the kernel that runs here.
+fn recorded_from_this_kernel(shared: &Path) -> Option<PathBuf> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let verdicts = shared.join("verdicts").join(release.split('-').next()?.trim());
+    verdicts.is_dir().then_some(verdicts)
+}
+
+fn compare(mut oracle: Oracle, name: &str, frames: &[Captured], lines: &[Line]) -> Vec<String> {
+    let mut buffer = Vec::new();
+    let mut differences = Vec::new();
+    assert_eq!(frames.len(), lines.len(), "{name}");
+    for (number, (frame, line)) in (1..).zip(frames.iter().zip(lines)) {
+        let judged = judge(&mut oracle, frame, &mut buffer, line);
+        if judged != *line && !is_shortened_in_vain(&judged, line) {
+            differences.push(format!("{name} {number}: {judged:?} instead of {line:?}"));
+        }
+    }
+    differences
+}
+
+/// Whether the recording says that a FIN outside the window shortened the life of an entry that had
+/// no more than that left: the recording kept all entries parked far in the future.
+fn is_shortened_in_vain(judged: &Line, recorded: &Line) -> bool {
+    let is_shortened = recorded.reasons.last().is_some_and(|text| text.ends_with("lower timeout"));
+    let mut without = recorded.clone();
+    without.reasons.pop();
+    without.timeout_s = judged.timeout_s;
+    is_shortened && without == *judged
+}
+
+fn captures(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+fn judge(oracle: &mut Oracle, frame: &Captured, buffer: &mut Vec<u8>, recorded: &Line) -> Line {
+    let Some(at) = frame.ip_at().filter(|at| *at <= frame.bytes.len()) else {
+        return Line { verdict: "unseen".to_owned(), ..Line::default() };
+    };
+    let prepared = replay::prepare(&frame.bytes[at..], frame.wire_len - at, buffer);
+    let verdict = oracle.judge(prepared.bytes, frame.time_ns).unwrap();
+    let mut line = Line::of(&verdict, prepared.changes.letters());
+    // A timeout is recorded of TCP entries only where it was given; of others not when it is given
+    // by the kernel's own clock.
+    if recorded.timeout_s.is_none() || line.state.is_none() {
+        line.timeout_s = recorded.timeout_s;
+    }
+    line
+}
+
+impl Line {
+    fn of(verdict: &KernelVerdict, changes: String) -> Self {
+        let tcp = verdict.entry.and_then(|entry| entry.tcp);
+        let side = |direction| if direction == Direction::Original { "o" } else { "r" };
+        Self {
+            verdict: verdict.state.name().to_owned(),
+            direction: verdict.direction.map(|direction| side(direction).to_owned()),
+            state: tcp.map(|tcp| tcp.state.name().to_owned()),
+            wscale: tcp.map(|tcp| [tcp.wscale.original.into(), tcp.wscale.reply.into()]),
+            flags: tcp.map(|tcp| [tcp.flags.original.into(), tcp.flags.reply.into()]),
+            timeout_s: verdict
+                .entry
+                .and_then(|EntryState { timeout_s, .. }| timeout_s.map(u64::from)),
+            reasons: verdict.reasons.iter().map(|text| without_jiffies(text)).collect(),
+            changes,
+        }
+    }
+
+    fn recorded(value: &Value) -> Self {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let pair = |key: &str| {
+            let numbers = value.get(key)?.as_array()?;
+            Some([numbers[0].as_u64()?, numbers[1].as_u64()?])
+        };
+        let reasons = value.get("why").and_then(Value::as_array).into_iter().flatten();
+        Self {
+            verdict: text("v").unwrap().replace("not-ip", "unseen"),
+            direction: text("d"),
+            state: text("st"),
+            wscale: pair("ws"),
+            flags: pair("fl"),
+            timeout_s: value.get("to").and_then(Value::as_u64),
+            reasons: reasons.map(|text| without_jiffies(text.as_str().unwrap())).collect(),
+            changes: text("rw").unwrap_or_default(),
+        }
+    }
+}
+
+/// Cuts the number of jiffies off a text, which depends on how timeouts are coded.
+fn without_jiffies(text: &str) -> String {
+    match text.split_once("lower timeout to ") {
+        Some((before, _)) => format!("{before}lower timeout"),
+        None => text.to_owned(),
+    }
+}
+
+fn read_lines(path: &Path) -> Option<Vec<Line>> {
+    let reader = BufReader::new(GzDecoder::new(File::open(path).ok()?));
+    let values = reader.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    Some(values.skip(1).map(|value| Line::recorded(&value)).collect())
+}
