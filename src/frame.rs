@@ -54,7 +54,11 @@ struct Record {
     captured_len: u32,
     original_len: u32,
     link: LinkType,
+    /// How many numbers between the first frame of the batch and this one belong to no frame.
+    numbers_skipped: u16,
 }
+
+const _: () = assert!(size_of::<Record>() == 32, "two records share a cache line");
 
 /// A run of consecutive frames over one buffer, filled by a source and read by many threads.
 ///
@@ -65,6 +69,7 @@ pub struct Batch {
     pub buffer: Vec<u8>,
     records: Vec<Record>,
     first_number: u64,
+    numbers_skipped: u16,
 }
 
 impl Batch {
@@ -72,13 +77,30 @@ impl Batch {
     pub fn clear(&mut self, first_number: u64) {
         self.records.clear();
         self.first_number = first_number;
+        self.numbers_skipped = 0;
     }
 
     /// Adds a frame that lies at `start..start + captured_len` of the buffer.
+    #[inline]
     pub fn push(&mut self, header: FrameHeader, clock: &mut CaptureClock) {
         let FrameHeader { ts, link, start, captured_len, original_len } = header;
         let clock = clock.advance(ts);
-        self.records.push(Record { ts, clock, start, captured_len, original_len, link });
+        let numbers_skipped = self.numbers_skipped;
+        let record = Record { ts, clock, start, captured_len, original_len, link, numbers_skipped };
+        self.records.push(record);
+    }
+
+    /// Leaves out a number: Wireshark counts some records of a capture that hold no frame.
+    ///
+    /// At most 65535 numbers can be left out in a batch.
+    pub fn skip_number(&mut self) {
+        debug_assert!(self.numbers_skipped < u16::MAX, "sources keep batches small enough");
+        self.numbers_skipped = self.numbers_skipped.saturating_add(1);
+    }
+
+    /// Returns the number that the next frame pushed would have.
+    pub fn next_number(&self) -> u64 {
+        self.first_number + self.records.len() as u64 + u64::from(self.numbers_skipped)
     }
 
     /// Returns the number of frames.
@@ -91,7 +113,7 @@ impl Batch {
         self.records.is_empty()
     }
 
-    /// Returns the number of the first frame.
+    /// Returns the number of the first frame, or of a record before it that holds no frame.
     pub const fn first_number(&self) -> u64 {
         self.first_number
     }
@@ -100,14 +122,14 @@ impl Batch {
     pub fn frames(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = Frame<'_>> {
         let first = self.first_number + range.start as u64;
         let records = self.records.get(range).unwrap_or_default();
-        (first..).zip(records).map(|(number, record)| self.frame(number, record))
+        (first..).zip(records).map(|(position, record)| self.frame(position, record))
     }
 
-    fn frame(&self, number: u64, record: &Record) -> Frame<'_> {
+    fn frame(&self, position: u64, record: &Record) -> Frame<'_> {
         let start = record.start as usize;
         let end = start + record.captured_len as usize;
         Frame {
-            number,
+            number: position + u64::from(record.numbers_skipped),
             ts: record.ts,
             clock: record.clock,
             link: record.link,

@@ -41,7 +41,7 @@ impl Direction {
 }
 
 /// A value for each direction of a flow.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct PerDirection<T> {
     /// The value of the original direction.
     pub original: T,

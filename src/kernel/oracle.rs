@@ -65,8 +65,8 @@ impl Oracle {
     /// Feeds one IP packet, as it was on the wire from its IP header, and returns what the kernel
     /// said about it.
     ///
-    /// The time is the capture's, in nanoseconds since 1970; small steps back stand still, as
-    /// [`CaptureClock`] says. A packet that is neither IPv4 nor IPv6 is not fed and `Unseen`.
+    /// The time is the capture's ([`Frame::clock`](crate::frame::Frame)), in nanoseconds since 1970;
+    /// it never goes back here, as [`CaptureClock`] says. A packet that is neither IPv4 nor IPv6 is not fed and `Unseen`.
     ///
     /// # Errors
     ///

@@ -1,9 +1,94 @@
 //! From bytes to a [`Segment`], or to the reason why there is none.
 //!
-//! Knows link layers, IP and the TCP header. Does not: know flows, verdicts or files.
+//! Only the outermost IP packet is judged, as a conntrack at the capture point would: what a
+//! tunnel carries is not opened. Link headers that carry no address of their own layer-3 network
+//! (VLAN tags, `PPPoE`, MPLS) are passed over. Lengths come from the IP header, never from what was
+//! captured.
+//!
+//! [`decode`] is stateless; only fragments need memory, which [`fragments::Reassembler`] keeps.
+//!
+//! Does not: know flows, verdicts or files.
 
+mod bytes;
+mod checksum;
+mod datagram;
+pub mod fragments;
+mod icmp;
+mod ipv4;
+mod ipv6;
+mod link;
+mod options;
+mod tcp;
+mod transport;
+
+use crate::frame::Frame;
 use crate::segment::Segment;
 use crate::tuple::{FlowKey, Orientation};
+use fragments::Fragment;
+
+/// Decodes a frame; checksums of layer 4 are not judged, see [`Checksums::Ignored`].
+#[inline]
+pub fn decode(frame: &Frame<'_>) -> Decoded {
+    decode_with(frame, Checksums::Ignored)
+}
+
+/// Decodes a frame and judges its checksums as told.
+#[inline]
+pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
+    let network = match link::network(frame.link, frame.bytes) {
+        Ok(network) => network,
+        Err(reason) => return Decoded::Undecodable(reason),
+    };
+    let captured = frame.bytes.get(network.offset..).unwrap_or_default();
+    let original_len = (frame.original_len as usize).max(frame.bytes.len());
+    let packet = Packetized {
+        payload: bytes::Payload {
+            captured,
+            len: original_len - frame.bytes.len() + captured.len(),
+        },
+        offset: network.offset,
+        checksums,
+    };
+    match network.protocol {
+        link::Protocol::Ipv4 => ipv4::decode(packet),
+        link::Protocol::Ipv6 => ipv6::decode(packet),
+    }
+}
+
+/// Returns the captured bytes of a frame from its IP header on, and how many there were on the wire.
+///
+/// # Errors
+///
+/// Why the frame holds no IP packet.
+pub fn ip_packet<'a>(frame: &Frame<'a>) -> Result<(&'a [u8], usize), Undecodable> {
+    let network = link::network(frame.link, frame.bytes)?;
+    let captured = frame.bytes.get(network.offset..).unwrap_or_default();
+    let original_len = (frame.original_len as usize).max(frame.bytes.len());
+    Ok((captured, original_len - frame.bytes.len() + captured.len()))
+}
+
+/// An IP packet as the link layer hands it over.
+#[derive(Clone, Copy, Debug)]
+struct Packetized<'a> {
+    /// The packet, and what the link layer added behind it.
+    payload: bytes::Payload<'a>,
+    /// Where the packet starts in the frame.
+    offset: usize,
+    checksums: Checksums,
+}
+
+/// Whether checksums are judged.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Checksums {
+    /// Checksums of layer 4 are not looked at, and an IPv4 header checksum of 0 is one that the
+    /// network card fills in later: right for captures taken on an end host with offload.
+    #[default]
+    Ignored,
+    /// A kernel that receives the packets sees what is captured: wrong checksums count, 0 in the
+    /// IPv4 header too. Judged are packets captured whole; a TCP checksum that covers the
+    /// pseudo-header only is left to the network card of the sender and is never wrong.
+    Verified,
+}
 
 /// What a frame turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,9 +98,9 @@ pub enum Decoded {
     /// An ICMP or ICMPv6 error about a TCP segment.
     TcpError(IcmpError),
     /// An IP datagram of another protocol.
-    Other(Protocol),
+    Other(NonTcp),
     /// A fragment of a datagram; judged when the datagram is complete.
-    Fragment,
+    Fragment(Fragment),
     /// Nothing that can be judged.
     Undecodable(Undecodable),
 }
@@ -23,7 +108,8 @@ pub enum Decoded {
 /// A TCP segment with its flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet {
-    /// The flow that the segment belongs to.
+    /// The flow that the segment belongs to; both ports are 0 when the header is too short to hold
+    /// them ([`HeaderFault::NotTrackable`](crate::segment::HeaderFault::NotTrackable)).
     pub key: FlowKey,
     /// Which way it travels.
     pub orientation: Orientation,
@@ -31,27 +117,96 @@ pub struct Packet {
     pub segment: Segment,
 }
 
-/// An ICMP error message that quotes a TCP segment.
+/// An ICMP error message that quotes a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IcmpError {
-    /// The flow of the quoted segment.
+    /// The flow of the quoted packet.
     pub key: FlowKey,
-    /// Which way the quoted segment travelled.
+    /// Which way the quoted packet travelled.
     pub orientation: Orientation,
-    /// Whether the message is addressed to the sender of the quoted segment; if not, Linux 5.1 and
+    /// Whether the message is addressed to the sender of the quoted packet; if not, Linux 5.1 and
     /// later call it INVALID (`nf_conntrack_inet_error()`, `nf_conntrack_proto_icmp.c`).
     pub to_quoted_sender: bool,
+    /// The ICMP or ICMPv6 type; the address family of the key tells which.
+    pub icmp_type: u8,
+    /// The code within the type.
+    pub icmp_code: u8,
 }
 
-/// The IP protocols that frames are counted by when they are not TCP.
+/// An IP datagram that is not TCP, as far as a conntrack entry depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NonTcp {
+    /// The flow, with the IP protocol number. UDP, UDP-Lite, SCTP and DCCP have their ports;
+    /// ICMP queries have their id as both ports; other protocols have none (0).
+    pub key: FlowKey,
+    /// Which way the datagram travels.
+    pub orientation: Orientation,
+    /// What connection tracking makes of it.
+    pub tracking: Tracking,
+}
+
+/// What connection tracking makes of a datagram that is not TCP.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Tracking {
+    /// It belongs to the flow of its key, and opens that flow if there is none.
+    Flow,
+    /// An ICMP query or its answer. Different codes are different flows.
+    Query(Query),
+    /// An ICMP error; key and orientation are those of the quoted packet. Whether the message is
+    /// addressed to the sender of the quoted packet, see [`IcmpError::to_quoted_sender`].
+    Error(ErrorTarget),
+    /// Never tracked: ICMPv6 neighbour discovery and multicast listener messages.
+    Untracked,
+    /// INVALID whatever the table holds.
+    Invalid(Fault),
+}
+
+/// Whom an ICMP error is addressed to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ErrorTarget {
+    /// The sender of the quoted packet.
+    QuotedSender,
+    /// Somebody else.
+    Stranger,
+}
+
+/// An ICMP query or its answer: echo, timestamp, information, address mask, node information.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Query {
+    /// The type of the request, for requests and answers alike.
+    pub request_type: u8,
+    /// The code.
+    pub code: u8,
+    /// Whether this is the request, which alone can open a flow.
+    pub is_request: bool,
+}
+
+/// Why a datagram that is not TCP is INVALID whatever the table holds; in brackets the kernel's
+/// log text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Protocol {
-    /// UDP.
-    Udp,
-    /// ICMP and ICMPv6 but for errors about TCP.
-    Icmp,
-    /// Any other, by its number.
-    Number(u8),
+pub enum Fault {
+    /// No tuple: too few bytes for ports, extension headers that do not end, no next header, a
+    /// later fragment that was not reassembled (no text).
+    NotTrackable,
+    /// Fewer than 8 bytes of UDP, ICMP or ICMPv6 header ("short packet").
+    ShortPacket,
+    /// A UDP length below 8 or beyond the datagram ("truncated/malformed packet").
+    Malformed,
+    /// A wrong checksum, where judged ("bad checksum", "bad hw icmp checksum", "`ICMPv6` checksum
+    /// failed").
+    BadChecksum,
+    /// An ICMP type above 18 ("invalid icmp type").
+    IcmpType,
+    /// An ICMP type that is neither an error nor a query (no text).
+    NotInvertible,
+    /// An ICMP error whose quote holds no tuple (no text).
+    Quote,
+    /// An `ICMPv6` redirect of fewer than 40 bytes ("short redirect").
+    ShortRedirect,
+    /// An `ICMPv6` redirect not from a neighbour ("invalid saddr or hoplimit for redirect").
+    RedirectOrigin,
+    /// An `ICMPv6` redirect without options ("redirect without options").
+    RedirectWithoutOptions,
 }
 
 /// Why a frame gave no segment.
@@ -69,6 +224,18 @@ pub enum Undecodable {
     BadIpHeader,
     /// The snap length cut into the first 20 bytes of the TCP header, so it cannot be judged.
     TcpHeaderCut,
+    /// The snap length cut into the header of another protocol, or into what an ICMP error quotes.
+    OtherHeaderCut,
+    /// A fragment that the kernel's reassembly drops: it overlaps others, goes beyond the end of
+    /// its datagram, or came when the memory for fragments was full.
+    FragmentDropped,
     /// A fragment whose datagram never became complete.
     IncompleteDatagram,
 }
+
+// A batch holds one of these for each frame.
+const _: () = assert!(size_of::<Segment>() <= 104);
+const _: () = assert!(size_of::<Decoded>() <= 152);
+
+#[cfg(test)]
+mod tests;

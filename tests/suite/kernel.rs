@@ -1,6 +1,5 @@
 //! The live kernel as oracle: skipped where it cannot be asked.
 
-mod capture;
 mod recorded;
 
 use tcp_window_audit::kernel::{Oracle, OracleSettings};

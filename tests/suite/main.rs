@@ -1,4 +1,20 @@
-#![allow(missing_docs, reason = "test code")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_in_result,
+    clippy::cast_possible_truncation,
+    reason = "test code, in which a panic is a failed test"
+)]
+//! The tests that work through data: conversations, captures, golden files.
 
+mod capture_writer;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod scenario;
+mod source;

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use serde_json::Value;
+use tcp_window_audit::frame::{Batch, Frame};
 use tcp_window_audit::kernel::{EntryState, KernelVerdict, Oracle, OracleSettings, replay};
 use tcp_window_audit::segment::Direction;
+use tcp_window_audit::source::file::FileSource;
+use tcp_window_audit::source::{self, FrameSource as _, Timeline};
+use tcp_window_audit::wire;
 
-use super::capture::{self, Captured};
 use super::oracle;
 
 /// What is compared of a packet: verdict, direction, state, scales, flags, texts, changes.
@@ -47,11 +50,12 @@ fn the_oracle_says_what_was_recorded() {
                 continue;
             }
             let recorded = read_lines(&verdicts.join(format!("{name}.jsonl.gz")));
-            let (Some(lines), Some(frames)) = (recorded, capture::read(&path)) else { continue };
+            let Some(lines) = recorded else { continue };
+            let Ok(capture) = source::open(&path, Timeline::default()) else { continue };
             let settings = OracleSettings { be_liberal, ..OracleSettings::default() };
             let Some(oracle) = oracle(&settings) else { return };
             compared += lines.len();
-            differences.extend(compare(oracle, &name, &frames, &lines));
+            differences.extend(compare(oracle, &name, capture, &lines));
         }
     }
     println!("{compared} packets compared");
@@ -65,14 +69,18 @@ fn recorded_from_this_kernel(shared: &Path) -> Option<PathBuf> {
     verdicts.is_dir().then_some(verdicts)
 }
 
-fn compare(mut oracle: Oracle, name: &str, frames: &[Captured], lines: &[Line]) -> Vec<String> {
+fn compare(mut oracle: Oracle, name: &str, mut capture: FileSource, lines: &[Line]) -> Vec<String> {
     let mut buffer = Vec::new();
     let mut differences = Vec::new();
-    assert_eq!(frames.len(), lines.len(), "{name}");
-    for (number, (frame, line)) in (1..).zip(frames.iter().zip(lines)) {
-        let judged = judge(&mut oracle, frame, &mut buffer, line);
-        if judged != *line && !is_shortened_in_vain(&judged, line) {
-            differences.push(format!("{name} {number}: {judged:?} instead of {line:?}"));
+    let mut batch = Batch::default();
+    while capture.fill(&mut batch).unwrap() {
+        for frame in batch.frames(0..batch.len()) {
+            let line = &lines[frame.number as usize - 1];
+            let judged = judge(&mut oracle, &frame, &mut buffer, line);
+            if judged != *line && !is_shortened_in_vain(&judged, line) {
+                let number = frame.number;
+                differences.push(format!("{name} {number}: {judged:?} instead of {line:?}"));
+            }
         }
     }
     differences
@@ -95,12 +103,12 @@ fn captures(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn judge(oracle: &mut Oracle, frame: &Captured, buffer: &mut Vec<u8>, recorded: &Line) -> Line {
-    let Some(at) = frame.ip_at().filter(|at| *at <= frame.bytes.len()) else {
+fn judge(oracle: &mut Oracle, frame: &Frame<'_>, buffer: &mut Vec<u8>, recorded: &Line) -> Line {
+    let Ok((captured, wire_len)) = wire::ip_packet(frame) else {
         return Line { verdict: "unseen".to_owned(), ..Line::default() };
     };
-    let prepared = replay::prepare(&frame.bytes[at..], frame.wire_len - at, buffer);
-    let verdict = oracle.judge(prepared.bytes, frame.time_ns).unwrap();
+    let prepared = replay::prepare(captured, wire_len, buffer);
+    let verdict = oracle.judge(prepared.bytes, frame.clock.0).unwrap();
     let mut line = Line::of(&verdict, prepared.changes.letters());
     // A timeout is recorded of TCP entries only where it was given; of others not when it is given
     // by the kernel's own clock.

@@ -1,0 +1,39 @@
+//! The model of the kernel's TCP connection tracker: a segment and a time go in, a verdict comes
+//! out.
+//!
+//! # Parts
+//!
+//! * [`policy`]: which kernel and which settings judge, as a set of named features; [`profile`]
+//!   lists the kernels.
+//! * [`sysctl`]: the settings under their kernel names.
+//! * [`state`]: the table of transitions between TCP states.
+//! * [`window`]: the four bounds of the window check.
+//! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
+//! * [`track`]: one connection under several policies at once, forked only where they part.
+//! * [`table`]: finds connections.
+//! * [`verdict`]: what is said of a packet.
+//!
+//! # Does not
+//!
+//! Know a file, a clock, a thread, a report or a link layer.
+
+pub mod entry;
+pub mod policy;
+pub mod profile;
+mod reset;
+pub mod state;
+pub mod sysctl;
+pub mod table;
+pub mod track;
+pub mod verdict;
+pub mod window;
+
+pub use entry::{Arrival, Entry};
+pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
+pub use profile::Profile;
+pub use state::{Class, TcpState};
+pub use sysctl::{Policy, SysctlError, Sysctls};
+pub use table::{Keyed, Table};
+pub use track::{Members, Opinions, Panel, Track};
+pub use verdict::{CtState, Reason, Verdict};
+pub use window::{Margins, Side, SideFlags};

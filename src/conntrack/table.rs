@@ -1,0 +1,338 @@
+//! Finds connections by their key: an open-addressing index over a slab.
+//!
+//! The index holds eight bytes a slot, a 32-bit tag and a 32-bit position, so that it grows and
+//! deletes without touching the entries; the slab grows by chunks, so that nothing is ever moved.
+//! The hash is seeded at random: a hostile capture cannot choose colliding keys. Nothing iterates
+//! in hash order.
+//!
+//! Does not: know what it holds, or when that expires.
+
+use crate::tuple::FlowKey;
+
+/// What a table holds: something that knows its key.
+pub trait Keyed {
+    /// Returns the key under which this is found.
+    fn key(&self) -> &FlowKey;
+}
+
+/// Where an element stands in its table; valid until the element is removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position(u32);
+
+/// An index slot without element.
+const EMPTY: u64 = u64::MAX;
+/// Elements of a slab chunk, as a power of two.
+const CHUNK_BITS: u32 = 10;
+const CHUNK: usize = 1 << CHUNK_BITS;
+/// The smallest index, as a power of two.
+const MIN_BITS: u32 = 10;
+/// Elements below which no sweep is due.
+const MIN_SWEEP: usize = 4 * CHUNK;
+/// The most elements that a table holds: positions are 32 bits, and the last marks emptiness.
+pub const MAX_LEN: usize = (u32::MAX - 1) as usize;
+
+/// A map from flow keys to elements.
+#[derive(Debug)]
+pub struct Table<T> {
+    slots: Vec<u64>,
+    bits: u32,
+    chunks: Vec<Vec<Option<T>>>,
+    free: Vec<u32>,
+    len: usize,
+    /// The number of elements at which a sweep is due.
+    sweep_at: usize,
+    seed: u64,
+}
+
+impl<T: Keyed> Table<T> {
+    /// Makes an empty table whose hash is seeded with `seed`.
+    pub fn new(seed: u64) -> Self {
+        let slots = vec![EMPTY; 1 << MIN_BITS];
+        Self {
+            slots,
+            bits: MIN_BITS,
+            chunks: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+            sweep_at: MIN_SWEEP,
+            seed,
+        }
+    }
+
+    /// Returns the number of elements.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns whether there is no element.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Returns whether it is time to remove what is over: the table has grown by half since the last
+    /// sweep, so that sweeping costs a constant for each element inserted.
+    #[inline]
+    pub const fn wants_sweep(&self) -> bool {
+        self.len >= self.sweep_at
+    }
+
+    /// Returns the hash of a key in this table.
+    #[inline]
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        key.hash_with(self.seed)
+    }
+
+    /// Finds the element with this key, whose hash the caller has computed.
+    #[inline]
+    pub fn find(&self, key: &FlowKey, hash: u64) -> Option<Position> {
+        let tag = tag_of(hash);
+        let mut at = self.home(tag);
+        loop {
+            let slot = *self.slots.get(at)?;
+            if slot == EMPTY {
+                return None;
+            }
+            if tag_of(slot) == tag {
+                let position = position_of(slot);
+                if self.get(position).is_some_and(|element| element.key() == key) {
+                    return Some(position);
+                }
+            }
+            at = self.next(at);
+        }
+    }
+
+    /// Returns the element at a position.
+    #[inline]
+    pub fn get(&self, Position(index): Position) -> Option<&T> {
+        let chunk = self.chunks.get((index >> CHUNK_BITS) as usize)?;
+        chunk.get(index as usize % CHUNK)?.as_ref()
+    }
+
+    /// Returns the element at a position for changing; its key must stay.
+    #[inline]
+    pub fn get_mut(&mut self, Position(index): Position) -> Option<&mut T> {
+        let chunk = self.chunks.get_mut((index >> CHUNK_BITS) as usize)?;
+        chunk.get_mut(index as usize % CHUNK)?.as_mut()
+    }
+
+    /// Adds an element whose key is not in the table yet; `hash` is that of its key.
+    ///
+    /// Returns none, and drops the element, when the table holds [`MAX_LEN`] elements.
+    pub fn insert(&mut self, hash: u64, element: T) -> Option<Position> {
+        if self.len >= MAX_LEN {
+            return None;
+        }
+        if (self.len + 1) * 2 > self.slots.len() {
+            self.grow_index();
+        }
+        let index = self.place(element);
+        self.link(u64::from(tag_of(hash)) << 32 | u64::from(index));
+        self.len += 1;
+        Some(Position(index))
+    }
+
+    /// Removes and returns the element at a position.
+    pub fn remove(&mut self, position: Position) -> Option<T> {
+        let hash = self.hash(self.get(position)?.key());
+        self.unlink(u64::from(tag_of(hash)) << 32 | u64::from(position.0));
+        let chunk = self.chunks.get_mut((position.0 >> CHUNK_BITS) as usize)?;
+        let element = chunk.get_mut(position.0 as usize % CHUNK)?.take();
+        self.free.push(position.0);
+        self.len -= 1;
+        element
+    }
+
+    /// Removes every element that `is_over`, handing each to `bury`, in slab order.
+    pub fn sweep(&mut self, is_over: impl Fn(&T) -> bool, mut bury: impl FnMut(T)) {
+        let mut index = 0u32;
+        for chunk in 0..self.chunks.len() {
+            for within in 0..CHUNK {
+                let element = self.chunks.get(chunk).and_then(|chunk| chunk.get(within));
+                if element.and_then(Option::as_ref).is_some_and(&is_over)
+                    && let Some(element) = self.remove(Position(index))
+                {
+                    bury(element);
+                }
+                index += 1;
+            }
+        }
+        self.sweep_at = (self.len + self.len / 2).max(MIN_SWEEP);
+    }
+
+    /// Returns the slot where the search for a tag begins.
+    #[inline]
+    fn home(&self, tag: u32) -> usize {
+        (u64::from(tag) << self.bits >> 32) as usize
+    }
+
+    #[inline]
+    fn next(&self, at: usize) -> usize {
+        (at + 1) & (self.slots.len() - 1)
+    }
+
+    /// Puts an element into the slab and returns its index.
+    fn place(&mut self, element: T) -> u32 {
+        if let Some(index) = self.free.pop() {
+            let chunk = self.chunks.get_mut((index >> CHUNK_BITS) as usize);
+            if let Some(place) = chunk.and_then(|chunk| chunk.get_mut(index as usize % CHUNK)) {
+                *place = Some(element);
+            }
+            return index;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let full = (self.chunks.len() - 1) * CHUNK;
+        let within = self.chunks.last_mut().map_or(0, |chunk| {
+            chunk.push(Some(element));
+            chunk.len() - 1
+        });
+        u32::try_from(full + within).unwrap_or(u32::MAX)
+    }
+
+    /// Writes a slot at the first empty place from its home on.
+    fn link(&mut self, slot: u64) {
+        let mut at = self.home(tag_of(slot));
+        while self.slots.get(at).is_some_and(|&other| other != EMPTY) {
+            at = self.next(at);
+        }
+        self.set(at, slot);
+    }
+
+    /// Empties a slot and moves up those behind it that belong nearer to their home.
+    fn unlink(&mut self, slot: u64) {
+        let mut hole = self.home(tag_of(slot));
+        while self.slot(hole) != slot {
+            if self.slot(hole) == EMPTY {
+                return;
+            }
+            hole = self.next(hole);
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = self.next(hole);
+        while self.slot(at) != EMPTY {
+            let candidate = self.slot(at);
+            let from_home = at.wrapping_sub(self.home(tag_of(candidate))) & mask;
+            if from_home >= at.wrapping_sub(hole) & mask {
+                self.set(hole, candidate);
+                hole = at;
+            }
+            at = self.next(at);
+        }
+        self.set(hole, EMPTY);
+    }
+
+    fn grow_index(&mut self) {
+        self.bits += 1;
+        let old = std::mem::replace(&mut self.slots, vec![EMPTY; 1 << self.bits]);
+        old.into_iter().filter(|&slot| slot != EMPTY).for_each(|slot| self.link(slot));
+    }
+
+    #[inline]
+    fn slot(&self, at: usize) -> u64 {
+        self.slots.get(at).copied().unwrap_or(EMPTY)
+    }
+
+    #[inline]
+    fn set(&mut self, at: usize, slot: u64) {
+        if let Some(place) = self.slots.get_mut(at) {
+            *place = slot;
+        }
+    }
+}
+
+/// Returns the tag of a hash or of a slot: its upper half.
+#[inline]
+const fn tag_of(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+/// Returns the position in a slot: its lower half.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+const fn position_of(slot: u64) -> Position {
+    Position(slot as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuple::TCP;
+    use std::collections::BTreeMap;
+
+    struct Element(FlowKey, u32);
+
+    impl Keyed for Element {
+        fn key(&self) -> &FlowKey {
+            &self.0
+        }
+    }
+
+    fn key(number: u32) -> FlowKey {
+        FlowKey::of_v4(TCP, (number, 1), (0xffff_ffff, 80)).0
+    }
+
+    /// A small pseudo-random sequence (xorshift), the same in every run.
+    fn sequence() -> impl Iterator<Item = u32> {
+        let mut state = 0x2545_f491u32;
+        std::iter::repeat_with(move || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state
+        })
+    }
+
+    #[test]
+    fn a_table_does_what_a_map_does() {
+        let mut table: Table<Element> = Table::new(7);
+        let mut map = BTreeMap::new();
+        for (step, random) in (0u32..).zip(sequence().take(60_000)) {
+            let number = random % 5000;
+            let hash = table.hash(&key(number));
+            let found = table.find(&key(number), hash);
+            assert_eq!(found.is_some(), map.contains_key(&number));
+            match found {
+                Some(position) if random & 0x10_0000 != 0 => {
+                    let removed = table.remove(position).unwrap();
+                    assert_eq!(Some(removed.1), map.remove(&number));
+                }
+                Some(position) => assert_eq!(table.get(position).unwrap().1, map[&number]),
+                None => {
+                    table.insert(hash, Element(key(number), step)).unwrap();
+                    map.insert(number, step);
+                }
+            }
+            assert_eq!(table.len(), map.len());
+        }
+        assert!(map.len() > 1500, "the sequence should leave a well filled table");
+    }
+
+    #[test]
+    fn a_sweep_removes_exactly_what_is_over() {
+        let mut table = Table::new(1);
+        for number in 0..3000 {
+            table.insert(table.hash(&key(number)), Element(key(number), number)).unwrap();
+        }
+        let mut buried = Vec::new();
+        table.sweep(|element| element.1 % 3 == 0, |element| buried.push(element.1));
+        assert_eq!(buried, (0..3000).step_by(3).collect::<Vec<_>>());
+        assert_eq!(table.len(), 2000);
+        for number in 0..3000 {
+            let found = table.find(&key(number), table.hash(&key(number)));
+            assert_eq!(found.is_some(), number % 3 != 0, "{number}");
+        }
+    }
+
+    #[test]
+    fn freed_places_are_used_again() {
+        let mut table: Table<Element> = Table::new(1);
+        for number in 0..5000 {
+            let hash = table.hash(&key(number));
+            let position = table.insert(hash, Element(key(number), number)).unwrap();
+            table.remove(position);
+        }
+        assert_eq!(table.chunks.len(), 1);
+    }
+}

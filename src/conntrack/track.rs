@@ -1,0 +1,375 @@
+//! One connection under several policies at once.
+//!
+//! Policies that have agreed on every feature their decisions asked for share one entry: one
+//! history serves them all. The first segment on which they would part forks the entry, one copy
+//! for each way of deciding; copies that have become equal again are joined. A clean connection
+//! therefore costs the same under two hundred policies as under one.
+//!
+//! Does not: know what the policies mean.
+
+use crate::conntrack::entry::{Arrival, Entry, judge};
+use crate::conntrack::policy::{Choices, Features, Limits};
+use crate::conntrack::verdict::Verdict;
+use crate::time::Timestamp;
+
+/// Words of a [`Members`] set.
+const WORDS: usize = 3;
+
+/// The policies that a panel has room for.
+pub const MAX_POLICIES: usize = WORDS * 64;
+
+/// A set of policies of a panel, by their number.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Members([u64; WORDS]);
+
+impl Members {
+    fn insert(&mut self, policy: usize) {
+        if let Some(word) = self.0.get_mut(policy / 64) {
+            *word |= 1 << (policy % 64);
+        }
+    }
+
+    /// Returns whether the policy is in the set.
+    pub fn contains(&self, policy: usize) -> bool {
+        self.0.get(policy / 64).is_some_and(|word| word >> (policy % 64) & 1 == 1)
+    }
+
+    /// Returns the numbers of the policies, in ascending order.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..MAX_POLICIES).filter(move |&policy| self.contains(policy))
+    }
+
+    /// Returns whether no policy is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|&word| word == 0)
+    }
+
+    /// Returns what is in either set.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| word(self, i) | word(other, i)))
+    }
+
+    /// Returns what is in this set and not in the other.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| word(self, i) & !word(other, i)))
+    }
+}
+
+fn word(members: Members, index: usize) -> u64 {
+    members.0.get(index).copied().unwrap_or(0)
+}
+
+/// The policies that judge every packet of a run; number 0 is the one that the report speaks of.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    policies: Vec<Features>,
+    limits: Limits,
+    everyone: Group,
+}
+
+impl Panel {
+    /// Makes a panel of at least one policy, given by their features; those beyond
+    /// [`MAX_POLICIES`] are left out.
+    pub fn new(mut policies: Vec<Features>, limits: Limits) -> Self {
+        policies.truncate(MAX_POLICIES);
+        let mut members = Members::default();
+        (0..policies.len()).for_each(|policy| members.insert(policy));
+        let varying = varying(&policies, members);
+        Self { policies, limits, everyone: Group { members, varying } }
+    }
+
+    /// Returns the number of policies.
+    pub fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// Returns whether there is no policy.
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    fn features(&self, policy: usize) -> Features {
+        self.policies.get(policy).copied().unwrap_or_default()
+    }
+
+    fn group(&self, members: Members) -> Group {
+        Group { members, varying: varying(&self.policies, members) }
+    }
+
+    /// Judges under one policy; returns the verdict and the features that it depended on.
+    fn judge_as(
+        &self,
+        policy: usize,
+        slot: &mut Option<Entry>,
+        arrival: &Arrival<'_>,
+    ) -> (Verdict, Features) {
+        let mut choices = Choices::new(self.features(policy));
+        let verdict = judge(slot, arrival, &self.limits, &mut choices);
+        (verdict, choices.consulted())
+    }
+
+    /// Divides members by whether they agree with `policy` on the features asked for.
+    fn divide(&self, members: Members, policy: usize, consulted: Features) -> (Members, Members) {
+        let features = self.features(policy);
+        let mut agreeing = Members::default();
+        for member in members.iter() {
+            let differing = self.features(member).differing(features);
+            if differing.and(consulted).is_empty() {
+                agreeing.insert(member);
+            }
+        }
+        (agreeing, members.minus(agreeing))
+    }
+}
+
+/// Returns the features in which the members differ from each other.
+fn varying(policies: &[Features], members: Members) -> Features {
+    let mut features = members.iter().filter_map(|policy| policies.get(policy)).copied();
+    let Some(first) = features.next() else { return Features::NONE };
+    features.fold(Features::NONE, |set, other| set.or(first.differing(other)))
+}
+
+/// Policies that share an entry, and the features in which they differ.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    members: Members,
+    varying: Features,
+}
+
+/// An entry of its own for the policies that have parted from number 0.
+#[derive(Clone, Debug)]
+struct Branch {
+    group: Group,
+    entry: Option<Entry>,
+}
+
+/// The policies that stayed with number 0, and the others.
+#[derive(Clone, Debug)]
+struct Forks {
+    main: Group,
+    branches: Vec<Branch>,
+}
+
+/// What the policies that differ from number 0 said of one packet; reused from packet to packet.
+#[derive(Clone, Default, Debug)]
+pub struct Opinions {
+    others: Vec<(Members, Verdict)>,
+}
+
+impl Opinions {
+    /// Returns the verdict of a policy, given that of number 0.
+    #[inline]
+    pub fn of(&self, policy: usize, main: &Verdict) -> Verdict {
+        if self.others.is_empty() {
+            return *main;
+        }
+        let other = self.others.iter().find(|(members, _)| members.contains(policy));
+        other.map_or(*main, |(_, verdict)| *verdict)
+    }
+
+    /// Returns the policies for which the packet is INVALID, given the verdict of number 0.
+    pub fn invalid_for(&self, panel: &Panel, main: &Verdict) -> Members {
+        let parted =
+            self.others.iter().fold(Members::default(), |set, (members, _)| set.or(*members));
+        let with_main = if main.is_invalid() {
+            panel.everyone.members.minus(parted)
+        } else {
+            Members::default()
+        };
+        let invalid = self.others.iter().filter(|(_, verdict)| verdict.is_invalid());
+        invalid.fold(with_main, |set, (members, _)| set.or(*members))
+    }
+
+    /// Returns whether all policies said the same.
+    #[inline]
+    pub fn is_unanimous(&self) -> bool {
+        self.others.is_empty()
+    }
+}
+
+/// One connection as all policies of a panel see it.
+#[derive(Clone, Default, Debug)]
+pub struct Track {
+    entry: Option<Entry>,
+    forks: Option<Box<Forks>>,
+}
+
+impl Track {
+    /// Judges a segment under every policy, and returns the verdict of number 0.
+    #[inline]
+    pub fn judge(
+        &mut self,
+        arrival: &Arrival<'_>,
+        panel: &Panel,
+        opinions: &mut Opinions,
+    ) -> Verdict {
+        opinions.others.clear();
+        let before = self.entry;
+        let (verdict, consulted) = panel.judge_as(0, &mut self.entry, arrival);
+        let main = self.forks.as_ref().map_or(panel.everyone, |forks| forks.main);
+        if self.forks.is_some() || !consulted.and(main.varying).is_empty() {
+            self.judge_apart(before, consulted, (arrival, panel), opinions);
+        }
+        verdict
+    }
+
+    /// Returns the entry of policy number 0.
+    #[inline]
+    pub const fn entry(&self) -> Option<&Entry> {
+        self.entry.as_ref()
+    }
+
+    /// Returns the entry of any policy.
+    pub fn entry_of(&self, policy: usize) -> Option<&Entry> {
+        let branches = self.forks.as_ref().map_or(&[][..], |forks| &forks.branches);
+        branches
+            .iter()
+            .find(|branch| branch.group.members.contains(policy))
+            .map_or(self.entry.as_ref(), |branch| branch.entry.as_ref())
+    }
+
+    /// Returns when the last entry of the connection expires; none when there is no entry.
+    #[inline]
+    pub fn expires(&self) -> Option<Timestamp> {
+        let own = self.entry.as_ref().map(|entry| entry.expires);
+        let Some(forks) = &self.forks else { return own };
+        let others = forks.branches.iter().filter_map(|branch| branch.entry.as_ref());
+        others.map(|entry| entry.expires).chain(own).max()
+    }
+
+    /// Judges under the policies that part from number 0 at this segment, or have parted before.
+    #[cold]
+    fn judge_apart(
+        &mut self,
+        before: Option<Entry>,
+        consulted: Features,
+        (arrival, panel): (&Arrival<'_>, &Panel),
+        opinions: &mut Opinions,
+    ) {
+        let mut forks = self
+            .forks
+            .take()
+            .map_or_else(|| Forks { main: panel.everyone, branches: Vec::new() }, |forks| *forks);
+        let old_branches = std::mem::take(&mut forks.branches);
+        let (stay, leave) = panel.divide(forks.main.members, 0, consulted);
+        forks.main.members = stay;
+        let parted = Branch { group: panel.group(leave), entry: before };
+        for branch in std::iter::once(parted).chain(old_branches) {
+            self.judge_branch(&branch, &mut forks, (arrival, panel), opinions);
+        }
+        if !forks.branches.is_empty() {
+            forks.main = panel.group(forks.main.members);
+            self.forks = Some(Box::new(forks));
+        }
+    }
+
+    /// Judges under the policies of one branch, which may part further or join others.
+    fn judge_branch(
+        &self,
+        branch: &Branch,
+        forks: &mut Forks,
+        (arrival, panel): (&Arrival<'_>, &Panel),
+        opinions: &mut Opinions,
+    ) {
+        let mut waiting = branch.group.members;
+        while let Some(speaker) = waiting.iter().next() {
+            let mut entry = branch.entry;
+            let (verdict, consulted) = panel.judge_as(speaker, &mut entry, arrival);
+            let (agreeing, rest) = panel.divide(waiting, speaker, consulted);
+            waiting = rest;
+            opinions.others.push((agreeing, verdict));
+            if entry == self.entry {
+                forks.main.members = forks.main.members.or(agreeing);
+            } else if let Some(twin) = forks.branches.iter_mut().find(|b| b.entry == entry) {
+                twin.group = panel.group(twin.group.members.or(agreeing));
+            } else {
+                forks.branches.push(Branch { group: panel.group(agreeing), entry });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conntrack::policy::{Feature, Setting};
+    use crate::conntrack::verdict::CtState;
+    use crate::conntrack::{Profile, Reason};
+    use crate::segment::{Flags, Segment};
+    use crate::seq::SeqNum;
+    use crate::tuple::Orientation;
+
+    fn everyone() -> Panel {
+        let mut policies = Vec::new();
+        for profile in [Profile::DEFAULT].into_iter().chain(Profile::all()) {
+            for liberal in [Setting::Off, Setting::On] {
+                let features = profile.features().with(Feature::Loose);
+                policies.push(features.set(Feature::BeLiberal, liberal));
+            }
+        }
+        Panel::new(policies, Limits::default())
+    }
+
+    fn conversation() -> Vec<(Orientation, Segment)> {
+        let step = |way, flags: u8, seq, ack, len| {
+            let segment = Segment {
+                seq: SeqNum(seq),
+                ack: SeqNum(ack),
+                len,
+                win: 8000,
+                flags: Flags(flags),
+                header_len: 20,
+                ..Segment::default()
+            };
+            (way, segment)
+        };
+        let (there, back) = (Orientation::LowToHigh, Orientation::HighToLow);
+        vec![
+            step(there, 0x02, 1000, 0, 0),
+            step(back, 0x12, 5000, 1001, 0),
+            step(there, 0x10, 1001, 5001, 0),
+            step(back, 0x18, 13_002, 1001, 100), // one byte beyond the window
+            step(there, 0x10, 1001, 13_102, 0),  // acknowledges it
+            step(there, 0x10, 1001, 90_000, 0),  // acknowledges what nobody sent
+            step(back, 0x14, 5050, 1001, 0),     // an inexact RST
+            step(there, 0x18, 1001, 5001, 100),
+            step(there, 0x11, 1101, 5001, 0),
+            step(back, 0x04, 4000, 0, 0),
+        ]
+    }
+
+    #[test]
+    fn every_policy_gets_the_verdict_and_the_entry_it_would_have_alone() {
+        let panel = everyone();
+        let (mut track, mut opinions) = (Track::default(), Opinions::default());
+        let mut alone: Vec<Option<Entry>> = vec![None; panel.len()];
+        for (index, (orientation, segment)) in conversation().iter().enumerate() {
+            let now = Timestamp::from_parts(100 + i64::try_from(index).unwrap(), 0);
+            let arrival = Arrival { segment, orientation: *orientation, now };
+            let main = track.judge(&arrival, &panel, &mut opinions);
+            let invalid = opinions.invalid_for(&panel, &main);
+            for (policy, slot) in alone.iter_mut().enumerate() {
+                let (verdict, _) = panel.judge_as(policy, slot, &arrival);
+                assert_eq!(opinions.of(policy, &main), verdict, "packet {index} policy {policy}");
+                assert_eq!(track.entry_of(policy), slot.as_ref(), "packet {index} policy {policy}");
+                assert_eq!(invalid.contains(policy), verdict.is_invalid());
+            }
+        }
+    }
+
+    #[test]
+    fn policies_share_one_entry_until_they_disagree() {
+        let panel = everyone();
+        let (mut track, mut opinions) = (Track::default(), Opinions::default());
+        for (index, (orientation, segment)) in conversation().iter().take(4).enumerate() {
+            assert!(track.forks.is_none(), "forked before packet {index}");
+            let arrival = Arrival { segment, orientation: *orientation, now: Timestamp(1) };
+            track.judge(&arrival, &panel, &mut opinions);
+        }
+        assert!(track.forks.is_some());
+        let strict = opinions.of(0, &Verdict::invalid(Reason::NotTrackable));
+        assert_ne!(opinions.of(1, &strict).ctstate, CtState::Invalid);
+    }
+}

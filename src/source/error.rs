@@ -1,0 +1,106 @@
+//! Why an input cannot be read.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why an input cannot be read, or not further.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened.
+    #[error("{}: cannot open", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Reading failed.
+    #[error("{name}: cannot read at byte {offset}")]
+    Read {
+        /// The input.
+        name: String,
+        /// Where in the (uncompressed) input, in bytes.
+        offset: u64,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The input is empty.
+    #[error("{name}: empty file, not a capture")]
+    Empty {
+        /// The input.
+        name: String,
+    },
+    /// The first bytes are of no known capture format.
+    #[error("{name}: not a capture file (it begins with {magic:02x?})")]
+    NotACapture {
+        /// The input.
+        name: String,
+        /// The first bytes, up to four.
+        magic: Vec<u8>,
+    },
+    /// The input is a capture of a format that this program does not read.
+    #[error("{name}: a {format} capture: convert it with editcap -F pcapng")]
+    ForeignFormat {
+        /// The input.
+        name: String,
+        /// The format's name.
+        format: &'static str,
+    },
+    /// The input ends inside a header, block or record.
+    #[error(
+        "{name}: cut short in frame {frame}, at byte {offset}: {needed} bytes needed, {present} there"
+    )]
+    Truncated {
+        /// The input.
+        name: String,
+        /// The frame that could not be read whole, counted from 1 in this input.
+        frame: u64,
+        /// Where the incomplete element begins, in bytes.
+        offset: u64,
+        /// How many bytes it should have.
+        needed: u64,
+        /// How many are there.
+        present: u64,
+    },
+    /// A header, block or record contradicts itself.
+    #[error("{name}: damaged at byte {offset}, frame {frame}: {problem}")]
+    Damaged {
+        /// The input.
+        name: String,
+        /// The frame that could not be read, counted from 1 in this input.
+        frame: u64,
+        /// Where the damaged element begins, in bytes.
+        offset: u64,
+        /// What is wrong with it.
+        problem: Damage,
+    },
+}
+
+/// What is wrong with an element of a capture file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Damage {
+    /// A record claims more bytes than any capture has.
+    #[error("a record of {0} bytes")]
+    RecordLength(u32),
+    /// A pcapng block's length is below its minimum or no multiple of four.
+    #[error("a block of {0} bytes")]
+    BlockLength(u32),
+    /// The length at the end of a pcapng block differs from the one at its start.
+    #[error("a block of {0} bytes that ends as one of {1}")]
+    BlockTrailer(u32, u32),
+    /// A packet block's captured length exceeds its block.
+    #[error("a packet of {0} captured bytes in a block of {1}")]
+    PacketLength(u32, u32),
+    /// A packet block names an interface that was not described.
+    #[error("a packet of interface {0}, which the file does not describe")]
+    UnknownInterface(u32),
+    /// A section header without a byte-order magic.
+    #[error("a section header with byte-order magic {0:#010x}")]
+    ByteOrderMagic(u32),
+    /// More interfaces than any capture has.
+    #[error("more than {0} interfaces")]
+    InterfaceCount(usize),
+    /// A format version that is not known.
+    #[error("version {0}.{1}")]
+    Version(u16, u16),
+}

@@ -1,0 +1,139 @@
+//! Classic pcap: a header, then records of a header and a frame each.
+//!
+//! After the pcap-savefile(5) manual page of libpcap. Read besides: nanoseconds, Kuznetzov's
+//! "modified" records, and the versions before 2.4 that exchange the two lengths of a record.
+
+use super::bytes::Endian;
+use super::input::{MAX_ELEMENT_BYTES, Stop, Walked};
+use super::{Damage, Interface};
+use crate::frame::{Batch, FrameHeader, LinkType};
+use crate::time::{CaptureClock, Timestamp};
+
+/// Bytes of the file header.
+pub(super) const HEADER_BYTES: usize = 24;
+
+/// The two kinds of record.
+const RECORD_HEADER_BYTES: usize = 16;
+/// Interface index, protocol and packet type follow the lengths.
+const MODIFIED_RECORD_HEADER_BYTES: usize = 24;
+
+/// Each magic number as it stands in the file: byte order, nanoseconds in a tick, record header.
+const MAGICS: [([u8; 4], Endian, i64, usize); 6] = [
+    ([0xa1, 0xb2, 0xc3, 0xd4], Endian::Big, 1000, RECORD_HEADER_BYTES),
+    ([0xd4, 0xc3, 0xb2, 0xa1], Endian::Little, 1000, RECORD_HEADER_BYTES),
+    ([0xa1, 0xb2, 0x3c, 0x4d], Endian::Big, 1, RECORD_HEADER_BYTES),
+    ([0x4d, 0x3c, 0xb2, 0xa1], Endian::Little, 1, RECORD_HEADER_BYTES),
+    ([0xa1, 0xb2, 0xcd, 0x34], Endian::Big, 1000, MODIFIED_RECORD_HEADER_BYTES),
+    ([0x34, 0xcd, 0xb2, 0xa1], Endian::Little, 1000, MODIFIED_RECORD_HEADER_BYTES),
+];
+
+/// The order of the lengths in a record, which libpcap tells from the version (`sf-pcap.c`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lengths {
+    /// Captured, then original: version 2.4.
+    CapturedFirst,
+    /// The smaller one is the captured one: version 2.3, written both ways.
+    SmallerIsCaptured,
+    /// Original, then captured: before version 2.3.
+    OriginalFirst,
+}
+
+/// A pcap file after its header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Pcap {
+    endian: Endian,
+    tick_ns: i64,
+    record_header_bytes: usize,
+    lengths: Lengths,
+    link: LinkType,
+    snaplen: u32,
+}
+
+impl Pcap {
+    /// Returns whether a file that begins with `magic` is of this format.
+    pub(super) fn recognises(magic: &[u8]) -> bool {
+        MAGICS.iter().any(|(known, ..)| known == magic)
+    }
+
+    /// Reads the file header; `None` when it is none.
+    pub(super) fn from_header(header: &[u8]) -> Option<Result<Self, Damage>> {
+        let magic = header.first_chunk::<4>()?;
+        let (_, endian, tick_ns, record_header_bytes) =
+            MAGICS.into_iter().find(|(known, ..)| known == magic)?;
+        let [_, version, _, _, snaplen, link] = endian.words(header)?;
+        let [major, minor] = endian.halves(version);
+        let lengths = match (major, minor) {
+            (2, 0..=2) => Lengths::OriginalFirst,
+            (2, 3) => Lengths::SmallerIsCaptured,
+            (2, _) => Lengths::CapturedFirst,
+            _ => return Some(Err(Damage::Version(major, minor))),
+        };
+        // The upper half says whether frames end in a checksum, and how long it is.
+        let link = LinkType((link & 0xffff) as u16);
+        Some(Ok(Self { endian, tick_ns, record_header_bytes, lengths, link, snaplen }))
+    }
+
+    /// Adds the whole records that `bytes`, the start of the batch's buffer, consists of.
+    pub(super) fn walk(&self, bytes: &[u8], batch: &mut Batch, clock: &mut CaptureClock) -> Walked {
+        let mut consumed = 0;
+        loop {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            let Some([seconds, ticks, first, second]) = self.endian.words(rest) else {
+                let stop = Stop::Incomplete(self.record_header_bytes);
+                return Walked { consumed, stop };
+            };
+            let (captured_len, original_len) = self.lengths.of(first, second);
+            if captured_len > MAX_ELEMENT_BYTES {
+                let stop = Stop::Damaged(Damage::RecordLength(captured_len));
+                return Walked { consumed, stop };
+            }
+            let needed = self.record_header_bytes + captured_len as usize;
+            if rest.len() < needed {
+                return Walked { consumed, stop: Stop::Incomplete(needed) };
+            }
+            let ts = Timestamp::from_parts(i64::from(seconds), i64::from(ticks) * self.tick_ns);
+            let start = buffer_offset(consumed + self.record_header_bytes);
+            let link = self.link;
+            batch.push(FrameHeader { ts, link, start, captured_len, original_len }, clock);
+            consumed += needed;
+        }
+    }
+
+    /// Returns the one interface that a pcap file has.
+    pub(super) fn interface(&self) -> Interface {
+        Interface { link_type: self.link.0, snaplen: self.snaplen, ..Interface::default() }
+    }
+
+    /// Returns what is special about the file.
+    pub(super) fn describe(&self) -> String {
+        let mut text = String::from("pcap");
+        if self.record_header_bytes == MODIFIED_RECORD_HEADER_BYTES {
+            text.push_str(", modified");
+        }
+        if self.tick_ns == 1 {
+            text.push_str(", nanoseconds");
+        }
+        if self.endian == Endian::Big {
+            text.push_str(", big-endian");
+        }
+        text
+    }
+}
+
+impl Lengths {
+    /// Returns the captured and the original length.
+    #[inline]
+    const fn of(self, first: u32, second: u32) -> (u32, u32) {
+        match self {
+            Self::OriginalFirst => (second, first),
+            Self::SmallerIsCaptured if first > second => (second, first),
+            Self::SmallerIsCaptured | Self::CapturedFirst => (first, second),
+        }
+    }
+}
+
+/// Returns an offset in a batch's buffer, which is always far smaller than 4 GiB.
+#[inline]
+pub(super) fn buffer_offset(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,312 @@
+//! pcapng: blocks in sections, each section with its byte order and its interfaces.
+//!
+//! After draft-ietf-opsawg-pcapng; what the draft leaves open is read as Wireshark's `pcapng.c`
+//! does.
+
+use super::bytes::Endian;
+use super::input::{MAX_ELEMENT_BYTES, Stop, Walked};
+use super::interface::{Described, Options};
+use super::pcap::buffer_offset;
+use super::{Damage, Interface};
+use crate::frame::{Batch, FrameHeader, LinkType};
+use crate::time::{CaptureClock, Timestamp};
+
+/// The first bytes of a file, the same in both byte orders.
+pub(super) const MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+/// Bytes of a section header without options.
+pub(super) const SECTION_HEADER_BYTES: usize = 28;
+
+const SECTION_HEADER: u32 = u32::from_be_bytes(MAGIC);
+const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
+
+const INTERFACE_DESCRIPTION: u32 = 1;
+const OBSOLETE_PACKET: u32 = 2;
+const SIMPLE_PACKET: u32 = 3;
+const INTERFACE_STATISTICS: u32 = 5;
+const ENHANCED_PACKET: u32 = 6;
+const SYSTEMD_JOURNAL: u32 = 9;
+const CUSTOM: u32 = 0x0bad;
+const CUSTOM_NOT_TO_COPY: u32 = 0x4000_0bad;
+/// Sysdig's events: versions 1 and 2, plain, with flags, and both in large.
+const SYSDIG_EVENTS: [u32; 6] = [0x204, 0x208, 0x216, 0x217, 0x221, 0x222];
+
+const EPB_DROPCOUNT: u16 = 4;
+/// In an obsolete packet block: the number of drops is not known.
+const DROPS_UNKNOWN: u16 = u16::MAX;
+
+/// The least that a block has: type, length, length again.
+const BLOCK_OVERHEAD: usize = 12;
+/// What stands before the data of a packet block, enhanced or obsolete.
+const PACKET_HEADER_BYTES: usize = 28;
+const SIMPLE_PACKET_HEADER_BYTES: usize = 12;
+/// The length that is repeated at the end.
+const TRAILER_BYTES: usize = 4;
+
+/// A file has one interface for each section that was joined to it; captures of a year of minutes
+/// have half a million sections, so that more are damage, or an attack on the memory.
+const MAX_INTERFACES: usize = 1 << 20;
+
+/// A pcapng file, somewhere in the middle.
+#[derive(Clone, Debug)]
+pub(super) struct Pcapng {
+    /// The byte order of this section.
+    endian: Endian,
+    /// The byte order of the first section.
+    first_endian: Endian,
+    /// The interfaces of all sections; those of this section from `section_start` on.
+    interfaces: Vec<Described>,
+    section_start: usize,
+    /// Simple packets have no time: they take that of the frame before them.
+    last_ts: Timestamp,
+}
+
+/// A whole block.
+#[derive(Clone, Copy, Debug)]
+struct Block<'a> {
+    kind: u32,
+    endian: Endian,
+    /// All of it, the type and the trailer too.
+    bytes: &'a [u8],
+    /// Where it begins in the buffer.
+    at: usize,
+}
+
+/// The numbers of a packet block, whichever kind.
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    interface: u32,
+    ticks: u64,
+    captured_len: u32,
+    original_len: u32,
+}
+
+impl Pcapng {
+    /// Checks the section header that a file begins with; `None` when it is none.
+    pub(super) fn from_header(header: &[u8]) -> Option<Result<Self, Damage>> {
+        let endian = match section_endian(header)? {
+            Ok(endian) => endian,
+            Err(damage) => return Some(Err(damage)),
+        };
+        let [_, _, _, version] = endian.words(header)?;
+        Some(check_version(endian, version).map(|()| Self {
+            endian,
+            first_endian: endian,
+            interfaces: Vec::new(),
+            section_start: 0,
+            last_ts: Timestamp(0),
+        }))
+    }
+
+    /// Adds the frames of the whole blocks that `bytes`, the start of the batch's buffer, has.
+    pub(super) fn walk(
+        &mut self,
+        bytes: &[u8],
+        batch: &mut Batch,
+        clock: &mut CaptureClock,
+    ) -> Walked {
+        let mut consumed = 0;
+        loop {
+            let block = match self.block_at(bytes, consumed) {
+                Ok(block) => block,
+                Err(stop) => return Walked { consumed, stop },
+            };
+            match self.read(block, batch) {
+                Ok(None) => {}
+                Ok(Some(header)) => {
+                    self.last_ts = header.ts;
+                    batch.push(header, clock);
+                }
+                Err(damage) => return Walked { consumed, stop: Stop::Damaged(damage) },
+            }
+            consumed += block.bytes.len();
+        }
+    }
+
+    /// Returns what the file says of its interfaces, those of all sections.
+    pub(super) fn interfaces(&self) -> Vec<Interface> {
+        self.interfaces.iter().map(Described::summary).collect()
+    }
+
+    /// Returns what is special about the file.
+    pub(super) fn describe(&self) -> String {
+        let order = if self.first_endian == Endian::Big { ", big-endian" } else { "" };
+        format!("pcapng{order}")
+    }
+
+    /// Finds the limits of the block at `at`.
+    #[inline]
+    fn block_at<'a>(&self, bytes: &'a [u8], at: usize) -> Result<Block<'a>, Stop> {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let incomplete = Stop::Incomplete(BLOCK_OVERHEAD);
+        if rest.len() < BLOCK_OVERHEAD {
+            return Err(incomplete);
+        }
+        let mut endian = self.endian;
+        if rest.starts_with(&MAGIC) {
+            endian = section_endian(rest).ok_or(incomplete)?.map_err(Stop::Damaged)?;
+        }
+        let [kind, len] = endian.words(rest).ok_or(incomplete)?;
+        if len > MAX_ELEMENT_BYTES || len % 4 != 0 || (len as usize) < BLOCK_OVERHEAD {
+            return Err(Stop::Damaged(Damage::BlockLength(len)));
+        }
+        let bytes = rest.get(..len as usize).ok_or(Stop::Incomplete(len as usize))?;
+        let trailer = bytes.len() - TRAILER_BYTES;
+        let [again] = bytes.get(trailer..).and_then(|end| endian.words(end)).ok_or(incomplete)?;
+        if again != len {
+            return Err(Stop::Damaged(Damage::BlockTrailer(len, again)));
+        }
+        Ok(Block { kind, endian, bytes, at })
+    }
+
+    /// Takes from a block what there is to know, and returns the frame where it has one.
+    #[inline]
+    fn read(&mut self, block: Block<'_>, batch: &mut Batch) -> Result<Option<FrameHeader>, Damage> {
+        match block.kind {
+            ENHANCED_PACKET => self.enhanced_packet(block).map(Some),
+            SIMPLE_PACKET => self.simple_packet(block).map(Some),
+            OBSOLETE_PACKET => self.obsolete_packet(block).map(Some),
+            SECTION_HEADER => self.section_header(block).map(|()| None),
+            INTERFACE_DESCRIPTION => self.interface_description(block).map(|()| None),
+            INTERFACE_STATISTICS => self.interface_statistics(block).map(|()| None),
+            kind => {
+                if has_a_number(kind) {
+                    batch.skip_number();
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    #[inline]
+    fn enhanced_packet(&mut self, block: Block<'_>) -> Result<FrameHeader, Damage> {
+        let [_, _, interface, high, low, captured_len, original_len] = block.words()?;
+        let ticks = u64::from(high) << 32 | u64::from(low);
+        let packet = Packet { interface, ticks, captured_len, original_len };
+        let header = self.packet(block, packet)?;
+        let data_end = PACKET_HEADER_BYTES + (captured_len as usize).next_multiple_of(4);
+        if data_end + TRAILER_BYTES < block.bytes.len() {
+            let drops = block.options(data_end).find(|&(code, _)| code == EPB_DROPCOUNT);
+            if let Some(drops) = drops.and_then(|(_, value)| block.endian.u64(value)) {
+                self.interface_mut(interface)?.count_drops(drops);
+            }
+        }
+        Ok(header)
+    }
+
+    fn obsolete_packet(&mut self, block: Block<'_>) -> Result<FrameHeader, Damage> {
+        let [_, _, place, high, low, captured_len, original_len] = block.words()?;
+        let [interface, drops] = block.endian.halves(place);
+        let (interface, ticks) = (u32::from(interface), u64::from(high) << 32 | u64::from(low));
+        let packet = Packet { interface, ticks, captured_len, original_len };
+        let header = self.packet(block, packet)?;
+        if drops != DROPS_UNKNOWN {
+            self.interface_mut(interface)?.count_drops(u64::from(drops));
+        }
+        Ok(header)
+    }
+
+    /// Places the frame of an enhanced or obsolete packet block.
+    #[inline]
+    fn packet(&self, block: Block<'_>, packet: Packet) -> Result<FrameHeader, Damage> {
+        let Packet { interface, ticks, captured_len, original_len } = packet;
+        let described = self.interface(interface)?;
+        let start = block.data_start(PACKET_HEADER_BYTES, captured_len)?;
+        let ts = described.timestamp(ticks);
+        Ok(FrameHeader { ts, link: described.link, start, captured_len, original_len })
+    }
+
+    /// A simple packet is of the first interface, and as long as that captures.
+    fn simple_packet(&self, block: Block<'_>) -> Result<FrameHeader, Damage> {
+        let [_, _, original_len] = block.words()?;
+        let described = self.interface(0)?;
+        let captured_len = match described.snaplen {
+            0 => original_len,
+            snaplen => original_len.min(snaplen),
+        };
+        let start = block.data_start(SIMPLE_PACKET_HEADER_BYTES, captured_len)?;
+        let (ts, link) = (self.last_ts, described.link);
+        Ok(FrameHeader { ts, link, start, captured_len, original_len })
+    }
+
+    fn section_header(&mut self, block: Block<'_>) -> Result<(), Damage> {
+        let [_, _, _, version, _, _, _] = block.words::<7>()?;
+        check_version(block.endian, version)?;
+        self.endian = block.endian;
+        self.section_start = self.interfaces.len();
+        Ok(())
+    }
+
+    fn interface_description(&mut self, block: Block<'_>) -> Result<(), Damage> {
+        let [_, _, link, snaplen, _] = block.words()?;
+        if self.interfaces.len() >= MAX_INTERFACES {
+            return Err(Damage::InterfaceCount(MAX_INTERFACES));
+        }
+        let [link, _] = block.endian.halves(link);
+        self.interfaces.push(Described::new(LinkType(link), snaplen, block.options(16)));
+        Ok(())
+    }
+
+    fn interface_statistics(&mut self, block: Block<'_>) -> Result<(), Damage> {
+        let [_, _, interface, _, _, _] = block.words()?;
+        self.interface_mut(interface)?.read_statistics(block.options(20));
+        Ok(())
+    }
+
+    #[inline]
+    fn interface(&self, index: u32) -> Result<&Described, Damage> {
+        let section = self.interfaces.get(self.section_start..).unwrap_or_default();
+        section.get(index as usize).ok_or(Damage::UnknownInterface(index))
+    }
+
+    fn interface_mut(&mut self, index: u32) -> Result<&mut Described, Damage> {
+        let section = self.interfaces.get_mut(self.section_start..).unwrap_or_default();
+        section.get_mut(index as usize).ok_or(Damage::UnknownInterface(index))
+    }
+}
+
+impl<'a> Block<'a> {
+    /// Returns the first numbers of the block, type and length among them.
+    #[inline]
+    fn words<const N: usize>(self) -> Result<[u32; N], Damage> {
+        self.endian.words(self.bytes).ok_or(Damage::BlockLength(buffer_offset(self.bytes.len())))
+    }
+
+    /// Returns where in the buffer the data begin that follow `header` bytes of this block.
+    #[inline]
+    fn data_start(self, header: usize, captured_len: u32) -> Result<u32, Damage> {
+        let space = self.bytes.len().saturating_sub(header + TRAILER_BYTES);
+        if captured_len as usize > space {
+            let block_len = buffer_offset(self.bytes.len());
+            return Err(Damage::PacketLength(captured_len, block_len));
+        }
+        Ok(buffer_offset(self.at + header))
+    }
+
+    /// Returns the options, which begin `start` bytes into the block.
+    fn options(self, start: usize) -> Options<'a> {
+        let end = self.bytes.len() - TRAILER_BYTES;
+        Options { endian: self.endian, bytes: self.bytes.get(start..end).unwrap_or_default() }
+    }
+}
+
+/// Reads the byte order from a section header; `None` when there are too few bytes.
+fn section_endian(header: &[u8]) -> Option<Result<Endian, Damage>> {
+    let [_, _, magic] = Endian::Little.words(header)?;
+    Some(match magic {
+        BYTE_ORDER_MAGIC => Ok(Endian::Little),
+        swapped if swapped.swap_bytes() == BYTE_ORDER_MAGIC => Ok(Endian::Big),
+        unknown => Err(Damage::ByteOrderMagic(unknown)),
+    })
+}
+
+fn check_version(endian: Endian, version: u32) -> Result<(), Damage> {
+    match endian.halves(version) {
+        [1, _] => Ok(()),
+        [major, minor] => Err(Damage::Version(major, minor)),
+    }
+}
+
+/// Returns whether Wireshark gives a block a frame number although it holds no packet.
+fn has_a_number(kind: u32) -> bool {
+    matches!(kind, SYSTEMD_JOURNAL | CUSTOM | CUSTOM_NOT_TO_COPY) || SYSDIG_EVENTS.contains(&kind)
+}

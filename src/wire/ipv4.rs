@@ -1,0 +1,103 @@
+//! The IPv4 header, checked as `ip_rcv_core()` does (`net/ipv4/ip_input.c`, Linux 6.18).
+//!
+//! Does not: know link layers or layer 4.
+
+use std::ops::Range;
+
+use super::bytes::Payload;
+use super::checksum::Sum;
+use super::datagram::{Addresses, Datagram};
+use super::fragments::Fragment;
+use super::{Checksums, Decoded, Packetized, Undecodable, transport};
+use crate::tuple::TCP;
+
+/// Length of a header without options, in bytes.
+const MIN_HEADER_LEN: usize = 20;
+/// "More fragments" in the word of flags and offset.
+const MORE_FRAGMENTS: u16 = 0x2000;
+/// The fragment offset, in units of 8 bytes, in the word of flags and offset.
+const OFFSET_MASK: u16 = 0x1fff;
+
+/// Decodes an IPv4 packet.
+#[inline]
+pub(super) fn decode(packet: Packetized<'_>) -> Decoded {
+    let Payload { captured, len: available } = packet.payload;
+    let Some(header) = captured.first_chunk::<MIN_HEADER_LEN>() else {
+        return missing_header(MIN_HEADER_LEN, available);
+    };
+    let header_len = usize::from(header[0] & 0x0f) * 4;
+    if header[0] >> 4 != 4 || header_len < MIN_HEADER_LEN {
+        return Decoded::Undecodable(Undecodable::BadIpHeader);
+    }
+    let Some((whole_header, _)) = captured.split_at_checked(header_len) else {
+        return missing_header(header_len, available);
+    };
+    let protocol = header[9];
+    let total_len = match u16::from_be_bytes([header[2], header[3]]) {
+        // Left to the network card, which cuts the segment into packets.
+        0 if protocol == TCP => available,
+        total_len => usize::from(total_len),
+    };
+    if total_len > available || total_len < header_len || !is_intact(whole_header, packet.checksums)
+    {
+        return Decoded::Undecodable(Undecodable::BadIpHeader);
+    }
+    let datagram = Datagram {
+        addresses: Addresses::V4 {
+            src: u32::from_be_bytes([header[12], header[13], header[14], header[15]]),
+            dst: u32::from_be_bytes([header[16], header[17], header[18], header[19]]),
+        },
+        protocol,
+        ttl: header[8],
+        ip_id: u16::from_be_bytes([header[4], header[5]]),
+        payload: Payload::new(captured, total_len).after(header_len),
+        payload_sum: None,
+        checksums: packet.checksums,
+    };
+    let fragment_word = u16::from_be_bytes([header[6], header[7]]);
+    if fragment_word & (MORE_FRAGMENTS | OFFSET_MASK) == 0 {
+        transport::decode(&datagram)
+    } else {
+        Decoded::Fragment(fragment(
+            &datagram,
+            fragment_word,
+            header[1],
+            packet.offset..packet.offset + header_len,
+        ))
+    }
+}
+
+/// Tells a header that the capture cut from one that the packet is too short for.
+#[cold]
+fn missing_header(needed: usize, available: usize) -> Decoded {
+    Decoded::Undecodable(if needed > available {
+        Undecodable::BadIpHeader
+    } else {
+        Undecodable::IpHeaderCut
+    })
+}
+
+/// Returns whether the header checksum holds, or is one that counts as not filled in yet.
+#[inline]
+fn is_intact(header: &[u8], checksums: Checksums) -> bool {
+    Sum::default().add_bytes(header).is_intact()
+        || (checksums == Checksums::Ignored && header.get(10..12) == Some(&[0, 0]))
+}
+
+#[cold]
+#[expect(clippy::cast_possible_truncation, reason = "at most 60, 65,535 and the length of a frame")]
+fn fragment(datagram: &Datagram<'_>, word: u16, tos: u8, header: Range<usize>) -> Fragment {
+    Fragment {
+        src: datagram.addresses.src(),
+        dst: datagram.addresses.dst(),
+        id: u32::from(datagram.ip_id),
+        protocol: datagram.protocol,
+        ttl: datagram.ttl,
+        ecn: tos & 3,
+        more: word & MORE_FRAGMENTS != 0,
+        offset: u32::from(word & OFFSET_MASK) * 8,
+        len: datagram.payload.len as u32,
+        start: header.end as u32,
+        header_len: header.len() as u16,
+    }
+}

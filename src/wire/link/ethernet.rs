@@ -1,0 +1,114 @@
+//! Ethernet II, IEEE 802.3 with LLC and SNAP, VLAN tags, and what else an `EtherType` can announce
+//! in front of the same IP packet.
+
+use super::{Network, by_version};
+use crate::wire::Undecodable;
+use crate::wire::bytes::{be16, u8_at};
+
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+/// Customer tag (IEEE 802.1Q), service tag (802.1ad), and the two from before there was a standard.
+const VLAN_TAGS: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
+const PPPOE_SESSION: u16 = 0x8864;
+const MPLS: [u16; 2] = [0x8847, 0x8848];
+
+/// The largest number in the type field that is a length (IEEE 802.3, clause 3.2.6).
+const MAX_LENGTH: u16 = 1500;
+/// Where the type field of a frame stands.
+const TYPE_AT: usize = 12;
+
+/// Finds the IP packet of an Ethernet frame that starts at `at`.
+#[inline]
+pub(super) fn frame(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+    typed(bytes, at + TYPE_AT)
+}
+
+/// Finds the IP packet behind the `EtherType` at `at`, which may announce VLAN tags.
+#[inline]
+pub(super) fn typed(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+    match be16(bytes, at) {
+        Some(IPV4) => Ok(Network::v4(at + 2)),
+        Some(IPV6) => Ok(Network::v6(at + 2)),
+        _ => typed_otherwise(bytes, at),
+    }
+}
+
+fn typed_otherwise(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+    let ethertype = be16(bytes, at).ok_or(Undecodable::LinkHeaderCut)?;
+    behind(bytes, ethertype, at + 2)
+}
+
+/// Finds the IP packet at or behind `at`, where what `ethertype` announces starts.
+pub(super) fn behind(
+    bytes: &[u8],
+    mut ethertype: u16,
+    mut at: usize,
+) -> Result<Network, Undecodable> {
+    while VLAN_TAGS.contains(&ethertype) {
+        ethertype = be16(bytes, at + 2).ok_or(Undecodable::LinkHeaderCut)?;
+        at += 4;
+    }
+    match ethertype {
+        IPV4 => Ok(Network::v4(at)),
+        IPV6 => Ok(Network::v6(at)),
+        label if MPLS.contains(&label) => mpls(bytes, at),
+        PPPOE_SESSION => pppoe(bytes, at),
+        0..=MAX_LENGTH => llc(bytes, at),
+        _ => Err(Undecodable::NotIp),
+    }
+}
+
+/// Finds the IP packet behind an LLC header (IEEE 802.2) at `at`: SNAP with an `EtherType`, or the
+/// service access point of IP itself.
+pub(super) fn llc(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+    const SNAP: u8 = 0xaa;
+    const IP: u8 = 0x06;
+    const UNNUMBERED: u8 = 0x03;
+    let header = |i| u8_at(bytes, at + i).ok_or(Undecodable::LinkHeaderCut);
+    match (header(0)?, header(1)?, header(2)?) {
+        (SNAP, SNAP, UNNUMBERED) => snap(bytes, at + 3),
+        (IP, IP, UNNUMBERED) => Ok(Network::v4(at + 3)),
+        _ => Err(Undecodable::NotIp),
+    }
+}
+
+/// Finds the IP packet behind a SNAP header at `at`: an organisation that uses `EtherType`s
+/// (RFC 1042; IEEE 802.1H), then one.
+pub(super) fn snap(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+    match bytes.get(at..at + 3).ok_or(Undecodable::LinkHeaderCut)? {
+        [0, 0, 0 | 0xf8] => typed(bytes, at + 3),
+        _ => Err(Undecodable::NotIp),
+    }
+}
+
+/// Finds the IP packet behind a stack of MPLS labels (RFC 3032); a label does not say what it
+/// leads to, the version does.
+pub(super) fn mpls(bytes: &[u8], mut at: usize) -> Result<Network, Undecodable> {
+    const BOTTOM_OF_STACK: u8 = 1;
+    while u8_at(bytes, at + 2).ok_or(Undecodable::LinkHeaderCut)? & BOTTOM_OF_STACK == 0 {
+        at += 4;
+    }
+    by_version(bytes, at + 4)
+}
+
+/// Finds the IP packet of a `PPPoE` session (RFC 2516).
+pub(super) fn pppoe(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+    ppp_protocol(bytes, at + 6)
+}
+
+/// Finds the IP packet behind a PPP protocol field (RFC 1661), which may be compressed to its
+/// second byte.
+pub(super) fn ppp_protocol(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+    let first = u8_at(bytes, at).ok_or(Undecodable::LinkHeaderCut)?;
+    let (protocol, after) = if first & 1 == 1 {
+        (u16::from(first), at + 1)
+    } else {
+        (be16(bytes, at).ok_or(Undecodable::LinkHeaderCut)?, at + 2)
+    };
+    match protocol {
+        0x0021 => Ok(Network::v4(after)),
+        0x0057 => Ok(Network::v6(after)),
+        0x0281 | 0x0283 => mpls(bytes, after),
+        _ => Err(Undecodable::NotIp),
+    }
+}

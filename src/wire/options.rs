@@ -1,0 +1,210 @@
+//! The walk over TCP options, as `tcp_options()` and `tcp_sack()` do it
+//! (`nf_conntrack_proto_tcp.c`, Linux 6.18).
+//!
+//! Does not: know the rest of the header.
+
+use super::bytes::be32;
+use crate::segment::{Options, SackBlock, TcpTimestamps};
+use crate::seq::SeqNum;
+
+const END: u8 = 0;
+const NOP: u8 = 1;
+const MSS: u8 = 2;
+const WINDOW_SCALE: u8 = 3;
+const SACK_PERMITTED: u8 = 4;
+const SACK: u8 = 5;
+const TIMESTAMPS: u8 = 8;
+
+/// What nearly every data segment carries: NOP, NOP, and the head of the timestamps option.
+const ALIGNED_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
+
+/// Walks the option bytes of a header: those that were captured of `len` by the data offset.
+///
+/// Unknown kinds are skipped by their length; a kind without room for a length byte, a length
+/// below 2 and one beyond the header end the walk. So does the first option that the snap length
+/// cut.
+#[inline]
+pub(super) fn walk(captured: &[u8], len: usize) -> Options {
+    if let Some(timestamps) = only_timestamps(captured) {
+        return Options { timestamps: Some(timestamps), ..Options::default() };
+    }
+    walk_all(captured, len)
+}
+
+/// Reads options that are nothing but aligned timestamps.
+#[inline]
+fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
+    let option: &[u8; 12] = captured.try_into().ok()?;
+    let [a, b, c, d, v0, v1, v2, v3, e0, e1, e2, e3] = *option;
+    ([a, b, c, d] == ALIGNED_TIMESTAMPS).then(|| TcpTimestamps {
+        value: u32::from_be_bytes([v0, v1, v2, v3]),
+        echo: u32::from_be_bytes([e0, e1, e2, e3]),
+    })
+}
+
+fn walk_all(captured: &[u8], len: usize) -> Options {
+    let mut options = Options::default();
+    let mut sack_seen = false;
+    let (mut rest, mut rest_len) = (captured, len);
+    while let Some((&kind, after_kind)) = rest.split_first() {
+        if kind == END {
+            break;
+        }
+        if kind == NOP {
+            (rest, rest_len) = (after_kind, rest_len - 1);
+            continue;
+        }
+        let Some(&option_len) = after_kind.first() else { break };
+        let option_len = usize::from(option_len);
+        if option_len < 2 || option_len > rest_len {
+            break;
+        }
+        let Some((option, after)) = rest.split_at_checked(option_len) else { break };
+        if kind != SACK {
+            read(&mut options, option);
+        } else if !sack_seen && is_sack_len(option_len) {
+            sack_seen = true;
+            read_sack(&mut options, option);
+        }
+        (rest, rest_len) = (after, rest_len - option_len);
+    }
+    options
+}
+
+/// Reads one whole option; kinds of a length that they do not have are passed over.
+#[inline]
+fn read(options: &mut Options, option: &[u8]) {
+    match *option {
+        [MSS, 4, high, low] => options.mss = Some(u16::from_be_bytes([high, low])),
+        [WINDOW_SCALE, 3, shift] => options.wscale = Some(shift),
+        [SACK_PERMITTED, 2] => options.sack_permitted = true,
+        [TIMESTAMPS, 10, ..] => {
+            if let (Some(value), Some(echo)) = (be32(option, 2), be32(option, 6)) {
+                options.timestamps = Some(TcpTimestamps { value, echo });
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Returns whether a SACK option of this length holds whole blocks, and at least one.
+const fn is_sack_len(option_len: usize) -> bool {
+    option_len >= 10 && (option_len - 2).is_multiple_of(8)
+}
+
+fn read_sack(options: &mut Options, option: &[u8]) {
+    let (blocks, _) = option.get(2..).unwrap_or_default().as_chunks::<8>();
+    for &[l0, l1, l2, l3, r0, r1, r2, r3] in blocks {
+        options.sack.push(SackBlock {
+            left: SeqNum(u32::from_be_bytes([l0, l1, l2, l3])),
+            right: SeqNum(u32::from_be_bytes([r0, r1, r2, r3])),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(bytes: &[u8]) -> Options {
+        walk(bytes, bytes.len())
+    }
+
+    fn sack(kind: u8, len: u8, rights: &[u32]) -> Vec<u8> {
+        let mut option = vec![kind, len];
+        for right in rights {
+            option.extend((right - 1).to_be_bytes());
+            option.extend(right.to_be_bytes());
+        }
+        option
+    }
+
+    fn rights(options: &Options) -> Vec<u32> {
+        options.sack.as_slice().iter().map(|block| block.right.0).collect()
+    }
+
+    #[test]
+    fn a_syn_carries_all_its_options() {
+        let bytes = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 3, 3, 7];
+        let options = of(&bytes);
+        assert_eq!((options.mss, options.wscale), (Some(1460), Some(7)));
+        assert!(options.sack_permitted);
+        assert_eq!(options.timestamps, Some(TcpTimestamps { value: 7, echo: 0 }));
+    }
+
+    #[test]
+    fn aligned_timestamps_read_the_same_on_both_paths() {
+        let bytes = [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
+        assert_eq!(of(&bytes), walk_all(&bytes, bytes.len()));
+        assert_eq!(of(&bytes).timestamps.unwrap().echo, 0x0506_0708);
+    }
+
+    #[test]
+    fn unknown_kinds_are_skipped_by_their_length() {
+        assert_eq!(of(&[30, 4, 0, 0, 3, 3, 9]).wscale, Some(9));
+        assert_eq!(of(&[34, 2, 3, 3, 9]).wscale, Some(9));
+    }
+
+    #[test]
+    fn a_length_below_2_or_beyond_the_header_ends_the_walk() {
+        assert_eq!(of(&[30, 0, 3, 3, 9]), Options::default());
+        assert_eq!(of(&[30, 1, 3, 3, 9]), Options::default());
+        assert_eq!(of(&[3, 4, 9]), Options::default());
+        assert_eq!(of(&[3, 3, 9]).wscale, Some(9));
+        assert_eq!(of(&[3, 3]), Options::default());
+    }
+
+    #[test]
+    fn a_kind_without_a_length_byte_ends_the_walk() {
+        assert_eq!(of(&[1, 3]), Options::default());
+        assert_eq!(of(&[3, 3, 9, 4]).wscale, Some(9));
+    }
+
+    #[test]
+    fn the_end_option_hides_what_follows() {
+        assert_eq!(of(&[0, 3, 3, 9]), Options::default());
+    }
+
+    #[test]
+    fn of_several_window_scales_the_last_wins_and_odd_lengths_do_not_count() {
+        assert_eq!(of(&[3, 3, 2, 3, 3, 9]).wscale, Some(9));
+        assert_eq!(of(&[3, 3, 2, 3, 4, 9, 9]).wscale, Some(2));
+        assert_eq!(of(&[3, 3, 255]).wscale, Some(255));
+        assert!(!of(&[4, 3, 0]).sack_permitted);
+    }
+
+    #[test]
+    fn only_the_first_sack_option_of_a_valid_length_counts() {
+        let mut bytes = sack(5, 10, &[100]);
+        bytes.extend(sack(5, 10, &[200]));
+        assert_eq!(rights(&of(&bytes)), [100]);
+        let mut bytes = sack(5, 11, &[100]);
+        bytes.push(0);
+        bytes.extend(sack(5, 10, &[200]));
+        assert_eq!(rights(&of(&bytes)), [200]);
+        let mut bytes = vec![5, 2];
+        bytes.extend(sack(5, 18, &[300, 400]));
+        assert_eq!(rights(&of(&bytes)), [300, 400]);
+    }
+
+    #[test]
+    fn four_blocks_fit() {
+        assert_eq!(rights(&of(&sack(5, 34, &[1, 2, 3, 4]))), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn options_before_the_cut_are_read_and_those_across_it_are_not() {
+        let bytes = [3, 3, 9, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        for cut in 0..bytes.len() {
+            let options = walk(&bytes[..cut], bytes.len());
+            assert_eq!(options.wscale.is_some(), cut >= 3, "{cut}");
+            assert_eq!(options.timestamps, None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_the_cut_hides_is_judged_by_the_whole_header() {
+        assert_eq!(walk(&[3, 3, 9, 5, 10, 1], 13).wscale, Some(9));
+        assert_eq!(walk(&[3, 3], 3), Options::default());
+    }
+}

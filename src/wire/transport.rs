@@ -1,0 +1,102 @@
+//! Which decoder a datagram's protocol has, and the protocols that need no more than a tuple.
+//!
+//! Does not: know TCP or ICMP headers.
+
+use super::bytes::Missing;
+use super::datagram::{Datagram, ports};
+use super::{Decoded, Fault, NonTcp, Tracking, Undecodable};
+use super::{icmp, tcp};
+use crate::tuple::TCP;
+
+/// IP protocol number of ICMP (RFC 792).
+pub(super) const ICMP: u8 = 1;
+/// IP protocol number of UDP (RFC 768).
+pub(super) const UDP: u8 = 17;
+/// IP protocol number of DCCP (RFC 4340).
+const DCCP: u8 = 33;
+/// IP protocol number of `ICMPv6` (RFC 4443).
+pub(super) const ICMPV6: u8 = 58;
+/// IP protocol number of SCTP (RFC 9260).
+const SCTP: u8 = 132;
+/// IP protocol number of UDP-Lite (RFC 3828).
+const UDP_LITE: u8 = 136;
+
+/// Length of a UDP header in bytes.
+const UDP_HEADER_LEN: usize = 8;
+
+/// Decodes what a datagram carries.
+#[inline]
+pub(super) fn decode(datagram: &Datagram<'_>) -> Decoded {
+    if datagram.protocol == TCP { tcp::decode(datagram) } else { decode_other(datagram) }
+}
+
+/// Returns whether the kernel finds ports in the first four bytes of this protocol: those of
+/// `nf_ct_get_tuple_ports()` (`nf_conntrack_core.c`, Linux 6.12).
+pub(super) const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP | DCCP | SCTP | UDP_LITE)
+}
+
+fn decode_other(datagram: &Datagram<'_>) -> Decoded {
+    let decoded = match (datagram.protocol, datagram.addresses.is_v4()) {
+        (ICMP, true) => return icmp::decode(datagram).unwrap_or_else(cut),
+        (ICMPV6, false) => return icmp::decode_v6(datagram).unwrap_or_else(cut),
+        // The trackers of both refuse the other address family.
+        (ICMP, false) | (ICMPV6, true) => Ok(datagram.invalid(Fault::NotTrackable)),
+        (UDP, _) => udp(datagram),
+        (protocol, _) if has_ports(protocol) => with_ports(datagram),
+        _ => Ok(datagram.portless(Tracking::Flow)),
+    };
+    decoded.map_or_else(cut, Decoded::Other)
+}
+
+/// Says that the snap length cut off what decides.
+pub(super) fn cut(_: HeaderCut) -> Decoded {
+    Decoded::Undecodable(Undecodable::OtherHeaderCut)
+}
+
+/// The snap length cut off what decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct HeaderCut;
+
+impl Missing {
+    /// Returns `absent` if the bytes never were there.
+    pub(super) fn or<T>(self, absent: T) -> Result<T, HeaderCut> {
+        match self {
+            Self::Absent => Ok(absent),
+            Self::Cut => Err(HeaderCut),
+        }
+    }
+}
+
+/// Takes the ports from the first four bytes.
+fn with_ports(datagram: &Datagram<'_>) -> Result<NonTcp, HeaderCut> {
+    match datagram.payload.chunk::<4>(0) {
+        Ok(bytes) => {
+            let (key, orientation) = datagram.addresses.key(datagram.protocol, ports(bytes));
+            Ok(NonTcp { key, orientation, tracking: Tracking::Flow })
+        }
+        Err(missing) => missing.or(datagram.invalid(Fault::NotTrackable)),
+    }
+}
+
+/// Checks a UDP header as `udp_error()` does (`nf_conntrack_proto_udp.c`, Linux 6.18).
+fn udp(datagram: &Datagram<'_>) -> Result<NonTcp, HeaderCut> {
+    let decoded = with_ports(datagram)?;
+    if decoded.tracking != Tracking::Flow {
+        return Ok(decoded);
+    }
+    let invalid = |fault| NonTcp { tracking: Tracking::Invalid(fault), ..decoded };
+    let [_, _, _, _, l0, l1, c0, c1] = match datagram.payload.chunk::<UDP_HEADER_LEN>(0) {
+        Ok(header) => header,
+        Err(missing) => return missing.or(invalid(Fault::ShortPacket)),
+    };
+    let udp_len = usize::from(u16::from_be_bytes([l0, l1]));
+    if udp_len > datagram.payload.len || udp_len < UDP_HEADER_LEN {
+        return Ok(invalid(Fault::Malformed));
+    }
+    let has_checksum = [c0, c1] != [0, 0];
+    if has_checksum && datagram.is_corrupt(datagram.pseudo_header()) {
+        return Ok(invalid(Fault::BadChecksum));
+    }
+    Ok(decoded)
+}
