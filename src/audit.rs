@@ -42,15 +42,25 @@ impl Tally {
             + self.undecodable.values().sum::<u64>()
     }
 
+    /// Counts fragments as undecodable whose datagram never became complete.
+    pub fn give_up_fragments(&mut self, incomplete: u64) {
+        if incomplete > 0 {
+            self.fragments = self.fragments.saturating_sub(incomplete);
+            *self.undecodable.entry(Undecodable::IncompleteDatagram).or_default() += incomplete;
+        }
+    }
+
     /// Adds the counts of another part of the run.
     pub fn merge(&mut self, part: &Self) {
         self.segments += part.segments;
         self.tcp_errors += part.tcp_errors;
         self.fragments += part.fragments;
-        part.other.iter().for_each(|(key, count)| *self.other.entry(*key).or_default() += count);
-        part.undecodable
-            .iter()
-            .for_each(|(key, count)| *self.undecodable.entry(*key).or_default() += count);
+        for (protocol, count) in &part.other {
+            *self.other.entry(*protocol).or_default() += count;
+        }
+        for (reason, count) in &part.undecodable {
+            *self.undecodable.entry(*reason).or_default() += count;
+        }
     }
 }
 
@@ -155,7 +165,9 @@ impl Totals {
             (&mut self.invalid_by_reason, &part.invalid_by_reason),
             (&mut self.passed_by_reason, &part.passed_by_reason),
         ] {
-            theirs.iter().for_each(|(key, count)| *mine.entry(*key).or_default() += count);
+            for (key, count) in theirs {
+                *mine.entry(*key).or_default() += count;
+            }
         }
         for (mine, theirs) in self.hits.iter_mut().zip(&part.hits) {
             mine.packets += theirs.packets;

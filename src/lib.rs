@@ -6,6 +6,7 @@ pub mod flow;
 pub mod frame;
 pub mod kernel;
 pub mod pipeline;
+pub mod report;
 pub mod segment;
 pub mod seq;
 pub mod source;

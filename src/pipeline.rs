@@ -18,7 +18,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelI
 use crate::audit::{Audit, Findings, Method, PacketVerdict, Tally, Totals};
 use crate::conntrack::{Panel, Policy, Setting};
 use crate::frame::Batch;
-use crate::source::{self, FrameSource};
+use crate::source::{self, FrameSource, SourceSummary};
 use crate::wire::Checksums;
 use crate::wire::fragments::Reassembler;
 use shard::Shard;
@@ -60,29 +60,6 @@ pub trait Observer {
     fn progress(&mut self, frames: u64, source: &dyn FrameSource);
 }
 
-/// Audits all sources as one time line.
-///
-/// # Errors
-///
-/// Only when the threads cannot be started. What is wrong with an input is part of the audit.
-pub fn run(
-    sources: &mut [Box<dyn FrameSource + Send>],
-    plan: &Plan,
-    observer: &mut dyn Observer,
-) -> Result<Audit, rayon::ThreadPoolBuildError> {
-    let mut engine = Engine::new(plan)?;
-    let mut incomplete = Vec::new();
-    for source in sources.iter_mut() {
-        if let Err(error) = engine.read(source.as_mut(), observer) {
-            incomplete.push(chain(&error));
-        }
-    }
-    let mut audit = engine.finish(plan.method.clone());
-    audit.inputs = sources.iter().map(|source| source.summary()).collect();
-    audit.incomplete.splice(0..0, incomplete);
-    Ok(audit)
-}
-
 /// Writes an error with its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -94,8 +71,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A run through all sources.
-struct Engine {
+/// A run through one or several sources, which are one time line.
+pub struct Run {
     /// None with a single worker, which needs no pool.
     pool: Option<ThreadPool>,
     shards: Vec<Shard>,
@@ -105,12 +82,20 @@ struct Engine {
     tally: Tally,
     times: Times,
     verdicts: Vec<PacketVerdict>,
-    /// Why no more verdicts are written.
-    verdicts_failed: Option<String>,
+    verdicts_failed: bool,
+    inputs: Vec<SourceSummary>,
+    /// What kept the run from being complete.
+    incomplete: Vec<String>,
+    method: Method,
 }
 
-impl Engine {
-    fn new(plan: &Plan) -> Result<Self, rayon::ThreadPoolBuildError> {
+impl Run {
+    /// Prepares a run.
+    ///
+    /// # Errors
+    ///
+    /// When the threads cannot be started.
+    pub fn new(plan: &Plan) -> Result<Self, rayon::ThreadPoolBuildError> {
         let threads = plan.threads.max(1);
         let pool = match threads {
             1 => None,
@@ -128,18 +113,33 @@ impl Engine {
             pool,
             shards,
             slices: Vec::new(),
-            reassembler: Reassembler::default(),
+            reassembler: Reassembler::new(checksums),
             decoder: Decoder { checksums, seed, shards: threads },
             tally: Tally::default(),
             times: Times::default(),
             verdicts: Vec::new(),
-            verdicts_failed: None,
+            verdicts_failed: false,
+            inputs: Vec::new(),
+            incomplete: Vec::new(),
+            method: plan.method.clone(),
         })
     }
 
-    /// Reads a source to its end; with several workers, the next batch is read while one is
-    /// worked on.
-    fn read(
+    /// Audits a source to its end; what keeps it from being read further becomes part of the audit.
+    pub fn read(&mut self, source: &mut (dyn FrameSource + Send), observer: &mut dyn Observer) {
+        if let Err(error) = self.read_batches(source, observer) {
+            self.incomplete.push(chain(&error));
+        }
+        self.inputs.push(source.summary());
+    }
+
+    /// Notes an input that could not even be opened.
+    pub fn miss(&mut self, error: &source::Error) {
+        self.incomplete.push(chain(error));
+    }
+
+    /// Reads batch after batch; with several workers, the next is read while one is worked on.
+    fn read_batches(
         &mut self,
         source: &mut (dyn FrameSource + Send),
         observer: &mut dyn Observer,
@@ -170,7 +170,7 @@ impl Engine {
         let mut slice = self.slices.pop().unwrap_or_default();
         for start in (0..batch.len()).step_by(SLICE) {
             slice.decode(batch, start, &self.decoder);
-            self.settle(&mut slice);
+            self.settle(batch, &mut slice);
             for shard in &mut self.shards {
                 shard.take(&slice.items, None);
             }
@@ -188,7 +188,7 @@ impl Engine {
             slice.decode(batch, index * SLICE, decoder);
         });
         for slice in slices.iter_mut().take(count) {
-            self.settle(slice);
+            self.settle(batch, slice);
         }
         self.shards.par_iter_mut().enumerate().for_each(|(index, shard)| {
             for slice in slices.iter().take(count) {
@@ -199,11 +199,12 @@ impl Engine {
     }
 
     /// Does what must happen in capture order: counts, and completes fragmented datagrams.
-    fn settle(&mut self, slice: &mut Slice) {
+    fn settle(&mut self, batch: &Batch, slice: &mut Slice) {
         self.times.merge(&slice.times);
-        for &position in &slice.fragments {
-            if let Some(item) = slice.items.get_mut(position) {
-                self.decoder.complete(item, &mut self.reassembler, &mut slice.tally);
+        for &(position, index) in &slice.fragments {
+            let frame = batch.frames(index..index + 1).next();
+            if let (Some(item), Some(frame)) = (slice.items.get_mut(position), frame) {
+                self.decoder.complete(item, &frame, &mut self.reassembler, &mut slice.tally);
             }
         }
         self.tally.merge(&slice.tally);
@@ -215,18 +216,20 @@ impl Engine {
         for shard in &mut self.shards {
             self.verdicts.append(&mut shard.verdicts);
         }
-        if self.verdicts.is_empty() || self.verdicts_failed.is_some() {
+        if self.verdicts.is_empty() || self.verdicts_failed {
             return;
         }
         self.verdicts.sort_by_key(|verdict| verdict.frame);
         if let Err(error) = observer.verdicts(&self.verdicts) {
-            self.verdicts_failed = Some(format!("verdicts: {}", chain(&error)));
+            self.verdicts_failed = true;
+            self.incomplete.push(format!("the verdicts are not complete: {}", chain(&error)));
         }
     }
 
     /// Ends all flows and merges the shards.
-    fn finish(self, method: Method) -> Audit {
-        let mut totals = Totals::new(method.policies.len());
+    pub fn finish(mut self) -> Audit {
+        self.tally.give_up_fragments(self.reassembler.finish());
+        let mut totals = Totals::new(self.method.policies.len());
         let mut findings = Findings::default();
         for shard in self.shards {
             let (part, found) = shard.finish();
@@ -235,9 +238,9 @@ impl Engine {
         }
         let (findings, findings_not_kept) = findings.finish();
         Audit {
-            method,
-            inputs: Vec::new(),
-            incomplete: self.verdicts_failed.into_iter().collect(),
+            method: self.method,
+            inputs: self.inputs,
+            incomplete: self.incomplete,
             first_ts: self.times.earliest,
             last_ts: self.times.latest,
             time_steps_back: self.times.steps_back,

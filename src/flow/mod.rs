@@ -118,6 +118,16 @@ impl Evidence {
         self.invalid.iter().sum()
     }
 
+    /// Returns the codes of the rules that made packets INVALID, with their counts.
+    pub fn invalid_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        by_reason(&self.invalid)
+    }
+
+    /// Returns the codes of the rules that spoke of packets which passed, with their counts.
+    pub fn passed_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        by_reason(&self.passed)
+    }
+
     fn add(&mut self, observation: &Observation<'_>) {
         let verdict = &observation.verdict;
         self.hit_under = self.hit_under.or(observation.invalid_for);
@@ -143,6 +153,11 @@ impl Evidence {
             self.key_packets.push(packet);
         }
     }
+}
+
+fn by_reason(counts: &[u64; REASONS]) -> impl Iterator<Item = (&'static str, u64)> {
+    let codes = Reason::ALL.iter().map(|reason| reason.code());
+    codes.zip(counts.iter().copied()).filter(|(_, count)| *count > 0)
 }
 
 impl KeyPacket {

@@ -73,12 +73,13 @@ impl Decoder {
     pub(super) fn complete(
         &self,
         item: &mut Item,
+        frame: &Frame<'_>,
         reassembler: &mut Reassembler,
         tally: &mut Tally,
     ) {
         let Body::Fragment(fragment) = item.body else { return };
         item.body = Body::Nothing;
-        let Some(decoded) = reassembler.add(&fragment, item.clock) else {
+        let Some(decoded) = reassembler.add(&fragment, frame) else {
             tally.fragments += 1;
             return;
         };
@@ -159,28 +160,28 @@ impl Times {
 pub(super) struct Slice {
     pub(super) items: Vec<Item>,
     pub(super) tally: Tally,
-    /// Positions of the fragments in `items`.
-    pub(super) fragments: Vec<usize>,
+    /// Where the fragments stand in `items`, and their frames in the batch.
+    pub(super) fragments: Vec<(usize, usize)>,
     pub(super) times: Times,
 }
 
 impl Slice {
     /// Decodes the frames of the batch from `start` on, [`SLICE`] at most.
-    pub(super) fn decode(&mut self, batch: &Batch, start: usize, decoder: &Decoder) {
+    pub(super) fn decode(&mut self, batch: &Batch, start: usize, how: &Decoder) {
         self.items.clear();
         self.fragments.clear();
         self.tally = Tally::default();
         self.times = Times::default();
         let end = batch.len().min(start + SLICE);
-        for frame in batch.frames(start..end) {
+        for (index, frame) in (start..).zip(batch.frames(start..end)) {
             self.times.add(frame.ts);
-            let decoded = decode_with(&frame, decoder.checksums);
+            let decoded = decode_with(&frame, how.checksums);
             let Some(body) = count(&decoded, &mut self.tally) else { continue };
             let mut item = Item::new(&frame, body);
             if let Some((key, orientation)) = address(&decoded) {
-                decoder.route(&mut item, key, orientation);
+                how.route(&mut item, key, orientation);
             } else {
-                self.fragments.push(self.items.len());
+                self.fragments.push((self.items.len(), index));
             }
             self.items.push(item);
         }
@@ -195,7 +196,9 @@ mod tests {
     fn times_are_the_same_whether_added_one_by_one_or_in_runs() {
         let seconds = [5, 7, 6, 6, 9, 1, 8].map(|s| Timestamp::from_parts(s, 0));
         let mut whole = Times::default();
-        seconds.iter().for_each(|ts| whole.add(*ts));
+        for ts in seconds {
+            whole.add(ts);
+        }
         for cut in 0..seconds.len() {
             let (mut head, mut tail) = (Times::default(), Times::default());
             seconds[..cut].iter().for_each(|ts| head.add(*ts));

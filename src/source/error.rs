@@ -46,6 +46,30 @@ pub enum Error {
         /// The format's name.
         format: &'static str,
     },
+    /// The input is compressed in a way that this build does not read.
+    #[error("{name}: compressed with {codec}, which this build does not read: decompress it first")]
+    NotBuiltIn {
+        /// The input.
+        name: String,
+        /// The program that compresses so.
+        codec: &'static str,
+    },
+    /// The compressed data end early or are damaged.
+    #[error(
+        "{name}: cannot decompress ({codec}) after frame {frames}, at uncompressed byte {offset}"
+    )]
+    Compression {
+        /// The input.
+        name: String,
+        /// The program that compresses so.
+        codec: &'static str,
+        /// The frames read before.
+        frames: u64,
+        /// How many bytes could be decompressed.
+        offset: u64,
+        /// The decompressor's reason.
+        source: io::Error,
+    },
     /// The input ends inside a header, block or record.
     #[error(
         "{name}: cut short in frame {frame}, at byte {offset}: {needed} bytes needed, {present} there"

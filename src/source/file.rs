@@ -6,26 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::decompress::Codec;
 use super::input::{Input, Stop};
-use super::pcap::{self, Pcap};
-use super::pcapng::{self, Pcapng};
+use super::open::{Format, Opened};
 use super::{Error, FrameSource, SourceSummary, Timeline};
 use crate::frame::Batch;
-use crate::time::CaptureClock;
 
 /// How much is read at once: what stays in a core's own cache until the frames are decoded.
 const DEFAULT_BLOCK_BYTES: usize = 256 << 10;
 /// Larger blocks would allow more numbers without a frame than a batch can leave out.
 const MAX_BLOCK_BYTES: usize = 512 << 10;
-/// What formats are recognised by.
-const MAGIC_BYTES: usize = 4;
-/// Formats that other programs can convert, by the first bytes.
-const FOREIGN_FORMATS: [([u8; MAGIC_BYTES], &str); 4] = [
-    (*b"snoo", "snoop"),
-    (*b"RTSS", "Network Monitor 1"),
-    (*b"GMBU", "Network Monitor 2"),
-    (*b"iptr", "iptrace"),
-];
 
 /// The frames of a capture file.
 pub struct FileSource {
@@ -34,6 +24,7 @@ pub struct FileSource {
     /// Bytes taken from the file itself, which another thread may be reading.
     bytes_read: Arc<AtomicU64>,
     input: Input,
+    codec: Option<Codec>,
     format: Format,
     block_bytes: usize,
     /// The number of the first frame.
@@ -52,13 +43,8 @@ enum State {
     Ended,
 }
 
-enum Format {
-    Pcap(Pcap),
-    Pcapng(Pcapng),
-}
-
 impl FileSource {
-    /// Opens a file, or standard input when `path` is `-`.
+    /// Opens a file, compressed or not, or standard input when `path` is `-`.
     ///
     /// # Errors
     ///
@@ -88,13 +74,13 @@ impl FileSource {
     ) -> Result<Self, Error> {
         let bytes_read = Arc::new(AtomicU64::new(0));
         let counted = Counted { reader, bytes_read: Arc::clone(&bytes_read) };
-        let mut input = Input::new(Box::new(counted));
-        let format = Format::recognise(&name, &mut input)?;
+        let Opened { input, codec, format } = Opened::new(&name, Input::new(Box::new(counted)))?;
         Ok(Self {
             name,
             file_len: None,
             bytes_read,
             input,
+            codec,
             format,
             block_bytes: DEFAULT_BLOCK_BYTES,
             first_number: timeline.next_number,
@@ -148,8 +134,8 @@ impl FileSource {
     fn end_inside(&mut self, needed: usize) -> State {
         let (name, offset) = (self.name.clone(), self.input.offset());
         if let Some(source) = self.input.take_failure() {
-            let offset = offset + self.input.unused() as u64;
-            return State::Fails(Error::Read { name, offset, source });
+            let at = (self.frame() - 1, offset + self.input.unused() as u64);
+            return State::Fails(Error::of_reading(name, self.codec, at, source));
         }
         let (needed, present) = (needed as u64, self.input.unused() as u64);
         if present == 0 {
@@ -182,73 +168,17 @@ impl FrameSource for FileSource {
     }
 
     fn summary(&self) -> SourceSummary {
-        let (format, interfaces) = match &self.format {
-            Format::Pcap(pcap) => (pcap.describe(), vec![pcap.interface()]),
-            Format::Pcapng(pcapng) => (pcapng.describe(), pcapng.interfaces()),
-        };
+        let mut format = self.format.describe();
+        if let Some(codec) = self.codec {
+            format.push_str(", ");
+            format.push_str(codec.name());
+        }
         SourceSummary {
             name: self.name.clone(),
             format,
             bytes_read: self.bytes_read.load(Ordering::Relaxed),
             file_len: self.file_len,
-            interfaces,
-        }
-    }
-}
-
-impl Format {
-    /// Tells the format by its first bytes, and reads the header of the file.
-    fn recognise(name: &str, input: &mut Input) -> Result<Self, Error> {
-        let magic = input.peek(MAGIC_BYTES).to_vec();
-        if let Some(source) = input.take_failure() {
-            return Err(Error::Read { name: name.to_owned(), offset: 0, source });
-        }
-        if magic.is_empty() {
-            return Err(Error::Empty { name: name.to_owned() });
-        }
-        if let Some((_, format)) = FOREIGN_FORMATS.iter().find(|(known, _)| *known == *magic) {
-            return Err(Error::ForeignFormat { name: name.to_owned(), format });
-        }
-        let (is_pcap, is_pcapng) = (Pcap::recognises(&magic), magic == pcapng::MAGIC);
-        if !is_pcap && !is_pcapng {
-            return Err(Error::NotACapture { name: name.to_owned(), magic });
-        }
-        let needed = if is_pcap { pcap::HEADER_BYTES } else { pcapng::SECTION_HEADER_BYTES };
-        let header = input.peek(needed);
-        let present = header.len() as u64;
-        let parsed = if is_pcap {
-            Pcap::from_header(header).map(|parsed| parsed.map(Self::Pcap))
-        } else {
-            Pcapng::from_header(header).map(|parsed| parsed.map(Self::Pcapng))
-        };
-        if let Some(source) = input.take_failure() {
-            return Err(Error::Read { name: name.to_owned(), offset: present, source });
-        }
-        let (name, frame, offset) = (name.to_owned(), 1, 0);
-        let format = match parsed {
-            Some(Ok(format)) if present == needed as u64 => format,
-            Some(Err(problem)) => return Err(Error::Damaged { name, frame, offset, problem }),
-            Some(Ok(_)) | None => {
-                let needed = needed as u64;
-                return Err(Error::Truncated { name, frame, offset, needed, present });
-            }
-        };
-        // A pcapng section header is a block, and read as one.
-        if is_pcap {
-            input.skip(pcap::HEADER_BYTES);
-        }
-        Ok(format)
-    }
-
-    fn walk(
-        &mut self,
-        bytes: &[u8],
-        batch: &mut Batch,
-        clock: &mut CaptureClock,
-    ) -> super::input::Walked {
-        match self {
-            Self::Pcap(pcap) => pcap.walk(bytes, batch, clock),
-            Self::Pcapng(pcapng) => pcapng.walk(bytes, batch, clock),
+            interfaces: self.format.interfaces(),
         }
     }
 }

@@ -65,6 +65,11 @@ impl Input {
         &self.carry
     }
 
+    /// Returns all that is left as a reader.
+    pub(super) fn into_reader(self) -> Box<dyn Read + Send> {
+        Box::new(io::Cursor::new(self.carry).chain(self.reader))
+    }
+
     /// Uses up the first `count` of the bytes peeked at.
     pub(super) fn skip(&mut self, count: usize) {
         self.offset += self.carry.drain(..count.min(self.carry.len())).len() as u64;

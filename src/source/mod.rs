@@ -8,10 +8,12 @@ use crate::frame::Batch;
 use crate::time::CaptureClock;
 
 mod bytes;
+mod decompress;
 mod error;
 pub mod file;
 mod input;
 mod interface;
+mod open;
 mod pcap;
 mod pcapng;
 
@@ -67,9 +69,10 @@ pub trait FrameSource {
 pub struct SourceSummary {
     /// The name of the input as given: a path, or `-`.
     pub name: String,
-    /// `pcap` or `pcapng`, with what is special about it, such as `pcap, nanoseconds, big-endian`.
+    /// `pcap` or `pcapng`, with what is special about it, such as
+    /// `pcap, nanoseconds, big-endian, gzip`.
     pub format: String,
-    /// Bytes of the file read so far.
+    /// Bytes of the file, compressed as it may be, read so far.
     pub bytes_read: u64,
     /// The size of the file, where it has one.
     pub file_len: Option<u64>,

@@ -299,9 +299,10 @@ fn section_endian(header: &[u8]) -> Option<Result<Endian, Damage>> {
     })
 }
 
+/// Accepts version 1.0, and 1.2, which is the same written by mistake (pcapng, section 4.1).
 fn check_version(endian: Endian, version: u32) -> Result<(), Damage> {
     match endian.halves(version) {
-        [1, _] => Ok(()),
+        [1, 0 | 2] => Ok(()),
         [major, minor] => Err(Damage::Version(major, minor)),
     }
 }

@@ -20,6 +20,12 @@ pub(super) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     chunk(bytes, at).map(u32::from_be_bytes)
 }
 
+/// Returns the two bytes at `at`, the lower one first.
+#[inline]
+pub(super) fn le16(bytes: &[u8], at: usize) -> Option<u16> {
+    chunk(bytes, at).map(u16::from_le_bytes)
+}
+
 /// Returns the four bytes at `at`, the lowest first.
 #[inline]
 pub(super) fn le32(bytes: &[u8], at: usize) -> Option<u32> {
@@ -107,7 +113,7 @@ mod tests {
     #[test]
     fn both_byte_orders_are_read() {
         let bytes = [0x12, 0x34, 0x56, 0x78];
-        assert_eq!(be16(&bytes, 1), Some(0x3456));
+        assert_eq!((be16(&bytes, 1), le16(&bytes, 1)), (Some(0x3456), Some(0x5634)));
         assert_eq!((be32(&bytes, 0), le32(&bytes, 0)), (Some(0x1234_5678), Some(0x7856_3412)));
         assert_eq!((be32(&bytes, 1), u8_at(&bytes, 4)), (None, None));
     }

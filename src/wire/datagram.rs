@@ -19,6 +19,16 @@ pub(super) enum Addresses {
 }
 
 impl Addresses {
+    /// Joins two addresses of one family.
+    pub(super) fn of(src: IpAddr, dst: IpAddr) -> Self {
+        match (src, dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                Self::V4 { src: src.to_bits(), dst: dst.to_bits() }
+            }
+            (src, dst) => Self::V6 { src: v6_bits(src), dst: v6_bits(dst) },
+        }
+    }
+
     /// Builds the key of a packet between these addresses and the given ports.
     #[inline]
     pub(super) fn key(self, protocol: u8, ports: [u16; 2]) -> (FlowKey, Orientation) {
@@ -57,6 +67,13 @@ impl Addresses {
 
 const fn v6(addr: u128) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from_bits(addr))
+}
+
+const fn v6_bits(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
 }
 
 /// Splits four bytes into the two ports at the start of TCP, UDP, SCTP and DCCP.

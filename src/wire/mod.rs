@@ -40,12 +40,9 @@ pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
         Err(reason) => return Decoded::Undecodable(reason),
     };
     let captured = frame.bytes.get(network.offset..).unwrap_or_default();
-    let original_len = (frame.original_len as usize).max(frame.bytes.len());
+    let beyond_capture = (frame.original_len as usize).saturating_sub(frame.bytes.len());
     let packet = Packetized {
-        payload: bytes::Payload {
-            captured,
-            len: original_len - frame.bytes.len() + captured.len(),
-        },
+        payload: bytes::Payload { captured, len: captured.len() + beyond_capture },
         offset: network.offset,
         checksums,
     };
@@ -231,6 +228,24 @@ pub enum Undecodable {
     FragmentDropped,
     /// A fragment whose datagram never became complete.
     IncompleteDatagram,
+}
+
+impl Undecodable {
+    /// Returns the stable code of the reason: lower case with underscores.
+    pub fn code(self) -> String {
+        let code = match self {
+            Self::LinkType(number) => return format!("link_type_{number}"),
+            Self::LinkHeaderCut => "link_header_cut",
+            Self::NotIp => "not_ip",
+            Self::IpHeaderCut => "ip_header_cut",
+            Self::BadIpHeader => "bad_ip_header",
+            Self::TcpHeaderCut => "tcp_header_cut",
+            Self::OtherHeaderCut => "other_header_cut",
+            Self::FragmentDropped => "fragment_dropped",
+            Self::IncompleteDatagram => "incomplete_datagram",
+        };
+        code.to_owned()
+    }
 }
 
 // A batch holds one of these for each frame.

@@ -14,7 +14,11 @@
 //! The tests that work through data: conversations, captures, golden files.
 
 mod capture_writer;
+mod captures;
+mod generate;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod scenario;
 mod source;
+mod source_captures;
+mod source_compressed;

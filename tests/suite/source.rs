@@ -31,7 +31,7 @@ fn every_kind_of_pcap_gives_the_same_frames() {
 
 #[test]
 fn the_upper_half_of_the_link_type_is_no_part_of_it() {
-    let mut writer = PcapWriter::new(Order::Big, MICROSECONDS, 0x5400_0000 | 113);
+    let mut writer = PcapWriter::new(Order::Big, MICROSECONDS, 0x5400_0071);
     writer.frame(0, 1, b"x");
     let found = read(&writer.bytes);
     assert_eq!(found.frames[0].link, LinkType::LINUX_SLL);
@@ -255,12 +255,12 @@ fn a_false_length_costs_little_memory() {
 
 #[test]
 fn damage_is_named_after_the_frames_before_it() {
-    let cases: [(Damage, fn(&mut PcapngWriter)); 8] = [
+    let cases: [DamageCase; 8] = [
         (Damage::BlockLength(8), |w| w.bytes.extend([6, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0, 0])),
         (Damage::BlockLength(13), |w| w.bytes.extend([6, 0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0])),
         (Damage::BlockTrailer(12, 16), |w| w.bytes.extend([4, 0, 0, 0, 12, 0, 0, 0, 16, 0, 0, 0])),
         (Damage::BlockLength(0x1000_0000), |w| {
-            w.bytes.extend([4, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0])
+            w.bytes.extend([4, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0]);
         }),
         (Damage::UnknownInterface(1), |w| w.enhanced(1, 0, 1, b"x")),
         (Damage::PacketLength(9, 24), |w| w.simple(9, b"12345678")),
@@ -370,6 +370,9 @@ proptest! {
         prop_assert!(total <= bytes.len());
     }
 }
+
+/// What is found, and how the file is damaged.
+type DamageCase = (Damage, fn(&mut PcapngWriter));
 
 /// A frame with bytes of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
