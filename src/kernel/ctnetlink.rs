@@ -80,6 +80,11 @@ pub(super) fn delete(messages: &mut Messages, seq: u32, tuple: &Tuple) {
     messages.message(head(DELETE, seq, tuple), |m| write_tuple(m, tuple));
 }
 
+/// Writes the order to delete every entry of the namespace.
+pub(super) fn delete_all(messages: &mut Messages, seq: u32) {
+    messages.message(Head { kind: DELETE, flags: 0, seq, family: 0, resource: 0 }, |_| {});
+}
+
 /// Writes the question for the number of entries in the namespace.
 pub(super) fn ask_count(messages: &mut Messages, seq: u32) {
     messages.message(Head { kind: COUNT, flags: 0, seq, family: 0, resource: 0 }, |_| {});

@@ -101,6 +101,22 @@ impl Oracle {
         self.conclude(answer, &sight, tuple, now)
     }
 
+    /// Forgets every connection and the time, as if no packet had been judged.
+    ///
+    /// Fragments that wait for the rest are not forgotten.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel cannot be told.
+    pub fn clear(&mut self) -> Result<(), Error> {
+        self.request.clear();
+        ctnetlink::delete_all(&mut self.request, ORDER);
+        self.send()?;
+        self.expiries = Expiries::default();
+        self.clock = CaptureClock::default();
+        Ok(())
+    }
+
     /// Turns what came back into a verdict, and notes when the entry ends.
     fn conclude(
         &mut self,
@@ -267,24 +283,14 @@ impl Oracle {
             let verdict = self.judge(&PROOF, 0)?;
             let is_tracked = verdict.state == CtState::New && verdict.entry.is_some();
             if is_tracked {
-                return self.forget_proof();
+                self.clear()?;
+                self.number = 0;
+                return Ok(());
             }
             let waited = self.namespace.netlink.wait(PROOF_WAIT_MS);
             waited.map_err(|source| Error::Missing(Feature::Path, source))?;
         }
         Err(Error::Missing(Feature::Path, std::io::ErrorKind::TimedOut.into()))
-    }
-
-    fn forget_proof(&mut self) -> Result<(), Error> {
-        if let Some(tuple) = Sight::of(&PROOF).and_then(|sight| sight.tuple) {
-            self.request.clear();
-            ctnetlink::delete(&mut self.request, ORDER, &tuple);
-            self.send()?;
-        }
-        self.expiries = Expiries::default();
-        self.clock = CaptureClock::default();
-        self.number = 0;
-        Ok(())
     }
 
     fn distrust(&self, guard: Guard) -> Error {

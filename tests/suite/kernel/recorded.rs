@@ -59,8 +59,10 @@ fn replay_captures(sizes: Range<u64>) {
     };
     let mut compared = 0;
     let mut differences = Vec::new();
-    for path in captures(&shared.join("captures/dev"), &sizes) {
-        for (mode, be_liberal) in [("strict", false), ("liberal", true)] {
+    for (mode, be_liberal) in [("strict", false), ("liberal", true)] {
+        let settings = OracleSettings { be_liberal, ..OracleSettings::default() };
+        let Some(mut oracle) = oracle(&settings) else { return };
+        for path in captures(&shared.join("captures/dev"), &sizes) {
             let name = path.file_name().unwrap().to_string_lossy();
             let name = format!("{}.{mode}", name.trim_end_matches(".gz"));
             if OTHER_CLOCK.iter().any(|other| name.starts_with(other)) {
@@ -69,10 +71,9 @@ fn replay_captures(sizes: Range<u64>) {
             let recorded = read_lines(&verdicts.join(format!("{name}.jsonl.gz")));
             let Some(lines) = recorded else { continue };
             let Ok(capture) = source::open(&path, Timeline::default()) else { continue };
-            let settings = OracleSettings { be_liberal, ..OracleSettings::default() };
-            let Some(oracle) = oracle(&settings) else { return };
+            oracle.clear().unwrap();
             compared += lines.iter().filter(|line| line.verdict != NOT_FED).count();
-            differences.extend(compare(oracle, &name, capture, &lines));
+            differences.extend(compare(&mut oracle, &name, capture, &lines));
         }
     }
     println!("{compared} packets compared");
@@ -86,7 +87,12 @@ fn recorded_from_this_kernel(shared: &Path) -> Option<PathBuf> {
     verdicts.is_dir().then_some(verdicts)
 }
 
-fn compare(mut oracle: Oracle, name: &str, mut capture: FileSource, lines: &[Line]) -> Vec<String> {
+fn compare(
+    oracle: &mut Oracle,
+    name: &str,
+    mut capture: FileSource,
+    lines: &[Line],
+) -> Vec<String> {
     let mut buffer = Vec::new();
     let mut differences = Vec::new();
     let mut batch = Batch::default();
@@ -99,7 +105,7 @@ fn compare(mut oracle: Oracle, name: &str, mut capture: FileSource, lines: &[Lin
             if line.verdict == NOT_FED {
                 continue;
             }
-            let judged = judge(&mut oracle, &frame, &mut buffer, line);
+            let judged = judge(oracle, &frame, &mut buffer, line);
             if judged != *line && !is_shortened_in_vain(&judged, line) {
                 let number = frame.number;
                 differences.push(format!("{name} {number}: {judged:?} instead of {line:?}"));
