@@ -1,5 +1,6 @@
 //! The live kernel as oracle: skipped where it cannot be asked.
 
+mod hostility;
 mod recorded;
 
 use tcp_window_audit::kernel::{Oracle, OracleSettings};

@@ -16,6 +16,7 @@
 mod capture_writer;
 mod captures;
 mod generate;
+mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod scenario;
