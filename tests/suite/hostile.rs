@@ -7,7 +7,7 @@
 //! options, headers and checksums; ICMP errors; and pauses of just a timeout.
 
 mod conversation;
-mod packet;
+pub mod packet;
 mod random;
 mod side;
 

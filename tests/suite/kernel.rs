@@ -1,5 +1,6 @@
 //! The live kernel as oracle: skipped where it cannot be asked.
 
+mod behaviour;
 mod hostility;
 mod recorded;
 
@@ -14,4 +15,10 @@ pub fn oracle(settings: &OracleSettings) -> Option<Oracle> {
             None
         }
     }
+}
+
+/// Returns whether the kernel that runs here is of one of these versions.
+pub fn release_is(prefixes: &[&str]) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    prefixes.iter().any(|prefix| release.starts_with(prefix))
 }

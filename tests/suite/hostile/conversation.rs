@@ -189,7 +189,7 @@ impl Conversation {
                 packet.payload_len = random.below(2) as usize;
                 packet
             }
-            Step::Fin => self.plain(who, FIN | ACK, random),
+            Step::Fin => self.finish(who, random),
             Step::Reset => self.reset(who, random),
             Step::Syn => self.syn(who, random),
             Step::SynAck => self.syn_ack(who, random),
@@ -291,6 +291,21 @@ impl Conversation {
             packet.payload_len = 100;
         }
         packet
+    }
+
+    /// Sends a FIN; at times it is answered by another and a SYN follows before the last
+    /// acknowledgement, which then may be a challenge ACK.
+    fn finish(&mut self, who: Who, random: &mut Random) -> Packet {
+        let fin = self.plain(who, FIN | ACK, random);
+        if random.percent(10) {
+            let mut answer = self.plain(1 - who, FIN | ACK, random);
+            answer.ack = fin.seq.wrapping_add(1);
+            let mut last = self.plain(1 - who, ACK, random);
+            (last.seq, last.ack) = (answer.seq.wrapping_add(1), answer.ack);
+            let syn = self.plain(who, SYN, random);
+            self.planned.extend([answer, syn, last]);
+        }
+        fin
     }
 
     /// Plans what follows a SYN in an open connection: the other side's challenge ACK, which says
