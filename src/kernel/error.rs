@@ -14,7 +14,7 @@ pub enum Error {
     #[error("cannot make a network namespace: run as root (CAP_SYS_ADMIN and CAP_NET_ADMIN)")]
     NotPermitted(#[source] io::Error),
     /// The kernel lacks something, or does not let this process use it.
-    #[error("this kernel lacks {0}")]
+    #[error("cannot use {0}")]
     Missing(Feature, #[source] io::Error),
     /// A sysctl of the namespace could not be read or set.
     #[error("cannot set the sysctl {name} in the namespace")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tcp_window_audit::kernel::{Oracle, OracleSettings, TimeMode};
+use tcp_window_audit::kernel::{OracleSettings, TimeMode};
 
 use super::oracle;
 use crate::hostile::Hostile;
@@ -93,17 +93,15 @@ fn both_time_modes_say_the_same_while_nothing_expires() {
 #[ignore = "measures: run with --release --nocapture"]
 #[expect(clippy::disallowed_methods, reason = "a measurement needs a clock")]
 fn packets_per_second() {
-    let packets: Vec<_> = Hostile::new(2).take(500_000).collect();
+    let packets: Vec<_> = Hostile::new(2).take(1_000_000).collect();
     for time in [TimeMode::Fast, TimeMode::Virtual] {
         let settings = OracleSettings { time, ..OracleSettings::default() };
         let Some(mut oracle) = oracle(&settings) else { return };
         let start = std::time::Instant::now();
-        let count = judge_all(&mut oracle, &packets);
-        let rate = count as u128 * 1_000_000 / start.elapsed().as_micros();
+        for (time_ns, packet) in &packets {
+            oracle.judge(packet, *time_ns).unwrap();
+        }
+        let rate = packets.len() as u128 * 1_000_000 / start.elapsed().as_micros();
         println!("{time:?}: {rate} packets/s");
     }
-}
-
-fn judge_all(oracle: &mut Oracle, packets: &[(i64, Vec<u8>)]) -> usize {
-    packets.iter().filter(|(time_ns, packet)| oracle.judge(packet, *time_ns).is_ok()).count()
 }
