@@ -69,7 +69,7 @@ impl Shard {
             match &item.body {
                 Body::Segment(segment) => self.take_segment(item, segment),
                 Body::Error { to_quoted_sender } => self.take_error(item, *to_quoted_sender),
-                Body::Fragment(_) | Body::Nothing => {}
+                Body::Fragment => {}
             }
         }
     }

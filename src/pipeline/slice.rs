@@ -6,7 +6,7 @@ use crate::pipeline::SLICE;
 use crate::segment::Segment;
 use crate::time::Timestamp;
 use crate::tuple::{FlowKey, Orientation};
-use crate::wire::fragments::{Fragment, Reassembler};
+use crate::wire::fragments::{Piece, Reassembler};
 use crate::wire::{Checksums, Decoded, IcmpError, Packet, decode_with};
 
 /// What a frame holds for the tracker.
@@ -16,10 +16,8 @@ pub(super) enum Body {
     Segment(Segment),
     /// An ICMP error about TCP, addressed to the sender of what it quotes or to somebody else.
     Error { to_quoted_sender: bool },
-    /// A fragment that waits for its turn at the reassembler.
-    Fragment(Fragment),
-    /// A fragment that has had its turn and completed nothing.
-    Nothing,
+    /// A fragment that waits for its turn at the reassembler, or completed nothing there.
+    Fragment,
 }
 
 /// A frame for the tracker.
@@ -73,13 +71,11 @@ impl Decoder {
     pub(super) fn complete(
         &self,
         item: &mut Item,
-        frame: &Frame<'_>,
+        piece: &Piece,
         reassembler: &mut Reassembler,
         tally: &mut Tally,
     ) {
-        let Body::Fragment(fragment) = item.body else { return };
-        item.body = Body::Nothing;
-        let Some(decoded) = reassembler.add(&fragment, frame) else {
+        let Some(decoded) = reassembler.add(piece, item.clock) else {
             tally.fragments += 1;
             return;
         };
@@ -105,7 +101,7 @@ fn count(decoded: &Decoded, tally: &mut Tally) -> Option<Body> {
             return Some(Body::Error { to_quoted_sender: *to_quoted_sender });
         }
         Decoded::Other(datagram) => *tally.other.entry(datagram.key.protocol()).or_default() += 1,
-        Decoded::Fragment(fragment) => return Some(Body::Fragment(*fragment)),
+        Decoded::Fragment(_) => return Some(Body::Fragment),
         Decoded::Undecodable(reason) => *tally.undecodable.entry(*reason).or_default() += 1,
     }
     None
@@ -160,8 +156,8 @@ impl Times {
 pub(super) struct Slice {
     pub(super) items: Vec<Item>,
     pub(super) tally: Tally,
-    /// Where the fragments stand in `items`, and their frames in the batch.
-    pub(super) fragments: Vec<(usize, usize)>,
+    /// The fragments, and where they stand in `items`.
+    pub(super) fragments: Vec<(usize, Piece)>,
     pub(super) times: Times,
 }
 
@@ -173,15 +169,15 @@ impl Slice {
         self.tally = Tally::default();
         self.times = Times::default();
         let end = batch.len().min(start + SLICE);
-        for (index, frame) in (start..).zip(batch.frames(start..end)) {
+        for frame in batch.frames(start..end) {
             self.times.add(frame.ts);
             let decoded = decode_with(&frame, how.checksums);
             let Some(body) = count(&decoded, &mut self.tally) else { continue };
             let mut item = Item::new(&frame, body);
             if let Some((key, orientation)) = address(&decoded) {
                 how.route(&mut item, key, orientation);
-            } else {
-                self.fragments.push((self.items.len(), index));
+            } else if let Decoded::Fragment(fragment) = &decoded {
+                self.fragments.push((self.items.len(), fragment.read(&frame)));
             }
             self.items.push(item);
         }

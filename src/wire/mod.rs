@@ -74,17 +74,23 @@ struct Packetized<'a> {
     checksums: Checksums,
 }
 
-/// Whether checksums are judged.
+/// Whether checksums are judged, and with them what else only a frame fresh from the wire has
+/// right.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub enum Checksums {
-    /// Checksums of layer 4 are not looked at, and an IPv4 header checksum of 0 is one that the
-    /// network card fills in later: right for captures taken on an end host with offload.
+    /// No checksum is looked at, and an IP length beyond the frame is that of a packet which a tool
+    /// has cut without noting its length: right for captures taken on an end host with offload, and
+    /// for captures that were cut or anonymised.
     #[default]
     Ignored,
-    /// A kernel that receives the packets sees what is captured: wrong checksums count, 0 in the
-    /// IPv4 header too. Judged are packets captured whole; a TCP checksum that covers the
+    /// A kernel that receives the packets sees what is captured: it drops those with a wrong IPv4
+    /// header checksum or an IP length beyond the frame, and calls INVALID those with a wrong
+    /// checksum of layer 4. Judged are packets captured whole; a TCP checksum that covers the
     /// pseudo-header only is left to the network card of the sender and is never wrong.
     Verified,
+    /// As [`Checksums::Verified`], but a sum of the pseudo-header alone is wrong too: what a kernel
+    /// says that is fed the captured bytes.
+    Enforced,
 }
 
 /// What a frame turned out to be.

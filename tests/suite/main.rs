@@ -19,7 +19,13 @@ mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod program;
+mod recorded;
 mod scenario;
+mod scenarios;
 mod source;
 mod source_captures;
 mod source_compressed;
+mod source_damaged;
+mod tidy;
+mod wire;

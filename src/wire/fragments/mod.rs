@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::bytes::Payload;
+use super::checksum::Sum;
 use super::datagram::{Addresses, Datagram};
 use super::{Checksums, Decoded, Fault, Undecodable, ipv6, transport};
 use crate::frame::Frame;
@@ -37,10 +38,14 @@ const HARD_LIMIT: usize = 2 * HIGH_THRESHOLD;
 /// What the kernel charges for a fragment beside its bytes: about one `sk_buff` with its shared
 /// info.
 const FRAGMENT_OVERHEAD: usize = 768;
+/// How many bytes at the start of a datagram are kept, one for each bit of `Queue::known`: an
+/// ICMP error with an IPv6 header and some extension headers in its quote, or the longest TCP
+/// header behind 68 bytes of extension headers.
+const HEAD_LEN: usize = 128;
 /// The largest datagram, IPv4 header included, IPv6 header not, in bytes.
 const MAX_DATAGRAM_LEN: u32 = 65_535;
 
-/// A fragment of an IP datagram, to be handed to a [`Reassembler`] with its frame.
+/// A fragment of an IP datagram, as its frame's headers describe it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fragment {
     pub(super) src: IpAddr,
@@ -67,16 +72,57 @@ pub struct Fragment {
 }
 
 impl Fragment {
-    /// Returns what of this part was captured.
-    fn captured<'a>(&self, frame: &Frame<'a>) -> &'a [u8] {
+    /// Takes what reassembly needs from the frame that was decoded to this fragment.
+    pub fn read(&self, frame: &Frame<'_>) -> Piece {
+        let len = self.kept_len();
         let bytes = frame.bytes.get(self.start as usize..).unwrap_or_default();
-        bytes.get(..self.len as usize).unwrap_or(bytes)
+        let captured = bytes.get(..len as usize).unwrap_or(bytes);
+        let is_at_head = (self.offset as usize) < HEAD_LEN;
+        let mut piece = Piece {
+            fragment: *self,
+            head: [0; HEAD_LEN],
+            head_len: 0,
+            sum: Sum::default().add_bytes(captured),
+            is_cut: captured.len() < len as usize,
+        };
+        if is_at_head {
+            for (slot, byte) in piece.head.iter_mut().zip(captured) {
+                *slot = *byte;
+                piece.head_len += 1;
+            }
+        }
+        piece
+    }
+
+    /// Returns how many bytes of this part count: IPv4 cuts off what is beyond a multiple of 8
+    /// when more fragments follow.
+    fn kept_len(&self) -> u32 {
+        if self.more && self.src.is_ipv4() { self.len & !7 } else { self.len }
     }
 
     fn key(&self) -> Key {
         // IPv6 datagrams are told apart by addresses and identification alone.
         let protocol = if self.src.is_ipv4() { self.protocol } else { 0 };
         Key { src: self.src, dst: self.dst, id: self.id, protocol }
+    }
+}
+
+/// A fragment with those of its bytes that reassembly needs, independent of its frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    fragment: Fragment,
+    /// The first bytes of a part that starts in the head of the datagram.
+    head: [u8; HEAD_LEN],
+    head_len: u8,
+    /// The sum of the bytes that count.
+    sum: Sum,
+    /// Whether some of them were not captured.
+    is_cut: bool,
+}
+
+impl Piece {
+    fn head(&self) -> &[u8] {
+        self.head.get(..usize::from(self.head_len)).unwrap_or_default()
     }
 }
 
@@ -106,17 +152,18 @@ impl Reassembler {
         Self { checksums, ..Self::default() }
     }
 
-    /// Takes the fragment that `frame` was decoded to, and returns what stands on this frame:
-    /// nothing while the datagram is incomplete, or when the fragment is a duplicate; the whole
-    /// datagram when it completes one; [`Undecodable::FragmentDropped`] when the kernel drops it.
-    pub fn add(&mut self, fragment: &Fragment, frame: &Frame<'_>) -> Option<Decoded> {
-        self.expire(frame.clock);
-        let key = fragment.key();
-        let Some(queue) = self.open(key, frame.clock) else {
+    /// Takes a fragment that comes at the tracker's time `clock`, and returns what stands on its
+    /// frame: nothing while the datagram is incomplete, or when the fragment is a duplicate; the
+    /// whole datagram when it completes one; [`Undecodable::FragmentDropped`] when the kernel
+    /// drops it.
+    pub fn add(&mut self, piece: &Piece, clock: Timestamp) -> Option<Decoded> {
+        self.expire(clock);
+        let key = piece.fragment.key();
+        let Some(queue) = self.open(key, clock) else {
             return Some(Decoded::Undecodable(Undecodable::FragmentDropped));
         };
         let charge = queue.charged;
-        let insertion = queue.insert(fragment, fragment.captured(frame));
+        let insertion = queue.insert(piece);
         let grown = queue.charged - charge;
         let family = family(&key);
         if let Some(charged) = self.charged.get_mut(family) {
@@ -136,9 +183,11 @@ impl Reassembler {
             }
             Insertion::Passed => {
                 self.abandon(&key);
-                Some(self.pass(fragment, frame))
+                Some(self.pass(piece))
             }
-            Insertion::Complete => self.close(&key).map(|queue| self.complete(fragment, &queue)),
+            Insertion::Complete => {
+                self.close(&key).map(|queue| self.complete(&piece.fragment, &queue))
+            }
         }
     }
 
@@ -212,10 +261,10 @@ impl Reassembler {
     }
 
     /// Decodes a fragment that the kernel lets pass as it is.
-    fn pass(&self, fragment: &Fragment, frame: &Frame<'_>) -> Decoded {
-        let payload = Payload { captured: fragment.captured(frame), len: fragment.len as usize };
-        let datagram = self.datagram(fragment, payload);
-        if fragment.offset == 0 {
+    fn pass(&self, piece: &Piece) -> Decoded {
+        let payload = Payload { captured: piece.head(), len: piece.fragment.len as usize };
+        let datagram = self.datagram(&piece.fragment, payload);
+        if piece.fragment.offset == 0 {
             decode(&datagram)
         } else {
             Decoded::Other(datagram.invalid(Fault::NotTrackable))

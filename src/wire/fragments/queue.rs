@@ -2,14 +2,9 @@
 //!
 //! Does not: know time or other datagrams.
 
-use super::{FRAGMENT_OVERHEAD, Fragment, MAX_DATAGRAM_LEN};
+use super::{FRAGMENT_OVERHEAD, Fragment, HEAD_LEN, MAX_DATAGRAM_LEN, Piece};
 use crate::time::Timestamp;
 use crate::wire::checksum::Sum;
-
-/// How many bytes at the start of a datagram are kept, one for each bit of [`Queue::known`]: an
-/// ICMP error with an IPv6 header and some extension headers in its quote, or the longest TCP
-/// header behind 68 bytes of extension headers.
-const HEAD_LEN: usize = 128;
 
 /// What became of a fragment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,18 +83,15 @@ impl Queue {
         }
     }
 
-    /// Takes a fragment of which `captured` bytes are known: `ip_frag_queue()` and
-    /// `nf_ct_frag6_queue()`.
-    pub(super) fn insert(&mut self, fragment: &Fragment, captured: &[u8]) -> Insertion {
+    /// Takes a fragment: `ip_frag_queue()` and `nf_ct_frag6_queue()`.
+    pub(super) fn insert(&mut self, piece: &Piece) -> Insertion {
+        let fragment = &piece.fragment;
         let is_v4 = fragment.src.is_ipv4();
-        let start = fragment.offset;
-        let mut end = start.saturating_add(fragment.len);
+        let (start, len) = (fragment.offset, fragment.kept_len());
+        let end = start.saturating_add(len);
         let corrupt = if is_v4 { Insertion::Discarded } else { Insertion::Dropped };
         if !is_v4 && end > MAX_DATAGRAM_LEN {
             return Insertion::Dropped;
-        }
-        if fragment.more && is_v4 {
-            end &= !7;
         }
         if fragment.more && !end.is_multiple_of(8) {
             return Insertion::Passed;
@@ -113,7 +105,7 @@ impl Queue {
             return corrupt;
         }
         match self.place(start, end) {
-            Placement::New => self.keep(fragment, end - start, captured),
+            Placement::New => self.keep(piece, len),
             Placement::Duplicate => {
                 self.held += 1;
                 return Insertion::Held;
@@ -176,22 +168,21 @@ impl Queue {
         Placement::New
     }
 
-    /// Remembers what a fragment of `len` bytes, the first of which were captured, brings.
-    fn keep(&mut self, fragment: &Fragment, len: u32, captured: &[u8]) {
-        let captured = captured.get(..len as usize).unwrap_or(captured);
+    /// Remembers what a fragment of which `len` bytes count brings.
+    fn keep(&mut self, piece: &Piece, len: u32) {
+        let Fragment { protocol, ttl, header_len, offset, ecn, .. } = piece.fragment;
         self.held += 1;
-        self.charged += fragment.len as usize + FRAGMENT_OVERHEAD;
+        self.charged += piece.fragment.len as usize + FRAGMENT_OVERHEAD;
         self.received_len += len;
-        self.ecn |= 1 << fragment.ecn;
-        self.is_cut |= captured.len() < len as usize;
-        self.sum = self.sum.add_bytes(captured);
-        if fragment.offset == 0 {
+        self.ecn |= 1 << ecn;
+        self.is_cut |= piece.is_cut;
+        self.sum = self.sum.plus(piece.sum);
+        if offset == 0 {
             self.first_seen = true;
-            let Fragment { protocol, ttl, header_len, .. } = *fragment;
             self.first = First { protocol, ttl, header_len };
         }
-        let slots = self.head.iter_mut().enumerate().skip(fragment.offset as usize);
-        for ((at, slot), byte) in slots.zip(captured) {
+        let slots = self.head.iter_mut().enumerate().skip(offset as usize);
+        for ((at, slot), byte) in slots.zip(piece.head()) {
             *slot = *byte;
             self.known |= 1 << at;
         }

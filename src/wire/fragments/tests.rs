@@ -10,7 +10,7 @@ fn tcp() -> Vec<u8> {
     let mut bytes = vec![0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10, 0, 9, 0, 0, 0, 0];
     bytes.extend(b"data");
     let addresses = Addresses::of(address(true), address(true));
-    let sum = super::super::checksum::Sum::pseudo_header(addresses, 6, 24).add_bytes(&bytes);
+    let sum = Sum::pseudo_header(addresses, 6, 24).add_bytes(&bytes);
     bytes[16..18].copy_from_slice(&(!sum.fold()).to_be_bytes());
     bytes
 }
@@ -53,7 +53,7 @@ fn add_at(reassembler: &mut Reassembler, seconds: i64, fragment: Fragment, bytes
     let clock = Timestamp::from_parts(seconds, 0);
     let link = LinkType::RAW;
     let frame = Frame { number: 1, ts: clock, clock, link, original_len: 2000, bytes };
-    match reassembler.add(&fragment, &frame) {
+    match reassembler.add(&fragment.read(&frame), clock) {
         None => Came::Held,
         Some(Decoded::Undecodable(Undecodable::FragmentDropped)) => Came::Dropped,
         Some(Decoded::Segment(packet)) => Came::Whole(packet.segment.fault, packet.segment.len),
