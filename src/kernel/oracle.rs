@@ -78,7 +78,7 @@ impl Oracle {
         capture_time_ns: i64,
     ) -> Result<KernelVerdict, Error> {
         let Some(sight) = Sight::of(ip_packet) else {
-            return Ok(KernelVerdict::without_answer(CtState::Unseen));
+            return Ok(without_answer(CtState::Unseen));
         };
         self.number = self.number.wrapping_add(1);
         let now = self.clock.advance(Timestamp(capture_time_ns));
@@ -144,10 +144,7 @@ impl Oracle {
         }
         let Some((state, direction)) = answer.verdict else {
             let state = if sight.is_fragment { CtState::FragmentHeld } else { CtState::Unseen };
-            return Ok(KernelVerdict {
-                reasons: answer.reasons,
-                ..KernelVerdict::without_answer(state)
-            });
+            return Ok(KernelVerdict { reasons: answer.reasons, ..without_answer(state) });
         };
         let entry = entry.filter(|_| state != CtState::Untracked);
         Ok(KernelVerdict { state, direction, entry, reasons: answer.reasons })
@@ -296,6 +293,11 @@ impl Oracle {
     fn distrust(&self, guard: Guard) -> Error {
         Error::Guard { packet: self.number, guard }
     }
+}
+
+/// A packet that no rule saw.
+const fn without_answer(state: CtState) -> KernelVerdict {
+    KernelVerdict { state, direction: None, entry: None, reasons: Vec::new() }
 }
 
 /// Compares the first bytes that were judged with those that were fed; of what is reassembled, the

@@ -64,7 +64,7 @@ pub(super) fn write(messages: &mut Messages) {
     frame(messages, BATCH_END);
 }
 
-/// Acknowledgements that [`write`] asks for: one table, two chains, three rules.
+/// Acknowledgements that [`write()`] asks for: one table, two chains, three rules.
 pub(super) const MESSAGES: usize = 6;
 
 const TABLE: &str = "audit";

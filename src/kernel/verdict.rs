@@ -123,10 +123,3 @@ pub struct KernelVerdict {
     /// A number of jiffies in them follows the coded timeouts of [`TimeMode`](super::TimeMode).
     pub reasons: Vec<String>,
 }
-
-impl KernelVerdict {
-    /// A packet that no rule saw.
-    pub(super) const fn without_answer(state: CtState) -> Self {
-        Self { state, direction: None, entry: None, reasons: Vec::new() }
-    }
-}
