@@ -43,6 +43,7 @@ pub mod audit;
 pub mod conntrack;
 pub mod flow;
 pub mod frame;
+pub mod kernel;
 pub mod pipeline;
 pub mod report;
 pub mod segment;

@@ -52,6 +52,18 @@ pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
     }
 }
 
+/// Returns the captured bytes of a frame from its IP header on, and how many there were on the wire.
+///
+/// # Errors
+///
+/// Why the frame holds no IP packet.
+pub fn ip_packet<'a>(frame: &Frame<'a>) -> Result<(&'a [u8], usize), Undecodable> {
+    let network = link::network(frame.link, frame.bytes)?;
+    let captured = frame.bytes.get(network.offset..).unwrap_or_default();
+    let original_len = (frame.original_len as usize).max(frame.bytes.len());
+    Ok((captured, original_len - frame.bytes.len() + captured.len()))
+}
+
 /// An IP packet as the link layer hands it over.
 #[derive(Clone, Copy, Debug)]
 struct Packetized<'a> {

@@ -16,6 +16,9 @@
 mod capture_writer;
 mod captures;
 mod generate;
+mod hostile;
+#[cfg(target_os = "linux")]
+mod kernel;
 mod program;
 mod readme;
 mod recorded;
