@@ -59,7 +59,7 @@ fn every_option_of_the_readme_exists_and_every_option_is_in_the_readme() {
     let (help, readme) = (output(&["--help"]), readme());
     let options = |text: &str| -> std::collections::BTreeSet<String> {
         text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-            .filter(|word| word.starts_with("--") && word.trim_start_matches('-') != "")
+            .filter(|word| word.starts_with("--") && !word.trim_start_matches('-').is_empty())
             .map(str::to_owned)
             .collect()
     };
