@@ -1,2 +1,96 @@
-//! The command line program.
-fn main() {}
+//! The command line program: parse, read, audit, write the report, choose the exit status.
+
+mod cli;
+mod output;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use cli::Config;
+use output::{Sinks, say};
+use tcp_window_audit::audit::Audit;
+use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
+use tcp_window_audit::source::{self, Timeline};
+
+/// The exit statuses that scripts rely on.
+const CLEAN: u8 = 0;
+const INVALID: u8 = 1;
+const FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    let status = match cli::parse() {
+        Ok(config) => audit(&config),
+        Err(error) => {
+            say(&chain(&error));
+            FAILED
+        }
+    };
+    ExitCode::from(status)
+}
+
+/// Audits what the user asked for, and returns the exit status.
+fn audit(config: &Config) -> u8 {
+    for note in &config.notes {
+        say(note);
+    }
+    let mut sinks = match Sinks::open(config) {
+        Ok(sinks) => sinks,
+        Err(error) => {
+            say(&chain(&error));
+            return FAILED;
+        }
+    };
+    let Some(audit) = run(config, &mut sinks) else { return FAILED };
+    match sinks.finish(&audit, config) {
+        Ok(()) => status(&audit),
+        Err(error) => {
+            say(&chain(&error));
+            FAILED
+        }
+    }
+}
+
+/// Runs the audit over all files; returns none when not a single one could be opened.
+fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
+    let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
+    let plan = Plan { method: config.method.clone(), threads: config.threads, wanted };
+    let mut run = match Run::new(&plan) {
+        Ok(run) => run,
+        Err(error) => {
+            say(&chain(&error));
+            return None;
+        }
+    };
+    let mut timeline = Timeline::default();
+    let mut opened = false;
+    for file in &config.files {
+        match open(file, timeline) {
+            Ok(mut source) => {
+                opened = true;
+                run.read(&mut source, sinks);
+                timeline = source.timeline();
+            }
+            Err(error) => {
+                say(&chain(&error));
+                run.miss(&error);
+            }
+        }
+    }
+    sinks.end_progress();
+    opened.then(|| run.finish())
+}
+
+fn open(file: &Path, timeline: Timeline) -> Result<source::file::FileSource, source::Error> {
+    source::open(file, timeline)
+}
+
+/// Chooses the exit status: an incomplete audit weighs more than what it found.
+fn status(audit: &Audit) -> u8 {
+    if !audit.incomplete.is_empty() {
+        FAILED
+    } else if audit.strict().packets > 0 || audit.totals.errors_invalid > 0 {
+        INVALID
+    } else {
+        CLEAN
+    }
+}

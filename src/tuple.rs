@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::{Index, IndexMut};
 
 /// IP protocol number of TCP (RFC 9293).
 pub const TCP: u8 = 6;
@@ -42,6 +43,37 @@ impl Orientation {
         match self {
             Self::LowToHigh => Self::HighToLow,
             Self::HighToLow => Self::LowToHigh,
+        }
+    }
+}
+
+/// A value for each way between the endpoints of a [`FlowKey`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct PerOrientation<T> {
+    /// The value of the way from the low endpoint to the high one.
+    pub low_to_high: T,
+    /// The value of the other way.
+    pub high_to_low: T,
+}
+
+impl<T> Index<Orientation> for PerOrientation<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, orientation: Orientation) -> &T {
+        match orientation {
+            Orientation::LowToHigh => &self.low_to_high,
+            Orientation::HighToLow => &self.high_to_low,
+        }
+    }
+}
+
+impl<T> IndexMut<Orientation> for PerOrientation<T> {
+    #[inline]
+    fn index_mut(&mut self, orientation: Orientation) -> &mut T {
+        match orientation {
+            Orientation::LowToHigh => &mut self.low_to_high,
+            Orientation::HighToLow => &mut self.high_to_low,
         }
     }
 }

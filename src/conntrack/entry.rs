@@ -190,7 +190,8 @@ fn open(
         return Verdict { margins, ..Verdict::invalid(reason) };
     }
     *slot = Some(entry);
-    conclude(slot, Direction::Original, false, (outcome, margins))
+    let verdict = conclude(slot, Direction::Original, false, (outcome, margins));
+    Verdict { opened: true, ..verdict }
 }
 
 /// Makes an entry for a SYN, or picks a connection up mid-stream: `tcp_new()`.
@@ -257,6 +258,7 @@ fn conclude(
         state: slot.as_ref().map(|entry| entry.state),
         margins,
         timeout_lowered: matches!(outcome, Outcome::InvalidTimeoutLowered(_)),
+        opened: false,
     }
 }
 

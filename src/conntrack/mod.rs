@@ -5,6 +5,7 @@
 //!
 //! * [`policy`]: which kernel and which settings judge, as a set of named features; [`profile`]
 //!   lists the kernels.
+//! * [`sysctl`]: the settings under their kernel names.
 //! * [`state`]: the table of transitions between TCP states.
 //! * [`window`]: the four bounds of the window check.
 //! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
@@ -21,6 +22,7 @@ pub mod policy;
 pub mod profile;
 mod reset;
 pub mod state;
+pub mod sysctl;
 pub mod table;
 pub mod track;
 pub mod verdict;
@@ -30,6 +32,7 @@ pub use entry::{Arrival, Entry};
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use state::{Class, TcpState};
+pub use sysctl::{Policy, SysctlError, Sysctls};
 pub use table::{Keyed, Table};
 pub use track::{Members, Opinions, Panel, Track};
 pub use verdict::{CtState, Reason, Verdict};

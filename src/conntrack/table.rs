@@ -26,6 +26,8 @@ const CHUNK_BITS: u32 = 10;
 const CHUNK: usize = 1 << CHUNK_BITS;
 /// The smallest index, as a power of two.
 const MIN_BITS: u32 = 10;
+/// Elements below which no sweep is due.
+const MIN_SWEEP: usize = 4 * CHUNK;
 /// The most elements that a table holds: positions are 32 bits, and the last marks emptiness.
 pub const MAX_LEN: usize = (u32::MAX - 1) as usize;
 
@@ -37,6 +39,8 @@ pub struct Table<T> {
     chunks: Vec<Vec<Option<T>>>,
     free: Vec<u32>,
     len: usize,
+    /// The number of elements at which a sweep is due.
+    sweep_at: usize,
     seed: u64,
 }
 
@@ -44,7 +48,15 @@ impl<T: Keyed> Table<T> {
     /// Makes an empty table whose hash is seeded with `seed`.
     pub fn new(seed: u64) -> Self {
         let slots = vec![EMPTY; 1 << MIN_BITS];
-        Self { slots, bits: MIN_BITS, chunks: Vec::new(), free: Vec::new(), len: 0, seed }
+        Self {
+            slots,
+            bits: MIN_BITS,
+            chunks: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+            sweep_at: MIN_SWEEP,
+            seed,
+        }
     }
 
     /// Returns the number of elements.
@@ -57,9 +69,11 @@ impl<T: Keyed> Table<T> {
         self.len == 0
     }
 
-    /// Returns whether one more element would make the table allocate.
-    pub fn is_full(&self) -> bool {
-        self.free.is_empty() && self.chunks.len() * CHUNK == self.len
+    /// Returns whether it is time to remove what is over: the table has grown by half since the last
+    /// sweep, so that sweeping costs a constant for each element inserted.
+    #[inline]
+    pub const fn wants_sweep(&self) -> bool {
+        self.len >= self.sweep_at
     }
 
     /// Returns the hash of a key in this table.
@@ -143,6 +157,7 @@ impl<T: Keyed> Table<T> {
                 index += 1;
             }
         }
+        self.sweep_at = (self.len + self.len / 2).max(MIN_SWEEP);
     }
 
     /// Returns the slot where the search for a tag begins.

@@ -187,6 +187,8 @@ pub struct Verdict {
     pub margins: Option<Margins>,
     /// Whether this INVALID packet made the kernel shorten the entry's timeout (6.1 and later).
     pub timeout_lowered: bool,
+    /// Whether this packet made the entry: the first packet of a tracked connection.
+    pub opened: bool,
 }
 
 impl Verdict {
@@ -199,6 +201,7 @@ impl Verdict {
             state: None,
             margins: None,
             timeout_lowered: false,
+            opened: false,
         }
     }
 

@@ -39,7 +39,7 @@ pub enum Error {
         magic: Vec<u8>,
     },
     /// The input is a capture of a format that this program does not read.
-    #[error("{name}: a {format} capture: convert it with editcap -F pcapng")]
+    #[error("{name}: a capture in the format of {format}: convert it with editcap -F pcapng")]
     ForeignFormat {
         /// The input.
         name: String,

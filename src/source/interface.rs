@@ -164,6 +164,19 @@ impl Ticks {
 
     #[inline]
     fn timestamp(self, ticks: u64) -> Timestamp {
+        // What nearly every capture has needs no wide arithmetic.
+        if let Unit::Nanoseconds(tick_ns) = self.unit
+            && self.origin_ns == 0
+            && let Some(nanos) = ticks.checked_mul(tick_ns)
+            && let Ok(nanos) = i64::try_from(nanos)
+        {
+            return Timestamp(nanos);
+        }
+        self.any_timestamp(ticks)
+    }
+
+    #[cold]
+    fn any_timestamp(self, ticks: u64) -> Timestamp {
         let nanos = match self.unit {
             Unit::Nanoseconds(tick_ns) => i128::from(ticks) * i128::from(tick_ns),
             Unit::PerNanosecond(count) => i128::from(ticks.checked_div(count).unwrap_or(0)),

@@ -42,9 +42,9 @@ const SIMPLE_PACKET_HEADER_BYTES: usize = 12;
 /// The length that is repeated at the end.
 const TRAILER_BYTES: usize = 4;
 
-/// A file has one interface for each section that was joined to it; captures of a year of minutes
-/// have half a million sections, so that more are damage, or an attack on the memory.
-const MAX_INTERFACES: usize = 1 << 20;
+/// A file has one interface or more for each capture that was joined to it: hourly captures reach
+/// this in seven years. More are damage, or an attack on the memory.
+const MAX_INTERFACES: usize = 1 << 16;
 
 /// A pcapng file, somewhere in the middle.
 #[derive(Clone, Debug)]
@@ -310,4 +310,23 @@ fn check_version(endian: Endian, version: u32) -> Result<(), Damage> {
 /// Returns whether Wireshark gives a block a frame number although it holds no packet.
 fn has_a_number(kind: u32) -> bool {
     matches!(kind, SYSTEMD_JOURNAL | CUSTOM | CUSTOM_NOT_TO_COPY) || SYSDIG_EVENTS.contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interfaces_of_a_file_are_limited() {
+        let header = [MAGIC, *b"\0\0\0\x1c", *b"\x1a\x2b\x3c\x4d", *b"\0\x01\0\0", [0; 4], [0; 4]];
+        let header = [header.as_flattened(), b"\0\0\0\x1c"].concat();
+        let interface = b"\0\0\0\x01\0\0\0\x14\0\x01\0\0\0\0\0\0\0\0\0\x14";
+        let mut pcapng = Pcapng::from_header(&header).unwrap().unwrap();
+        let (mut batch, mut clock) = (Batch::default(), CaptureClock::default());
+        let full = pcapng.walk(&interface.repeat(MAX_INTERFACES), &mut batch, &mut clock);
+        assert_eq!(full.stop, Stop::Incomplete(BLOCK_OVERHEAD));
+        let more = pcapng.walk(interface, &mut batch, &mut clock);
+        assert_eq!(more.stop, Stop::Damaged(Damage::InterfaceCount(MAX_INTERFACES)));
+        assert_eq!(pcapng.interfaces().len(), MAX_INTERFACES);
+    }
 }

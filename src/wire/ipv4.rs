@@ -38,8 +38,9 @@ pub(super) fn decode(packet: Packetized<'_>) -> Decoded {
         0 if protocol == TCP => available,
         total_len => usize::from(total_len),
     };
-    if total_len > available || total_len < header_len || !is_intact(whole_header, packet.checksums)
-    {
+    let believed = packet.checksums == Checksums::Ignored
+        || (total_len <= available && is_intact(whole_header));
+    if total_len < header_len || !believed {
         return Decoded::Undecodable(Undecodable::BadIpHeader);
     }
     let datagram = Datagram {
@@ -77,13 +78,11 @@ fn missing_header(needed: usize, available: usize) -> Decoded {
     })
 }
 
-/// Returns whether the header checksum holds, or may be 0 because the network card fills it in:
-/// certainly that of a segment which the card cuts into packets.
-#[inline]
-fn is_intact(header: &[u8], checksums: Checksums) -> bool {
+/// Returns whether the header checksum holds, or is the empty one of a segment that the network
+/// card cuts into packets: its length is empty too.
+fn is_intact(header: &[u8]) -> bool {
     let is_zero = |at: usize| header.get(at..at + 2) == Some(&[0, 0]);
-    Sum::default().add_bytes(header).is_intact()
-        || (is_zero(10) && (checksums == Checksums::Ignored || is_zero(2)))
+    Sum::default().add_bytes(header).is_intact() || (is_zero(2) && is_zero(10))
 }
 
 #[cold]

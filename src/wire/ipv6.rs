@@ -7,7 +7,7 @@ use super::bytes::{Missing, Payload};
 use super::datagram::{Addresses, Datagram};
 use super::fragments::Fragment;
 use super::transport::{ICMPV6, UDP};
-use super::{Decoded, Fault, Packetized, Undecodable, transport};
+use super::{Checksums, Decoded, Fault, Packetized, Undecodable, transport};
 use crate::tuple::TCP;
 
 /// Length of the fixed header in bytes.
@@ -45,7 +45,8 @@ pub(super) fn decode(packet: Packetized<'_>) -> Decoded {
     };
     let rest = packet.payload.after(HEADER_LEN);
     let payload_len = payload_len(header, rest);
-    if header[0] >> 4 != 6 || payload_len > rest.len {
+    let too_long = payload_len > rest.len && packet.checksums == Checksums::Verified;
+    if header[0] >> 4 != 6 || too_long {
         return Decoded::Undecodable(Undecodable::BadIpHeader);
     }
     let datagram = Datagram {

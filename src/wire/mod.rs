@@ -62,15 +62,18 @@ struct Packetized<'a> {
     checksums: Checksums,
 }
 
-/// Whether checksums are judged.
+/// Whether checksums are judged, and with them what else only a frame fresh from the wire has
+/// right.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub enum Checksums {
-    /// Checksums of layer 4 are not looked at, and an IPv4 header checksum of 0 is one that the
-    /// network card fills in later: right for captures taken on an end host with offload.
+    /// No checksum is looked at, and an IP length beyond the frame is that of a packet which a tool
+    /// has cut without noting its length: right for captures taken on an end host with offload, and
+    /// for captures that were cut or anonymised.
     #[default]
     Ignored,
-    /// A kernel that receives the packets sees what is captured: wrong checksums count, 0 in the
-    /// IPv4 header too. Judged are packets captured whole; a TCP checksum that covers the
+    /// A kernel that receives the packets sees what is captured: it drops those with a wrong IPv4
+    /// header checksum or an IP length beyond the frame, and calls INVALID those with a wrong
+    /// checksum of layer 4. Judged are packets captured whole; a TCP checksum that covers the
     /// pseudo-header only is left to the network card of the sender and is never wrong.
     Verified,
 }
@@ -216,6 +219,24 @@ pub enum Undecodable {
     FragmentDropped,
     /// A fragment whose datagram never became complete.
     IncompleteDatagram,
+}
+
+impl Undecodable {
+    /// Returns the stable code of the reason: lower case with underscores.
+    pub fn code(self) -> String {
+        let code = match self {
+            Self::LinkType(number) => return format!("link_type_{number}"),
+            Self::LinkHeaderCut => "link_header_cut",
+            Self::NotIp => "not_ip",
+            Self::IpHeaderCut => "ip_header_cut",
+            Self::BadIpHeader => "bad_ip_header",
+            Self::TcpHeaderCut => "tcp_header_cut",
+            Self::OtherHeaderCut => "other_header_cut",
+            Self::FragmentDropped => "fragment_dropped",
+            Self::IncompleteDatagram => "incomplete_datagram",
+        };
+        code.to_owned()
+    }
 }
 
 // A batch holds one of these for each frame.

@@ -1,17 +1,26 @@
-#![allow(missing_docs, reason = "test code")]
 #![allow(
+    missing_docs,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::print_stderr,
+    clippy::unwrap_in_result,
     clippy::cast_possible_truncation,
-    unreachable_pub,
-    reason = "test code may fail at once"
+    reason = "test code, in which a panic is a failed test"
 )]
+//! The tests that work through data: conversations, captures, golden files.
 
 mod capture_writer;
+mod captures;
+mod generate;
+mod recorded;
+mod scenario;
+mod scenarios;
 mod source;
 mod source_captures;
 mod source_compressed;
+mod source_damaged;
 mod wire;

@@ -23,6 +23,9 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("sv-bug-6875-01_fuzz.pcap", "no other record header is guessed"),
 ];
 
+/// Stands for a file that only a build with more features reads.
+const NOT_BUILT_IN: &str = "not built in";
+
 #[test]
 fn healthy_captures_have_the_counts_lengths_and_times_that_capinfos_finds() {
     compare_with_capinfos("dev", 4, 100);
@@ -77,6 +80,9 @@ fn compare_with_capinfos(folder: &str, columns: usize, at_least: usize) {
             Ok(read) => first_columns(&read.row(), columns),
             Err(error) => error,
         };
+        if found == NOT_BUILT_IN {
+            continue;
+        }
         compared += 1;
         let is_known = DIFFERENCES.iter().any(|(known, _)| *known == name);
         if (expected == found) == is_known {
@@ -187,6 +193,7 @@ impl Read {
 fn refusal(error: &Error) -> String {
     match error {
         Error::Open { .. } | Error::Read { .. } => panic!("{error}"),
+        Error::NotBuiltIn { .. } => NOT_BUILT_IN.to_owned(),
         _ => "refused".to_owned(),
     }
 }

@@ -1,6 +1,8 @@
 //! Compressed captures give the frames of what was compressed.
 
-use std::io::{Cursor, Write};
+use std::io::Cursor;
+#[cfg(any(feature = "gzip", feature = "zstd", feature = "lz4", feature = "xz"))]
+use std::io::Write;
 
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::{Error, FrameSource, Timeline};

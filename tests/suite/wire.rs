@@ -61,8 +61,7 @@ fn each_tcp_header_reads_as_tshark_reads_it() {
                 return;
             }
             let ours = match decode(frame) {
-                Decoded::Segment(packet) if is_whole(&packet.segment) => Some(packet),
-                // Headers that are not whole or not valid, and fragments, are not for tshark.
+                Decoded::Segment(packet) if is_for_tshark(&packet.segment, frame) => Some(packet),
                 Decoded::Segment(_) | Decoded::Fragment(_) => return,
                 Decoded::Undecodable(Undecodable::TcpHeaderCut | Undecodable::BadIpHeader) => {
                     return;
@@ -171,8 +170,15 @@ fn report(compared: u64, found: &[String]) {
     eprintln!("{compared} frames compared");
 }
 
-fn is_whole(segment: &Segment) -> bool {
-    segment.fault.is_none_or(|fault| fault == HeaderFault::BadFlags) && !segment.options_cut
+/// Returns whether tshark says what we say: it reads no header that is not whole or not valid, and
+/// takes the end of the frame for the end of an IP packet that goes beyond.
+fn is_for_tshark(segment: &Segment, frame: &Frame<'_>) -> bool {
+    let has_header = segment.fault.is_none_or(|fault| fault == HeaderFault::BadFlags);
+    let tcp_len = segment.len as usize + usize::from(segment.header_len);
+    let ip_header_len = if ethertype(frame.bytes) == 0x86dd { 40 } else { 20 };
+    let headers_len = type_at(frame.bytes) + 2 + ip_header_len;
+    let fits = frame.link.0 != 1 || headers_len + tcp_len <= frame.original_len as usize;
+    has_header && !segment.options_cut && fits
 }
 
 /// One frame as tshark sees it.
@@ -294,9 +300,17 @@ fn is_opened_by_the_recording(frame: &Frame<'_>) -> bool {
 
 /// Returns the type of an Ethernet frame behind its VLAN tags.
 fn ethertype(bytes: &[u8]) -> u16 {
-    let at = |at| bytes.get(at..at + 2).map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]));
-    let tags = (12..).step_by(4).take_while(|tag| matches!(at(*tag), 0x8100 | 0x88a8 | 0x9100));
-    at(12 + 4 * tags.count())
+    be16(bytes, type_at(bytes))
+}
+
+/// Returns where that type stands.
+fn type_at(bytes: &[u8]) -> usize {
+    let is_tag = |at: &usize| matches!(be16(bytes, *at), 0x8100 | 0x88a8 | 0x9100);
+    12 + 4 * (12..).step_by(4).take_while(is_tag).count()
+}
+
+fn be16(bytes: &[u8], at: usize) -> u16 {
+    bytes.get(at..at + 2).map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]))
 }
 
 /// Returns whether the checksum of a segment covers no more than the pseudo-header: such a one was

@@ -1,3 +1,7 @@
+mod extensions;
+mod icmp;
+mod others;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::PacketBuilder;
@@ -199,9 +203,11 @@ fn a_jumbo_payload_option_tells_the_length() {
     let jumbo = |original_len| decode(&cut_frame(LinkType::RAW, &packet, original_len));
     assert_eq!(segment(jumbo(200_000)).segment.len, 0x2_0000 - 28);
     let bad = Decoded::Undecodable(Undecodable::BadIpHeader);
-    assert_eq!(jumbo(0x2_0000 + 39), bad);
+    let verified = cut_frame(LinkType::RAW, &packet, 0x2_0000 + 39);
+    assert_eq!(decode_with(&verified, Checksums::Verified), bad);
     packet[45] = 0;
-    assert_eq!(decode(&cut_frame(LinkType::RAW, &packet, 200_000)), bad);
+    let too_short = cut_frame(LinkType::RAW, &packet, 200_000);
+    assert_eq!(decode_with(&too_short, Checksums::Verified), bad);
 }
 
 #[test]
@@ -210,7 +216,7 @@ fn a_bad_ipv4_header_is_dropped_before_the_tracker() {
     let changed = |at: usize, value: u8| {
         let mut packet = v4();
         packet[at] = value;
-        decode(&frame(LinkType::IPV4, &with_checksum(packet)))
+        decode_with(&frame(LinkType::IPV4, &with_checksum(packet)), Checksums::Verified)
     };
     assert_eq!(changed(0, 0x44), bad);
     assert_eq!(changed(0, 0x65), bad);
@@ -219,7 +225,18 @@ fn a_bad_ipv4_header_is_dropped_before_the_tracker() {
     assert_eq!(segment(changed(3, 52)).segment.len, 0);
     let mut corrupt = v4();
     corrupt[8] ^= 1;
-    assert_eq!(raw(&corrupt), bad);
+    assert_eq!(decode_with(&frame(LinkType::RAW, &corrupt), Checksums::Verified), bad);
+}
+
+#[test]
+fn a_capture_that_was_cut_or_anonymised_is_taken_at_its_word() {
+    let mut packet = v4();
+    packet[3] = 58;
+    packet[8] ^= 1;
+    assert_eq!(segment(raw(&packet)).segment.len, 6);
+    let mut longer = v6();
+    longer[5] += 1;
+    assert_eq!(segment(raw(&longer)).segment.len, segment(raw(&v6())).segment.len + 1);
 }
 
 #[test]
@@ -248,7 +265,7 @@ fn an_ipv6_payload_beyond_the_frame_is_dropped() {
     let bad = Decoded::Undecodable(Undecodable::BadIpHeader);
     let mut packet = v6();
     packet[5] += 1;
-    assert_eq!(raw(&packet), bad);
+    assert_eq!(decode_with(&frame(LinkType::RAW, &packet), Checksums::Verified), bad);
     packet[5] -= 1;
     packet[0] = 0x50;
     assert_eq!(decode(&frame(LinkType::IPV6, &packet)), bad);

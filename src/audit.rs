@@ -1,0 +1,287 @@
+//! The result of a run: all totals and findings, mergeable from any division into shards.
+//!
+//! Does not: read frames, judge them, or write reports.
+
+use std::collections::BTreeMap;
+
+use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
+use crate::flow::FlowFinding;
+use crate::segment::Direction;
+use crate::source::SourceSummary;
+use crate::time::Timestamp;
+use crate::wire::Undecodable;
+
+/// The flows with findings that are kept with their evidence, earliest first.
+///
+/// Evidence takes up to 2 KiB a flow, so that a capture in which everything is INVALID costs
+/// 200 MB at most; flows beyond are counted, and their number is reported.
+pub const MAX_FINDINGS: usize = 100_000;
+
+/// What became of the frames of a run; every frame is in exactly one count.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Tally {
+    /// TCP segments that were judged.
+    pub segments: u64,
+    /// ICMP errors about TCP that were judged.
+    pub tcp_errors: u64,
+    /// IP datagrams of other protocols, by protocol number.
+    pub other: BTreeMap<u8, u64>,
+    /// Fragments that wait for the rest of their datagram, or waited for one that came.
+    pub fragments: u64,
+    /// Frames that gave nothing to judge, by reason.
+    pub undecodable: BTreeMap<Undecodable, u64>,
+}
+
+impl Tally {
+    /// Returns the number of all frames counted.
+    pub fn frames(&self) -> u64 {
+        self.segments
+            + self.tcp_errors
+            + self.fragments
+            + self.other.values().sum::<u64>()
+            + self.undecodable.values().sum::<u64>()
+    }
+
+    /// Counts fragments as undecodable whose datagram never became complete.
+    pub fn give_up_fragments(&mut self, incomplete: u64) {
+        if incomplete > 0 {
+            self.fragments = self.fragments.saturating_sub(incomplete);
+            *self.undecodable.entry(Undecodable::IncompleteDatagram).or_default() += incomplete;
+        }
+    }
+
+    /// Adds the counts of another part of the run.
+    pub fn merge(&mut self, part: &Self) {
+        self.segments += part.segments;
+        self.tcp_errors += part.tcp_errors;
+        self.fragments += part.fragments;
+        for (protocol, count) in &part.other {
+            *self.other.entry(*protocol).or_default() += count;
+        }
+        for (reason, count) in &part.undecodable {
+            *self.undecodable.entry(*reason).or_default() += count;
+        }
+    }
+}
+
+/// Packets and flows that one policy of the panel calls INVALID.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Hits {
+    /// INVALID packets.
+    pub packets: u64,
+    /// Flows with at least one of them.
+    pub flows: u64,
+}
+
+/// Counts over all judged packets and all flows.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Totals {
+    /// TCP segments by what rules would see: NEW.
+    pub new: u64,
+    /// ESTABLISHED.
+    pub established: u64,
+    /// INVALID.
+    pub invalid: u64,
+    /// Dropped by the tracker itself.
+    pub dropped: u64,
+    /// ICMP errors about a tracked flow.
+    pub errors_related: u64,
+    /// ICMP errors about none.
+    pub errors_invalid: u64,
+    /// INVALID segments by reason.
+    pub invalid_by_reason: BTreeMap<Reason, u64>,
+    /// Segments that passed although a rule spoke of them, by reason.
+    pub passed_by_reason: BTreeMap<Reason, u64>,
+    /// Segments whose options the snap length cut, so that some may be missing.
+    pub options_cut: u64,
+    /// Flows.
+    pub flows: u64,
+    /// Flows that the tracker took up mid-stream: their windows are not judged strictly.
+    pub flows_picked_up: u64,
+    /// Flows that the tracker never had an entry for.
+    pub flows_untracked: u64,
+    /// Flows with packets in one direction only.
+    pub flows_one_way: u64,
+    /// Payload bytes of all flows.
+    pub payload_bytes: u64,
+    /// What each policy of the panel calls INVALID, in the panel's order.
+    pub hits: Vec<Hits>,
+}
+
+impl Totals {
+    /// Starts counting for a panel of this many policies.
+    pub fn new(policies: usize) -> Self {
+        Self { hits: vec![Hits::default(); policies], ..Self::default() }
+    }
+
+    /// Counts a segment.
+    #[inline]
+    pub fn count(&mut self, verdict: &Verdict, invalid_for: Members) {
+        match verdict.ctstate {
+            CtState::New => self.new += 1,
+            CtState::Established | CtState::Related | CtState::Untracked => self.established += 1,
+            CtState::Invalid => self.invalid += 1,
+            CtState::Dropped => self.dropped += 1,
+        }
+        if let Some(reason) = verdict.reason {
+            let by_reason = if verdict.is_invalid() {
+                &mut self.invalid_by_reason
+            } else {
+                &mut self.passed_by_reason
+            };
+            *by_reason.entry(reason).or_default() += 1;
+        }
+        for policy in invalid_for.iter() {
+            if let Some(hits) = self.hits.get_mut(policy) {
+                hits.packets += 1;
+            }
+        }
+    }
+
+    /// Counts the flows that each policy hit.
+    pub fn count_flow_hits(&mut self, hit_under: Members) {
+        for policy in hit_under.iter() {
+            if let Some(hits) = self.hits.get_mut(policy) {
+                hits.flows += 1;
+            }
+        }
+    }
+
+    /// Adds the counts of another shard.
+    pub fn merge(&mut self, part: &Self) {
+        self.new += part.new;
+        self.established += part.established;
+        self.invalid += part.invalid;
+        self.dropped += part.dropped;
+        self.errors_related += part.errors_related;
+        self.errors_invalid += part.errors_invalid;
+        self.options_cut += part.options_cut;
+        self.flows += part.flows;
+        self.flows_picked_up += part.flows_picked_up;
+        self.flows_untracked += part.flows_untracked;
+        self.flows_one_way += part.flows_one_way;
+        self.payload_bytes += part.payload_bytes;
+        for (mine, theirs) in [
+            (&mut self.invalid_by_reason, &part.invalid_by_reason),
+            (&mut self.passed_by_reason, &part.passed_by_reason),
+        ] {
+            for (key, count) in theirs {
+                *mine.entry(*key).or_default() += count;
+            }
+        }
+        for (mine, theirs) in self.hits.iter_mut().zip(&part.hits) {
+            mine.packets += theirs.packets;
+            mine.flows += theirs.flows;
+        }
+    }
+}
+
+/// The kernel and settings that a run judges by, and where they came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Method {
+    /// The policies of the panel: the run's own, its liberal twin, then those of the what-if.
+    pub policies: Vec<Policy>,
+    /// The settings.
+    pub sysctls: Sysctls,
+}
+
+/// Everything that a run found out, in final order.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// What judged.
+    pub method: Method,
+    /// The inputs, in order.
+    pub inputs: Vec<SourceSummary>,
+    /// Why the inputs were not read to their end, if they were not.
+    pub incomplete: Vec<String>,
+    /// Capture time of the earliest frame.
+    pub first_ts: Option<Timestamp>,
+    /// Capture time of the latest frame.
+    pub last_ts: Option<Timestamp>,
+    /// Frames that are earlier than the one before them.
+    pub time_steps_back: u64,
+    /// What became of the frames.
+    pub tally: Tally,
+    /// Counts over packets and flows.
+    pub totals: Totals,
+    /// The flows with INVALID packets, by first frame; at most [`MAX_FINDINGS`].
+    pub findings: Vec<FlowFinding>,
+    /// Flows with INVALID packets beyond those kept.
+    pub findings_not_kept: u64,
+}
+
+impl Audit {
+    /// Returns the INVALID packets and flows under the run's own policy.
+    pub fn strict(&self) -> Hits {
+        self.totals.hits.first().copied().unwrap_or_default()
+    }
+
+    /// Returns the same with `nf_conntrack_tcp_be_liberal` = 1.
+    pub fn liberal(&self) -> Hits {
+        self.totals.hits.get(1).copied().unwrap_or_default()
+    }
+
+    /// Returns the findings with the most INVALID packets first; among equals the earlier first.
+    pub fn worst(&self, most: usize) -> Vec<&FlowFinding> {
+        let mut worst: Vec<_> =
+            self.findings.iter().filter(|f| f.evidence.invalid_packets() > 0).collect();
+        worst.sort_by_key(|f| (u64::MAX - f.evidence.invalid_packets(), f.audit.first_frame));
+        worst.truncate(most);
+        worst
+    }
+}
+
+/// The findings of one shard, or of several, bounded and in the order of their first frames.
+#[derive(Clone, Default, Debug)]
+pub struct Findings {
+    kept: Vec<FlowFinding>,
+    not_kept: u64,
+}
+
+impl Findings {
+    /// Adds a finding; when there are too many, the latest are dropped and counted.
+    pub fn push(&mut self, finding: FlowFinding) {
+        self.kept.push(finding);
+        if self.kept.len() >= 2 * MAX_FINDINGS {
+            self.trim();
+        }
+    }
+
+    /// Adds the findings of another shard.
+    pub fn merge(&mut self, part: Self) {
+        self.not_kept += part.not_kept;
+        self.kept.extend(part.kept);
+        self.trim();
+    }
+
+    /// Returns the findings in order, and how many were not kept.
+    pub fn finish(mut self) -> (Vec<FlowFinding>, u64) {
+        self.trim();
+        (self.kept, self.not_kept)
+    }
+
+    /// Keeps the earliest: the earliest of all shards are among the earliest of each.
+    fn trim(&mut self) {
+        self.kept.sort_by_key(|finding| finding.audit.first_frame);
+        let beyond = self.kept.len().saturating_sub(MAX_FINDINGS);
+        self.kept.truncate(MAX_FINDINGS);
+        self.not_kept += beyond as u64;
+    }
+}
+
+/// The verdict on one packet, as the verdict stream shows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PacketVerdict {
+    /// Frame number, from 1.
+    pub frame: u64,
+    /// Capture time.
+    pub ts: Timestamp,
+    /// Number of the flow's first frame.
+    pub flow: Option<u64>,
+    /// Direction in the entry.
+    pub direction: Option<Direction>,
+    /// What was said under the run's own policy.
+    pub verdict: Verdict,
+    /// What rules would see under its liberal twin.
+    pub liberal: CtState,
+}

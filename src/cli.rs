@@ -1,0 +1,234 @@
+//! The command line: clap's types in, a checked [`Config`] out. Nothing else knows clap.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+
+use tcp_window_audit::audit::Method;
+use tcp_window_audit::conntrack::profile::Certainty;
+use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls};
+use tcp_window_audit::report::{Detail, Format};
+
+/// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
+///
+/// Reports which TCP packets the tracker marks INVALID, by which rule and by how many bytes, and
+/// what `nf_conntrack_tcp_be_liberal=1` would change.
+///
+/// Exit status: 0 nothing INVALID, 1 something INVALID, 2 the audit could not be done or is
+/// incomplete.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 100)]
+struct Args {
+    /// Capture files, pcap or pcapng, as one time line; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Kernel to judge by: a version as `uname -r` prints it, or a profile's name
+    #[arg(long, value_name = "VERSION", default_value = Profile::DEFAULT.name())]
+    kernel: String,
+
+    /// Setting to judge by, such as `nf_conntrack_tcp_loose=0`; repeatable
+    #[arg(long = "sysctl", value_name = "KEY=VALUE")]
+    sysctls: Vec<String>,
+
+    /// Write a report, in the format that the extension tells (.txt or .json); repeatable
+    #[arg(short, long = "output", value_name = "FILE")]
+    outputs: Vec<PathBuf>,
+
+    /// Format of standard output
+    #[arg(long, value_enum, default_value_t = FormatName::Text)]
+    format: FormatName,
+
+    /// Write the verdict on every TCP packet, one JSON object a line; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    verdicts: Option<PathBuf>,
+
+    /// Worker threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+
+    /// Print the answer alone
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Print more connections and packets
+    #[arg(short, long)]
+    verbose: bool,
+
+    /// When to show progress on standard error
+    #[arg(long, value_enum, default_value_t = When::Auto)]
+    progress: When,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum FormatName {
+    Text,
+    Json,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Text => Self::Text,
+            FormatName::Json => Self::Json,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum When {
+    /// When standard error is a terminal and the input large
+    Auto,
+    Always,
+    Never,
+}
+
+/// A file to write a report to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Output {
+    pub(crate) path: PathBuf,
+    pub(crate) format: Format,
+}
+
+/// When progress is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    Never,
+    /// For inputs that take long.
+    ForLargeInputs,
+    Always,
+}
+
+/// What the user asked for, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) method: Method,
+    pub(crate) threads: usize,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) format: Format,
+    pub(crate) detail: Detail,
+    pub(crate) verdicts: Option<PathBuf>,
+    pub(crate) progress: Progress,
+    /// Said on standard error before the audit.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Why the command line was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "--kernel {0}: neither a profile nor a version from 2.6.32 on; profiles are {names}",
+        names = Profile::all().map(Profile::name).collect::<Vec<_>>().join(", ")
+    )]
+    UnknownKernel(String),
+    #[error("--sysctl")]
+    Sysctl(#[from] SysctlError),
+    #[error("-o {}: the name must end in .txt or .json", .0.display())]
+    OutputFormat(PathBuf),
+    #[error("standard input can be read only once")]
+    StdinTwice,
+}
+
+/// Parses the command line; prints help or usage and ends the program where that is asked for.
+pub(crate) fn parse() -> Result<Config, Error> {
+    Args::parse().check()
+}
+
+impl Args {
+    fn check(self) -> Result<Config, Error> {
+        let mut notes = Vec::new();
+        let mut sysctls = Sysctls::default();
+        for assignment in &self.sysctls {
+            sysctls.apply(assignment)?;
+        }
+        let kernel = Profile::for_release(&self.kernel)
+            .ok_or_else(|| Error::UnknownKernel(self.kernel.clone()))?;
+        if kernel.certainty == Certainty::Nearest {
+            notes.push(format!(
+                "Linux {} was not compared with the model; judging by the nearest that was, {}",
+                self.kernel,
+                kernel.profile.name()
+            ));
+        }
+        if self.files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
+            return Err(Error::StdinTwice);
+        }
+        let policy = Policy::new(kernel.profile, &sysctls);
+        let method = Method { policies: vec![policy, policy.liberal()], sysctls };
+        let outputs = self.outputs.iter().map(|path| output(path)).collect::<Result<_, _>>()?;
+        let detail = match (self.quiet, self.verbose) {
+            (true, _) => Detail::Quiet,
+            (_, true) => Detail::Verbose,
+            _ => Detail::Normal,
+        };
+        let progress = match self.progress {
+            When::Auto if std::io::stderr().is_terminal() => Progress::ForLargeInputs,
+            When::Always => Progress::Always,
+            _ => Progress::Never,
+        };
+        Ok(Config {
+            threads: self.threads.map_or_else(all_cores, usize::from),
+            files: self.files,
+            method,
+            outputs,
+            format: self.format.into(),
+            detail,
+            verdicts: self.verdicts,
+            progress,
+            notes,
+        })
+    }
+}
+
+/// Chooses the format of an output by its extension.
+fn output(path: &Path) -> Result<Output, Error> {
+    let format = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("txt") => Format::Text,
+        Some("json") => Format::Json,
+        _ => return Err(Error::OutputFormat(path.to_owned())),
+    };
+    Ok(Output { path: path.to_owned(), format })
+}
+
+fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn config(args: &[&str]) -> Result<Config, Error> {
+        let words = [&["tcp-window-audit"], args].concat();
+        Args::try_parse_from(words).map_or_else(|error| panic!("{error}"), Args::check)
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_kernel_is_found_by_release_and_an_unknown_one_lists_the_profiles() {
+        let method = config(&["--kernel", "5.10.218", "a.pcap"]).unwrap().method;
+        assert_eq!(method.policies[0].profile.name(), "5.10.166+");
+        let error = config(&["--kernel", "banana", "a.pcap"]).unwrap_err().to_string();
+        assert!(error.contains("6.18.44"), "{error}");
+    }
+
+    #[test]
+    fn the_extension_chooses_the_format_and_an_unknown_one_is_refused() {
+        let outputs = config(&["-o", "r.json", "-o", "r.txt", "a.pcap"]).unwrap().outputs;
+        assert_eq!(outputs[0].format, Format::Json);
+        assert_eq!(outputs[1].format, Format::Text);
+        assert!(matches!(config(&["-o", "r.doc", "a.pcap"]), Err(Error::OutputFormat(_))));
+    }
+
+    #[test]
+    fn standard_input_is_read_once() {
+        assert!(matches!(config(&["-", "-"]), Err(Error::StdinTwice)));
+    }
+}

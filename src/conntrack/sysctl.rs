@@ -1,0 +1,252 @@
+//! The tracker's settings under their kernel names.
+//!
+//! `nf_conntrack_standalone.c` (Linux 6.18) for the names, `nf_conntrack_proto_tcp.c` for the
+//! defaults. Does not: read `/proc`.
+
+use crate::conntrack::policy::{Feature, Features, Limits, Setting};
+use crate::conntrack::profile::Profile;
+use crate::conntrack::state::TcpState;
+use crate::time::NANOS_PER_SEC;
+
+/// The settings that decide verdicts, each a `net.netfilter.` key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sysctls {
+    /// `nf_conntrack_tcp_be_liberal`, default 0.
+    pub be_liberal: Setting,
+    /// `nf_conntrack_tcp_loose`, default 1.
+    pub loose: Setting,
+    /// `nf_conntrack_tcp_ignore_invalid_rst`, default 0; no effect before 5.14.
+    pub ignore_invalid_rst: Setting,
+    /// `nf_conntrack_tcp_no_window_check` of `OpenWrt` kernels, default 0.
+    pub no_window_check: Setting,
+    /// `nf_conntrack_checksum`. The kernel's default is 1; a capture cannot tell offloaded
+    /// checksums from wrong ones, so that here the default is 0: checksums are not judged.
+    pub checksum: Setting,
+    /// `nf_conntrack_tcp_max_retrans` and the `nf_conntrack_tcp_timeout_*`.
+    pub limits: Limits,
+}
+
+impl Default for Sysctls {
+    fn default() -> Self {
+        Self {
+            be_liberal: Setting::Off,
+            loose: Setting::On,
+            ignore_invalid_rst: Setting::Off,
+            no_window_check: Setting::Off,
+            checksum: Setting::Off,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The keys that are modelled, without the prefix `net.netfilter.`.
+pub const KEYS: [&str; 16] = [
+    "nf_conntrack_checksum",
+    "nf_conntrack_tcp_be_liberal",
+    "nf_conntrack_tcp_ignore_invalid_rst",
+    "nf_conntrack_tcp_loose",
+    "nf_conntrack_tcp_max_retrans",
+    "nf_conntrack_tcp_no_window_check",
+    "nf_conntrack_tcp_timeout_close",
+    "nf_conntrack_tcp_timeout_close_wait",
+    "nf_conntrack_tcp_timeout_established",
+    "nf_conntrack_tcp_timeout_fin_wait",
+    "nf_conntrack_tcp_timeout_last_ack",
+    "nf_conntrack_tcp_timeout_max_retrans",
+    "nf_conntrack_tcp_timeout_syn_recv",
+    "nf_conntrack_tcp_timeout_syn_sent",
+    "nf_conntrack_tcp_timeout_time_wait",
+    "nf_conntrack_tcp_timeout_unacknowledged",
+];
+
+/// Why a setting was not taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SysctlError {
+    /// No such key is modelled.
+    #[error("unknown sysctl {key}; known are: {}", KEYS.join(", "))]
+    UnknownKey {
+        /// The key as given.
+        key: String,
+    },
+    /// The value is no number, or out of range.
+    #[error("{key} takes a whole number from {min} to {max}, not {value:?}")]
+    BadValue {
+        /// The key.
+        key: &'static str,
+        /// The smallest value.
+        min: u32,
+        /// The largest value.
+        max: u32,
+        /// The value as given.
+        value: String,
+    },
+    /// There is no `=`.
+    #[error("{0:?} is not of the form KEY=VALUE")]
+    NoValue(String),
+}
+
+impl Sysctls {
+    /// Applies `KEY=VALUE`; the prefix `net.netfilter.` may be there or not.
+    ///
+    /// # Errors
+    ///
+    /// [`SysctlError`] for an unknown key or a value out of range; nothing is changed then.
+    pub fn apply(&mut self, assignment: &str) -> Result<(), SysctlError> {
+        let (key, value) = assignment
+            .split_once('=')
+            .ok_or_else(|| SysctlError::NoValue(assignment.to_owned()))?;
+        self.set(key.trim(), value.trim())
+    }
+
+    /// Sets one key; the prefix `net.netfilter.` may be there or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sysctls::apply`].
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), SysctlError> {
+        let bare = key.strip_prefix("net.netfilter.").unwrap_or(key);
+        let known = KEYS.iter().find(|known| **known == bare);
+        let key = known.ok_or_else(|| SysctlError::UnknownKey { key: key.to_owned() })?;
+        let max = match *key {
+            "nf_conntrack_tcp_max_retrans" => 255,
+            timeout if timeout.contains("_timeout_") => i32::MAX.cast_unsigned(),
+            _ => 1,
+        };
+        let number =
+            value.parse::<u32>().ok().filter(|&number| number <= max).ok_or_else(|| {
+                SysctlError::BadValue { key, min: 0, max, value: value.to_owned() }
+            })?;
+        self.assign(key, number);
+        Ok(())
+    }
+
+    fn assign(&mut self, key: &str, number: u32) {
+        let switch = if number == 0 { Setting::Off } else { Setting::On };
+        match key {
+            "nf_conntrack_tcp_be_liberal" => self.be_liberal = switch,
+            "nf_conntrack_tcp_loose" => self.loose = switch,
+            "nf_conntrack_tcp_ignore_invalid_rst" => self.ignore_invalid_rst = switch,
+            "nf_conntrack_tcp_no_window_check" => self.no_window_check = switch,
+            "nf_conntrack_checksum" => self.checksum = switch,
+            "nf_conntrack_tcp_max_retrans" => {
+                self.limits.max_retrans = u8::try_from(number).unwrap_or(u8::MAX);
+            }
+            _ => {
+                if let Some(timeout_ns) = self.timeout_mut(key) {
+                    *timeout_ns = i64::from(number) * NANOS_PER_SEC;
+                }
+            }
+        }
+    }
+
+    /// Finds the field of a `nf_conntrack_tcp_timeout_*` key.
+    fn timeout_mut(&mut self, key: &str) -> Option<&mut i64> {
+        let timeouts = &mut self.limits.timeouts;
+        let state = match key.strip_prefix("nf_conntrack_tcp_timeout_")? {
+            "max_retrans" => return Some(&mut timeouts.max_retrans),
+            "unacknowledged" => return Some(&mut timeouts.unacknowledged),
+            "syn_sent" => TcpState::SynSent,
+            "syn_recv" => TcpState::SynRecv,
+            "established" => TcpState::Established,
+            "fin_wait" => TcpState::FinWait,
+            "close_wait" => TcpState::CloseWait,
+            "last_ack" => TcpState::LastAck,
+            "time_wait" => TcpState::TimeWait,
+            "close" => TcpState::Close,
+            _ => return None,
+        };
+        timeouts.by_state.get_mut(state as usize)
+    }
+}
+
+/// A kernel with the switches that change verdicts: one member of a panel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// The kernel.
+    pub profile: Profile,
+    /// `nf_conntrack_tcp_be_liberal`.
+    pub be_liberal: Setting,
+    /// `nf_conntrack_tcp_loose`.
+    pub loose: Setting,
+    /// `nf_conntrack_tcp_ignore_invalid_rst`.
+    pub ignore_invalid_rst: Setting,
+    /// `nf_conntrack_tcp_no_window_check`.
+    pub no_window_check: Setting,
+}
+
+impl Policy {
+    /// Joins a kernel with settings.
+    pub const fn new(profile: Profile, sysctls: &Sysctls) -> Self {
+        Self {
+            profile,
+            be_liberal: sysctls.be_liberal,
+            loose: sysctls.loose,
+            ignore_invalid_rst: sysctls.ignore_invalid_rst,
+            no_window_check: sysctls.no_window_check,
+        }
+    }
+
+    /// Returns the same policy with `nf_conntrack_tcp_be_liberal` = 1.
+    #[must_use]
+    pub const fn liberal(self) -> Self {
+        Self { be_liberal: Setting::On, ..self }
+    }
+
+    /// Returns the features that this policy amounts to.
+    pub fn features(&self) -> Features {
+        let ignores = match self.ignore_invalid_rst {
+            Setting::On if self.profile.has_ignore_invalid_rst() => Setting::On,
+            _ => Setting::Off,
+        };
+        self.profile
+            .features()
+            .set(Feature::BeLiberal, self.be_liberal)
+            .set(Feature::Loose, self.loose)
+            .set(Feature::IgnoreInvalidRst, ignores)
+            .set(Feature::NoWindowCheck, self.no_window_check)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_taken_with_and_without_prefix() {
+        let mut sysctls = Sysctls::default();
+        sysctls.apply("net.netfilter.nf_conntrack_tcp_be_liberal=1").unwrap();
+        sysctls.apply("nf_conntrack_tcp_loose = 0").unwrap();
+        sysctls.apply("nf_conntrack_tcp_timeout_established=600").unwrap();
+        sysctls.apply("nf_conntrack_tcp_max_retrans=255").unwrap();
+        assert_eq!((sysctls.be_liberal, sysctls.loose), (Setting::On, Setting::Off));
+        let established = TcpState::Established as usize;
+        assert_eq!(sysctls.limits.timeouts.by_state[established], 600 * NANOS_PER_SEC);
+        assert_eq!(sysctls.limits.max_retrans, 255);
+    }
+
+    #[test]
+    fn every_key_that_is_listed_changes_something() {
+        for key in KEYS {
+            let mut sysctls = Sysctls::default();
+            let value = if key.ends_with("_loose") { "0" } else { "1" };
+            sysctls.set(key, value).unwrap();
+            assert_ne!(sysctls, Sysctls::default(), "{key}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_refused_with_what_is_known() {
+        let mut sysctls = Sysctls::default();
+        let unknown = sysctls.apply("nf_conntrack_tcp_be_librel=1").unwrap_err().to_string();
+        assert!(unknown.contains("nf_conntrack_tcp_be_liberal"), "{unknown}");
+        for bad in [
+            "nf_conntrack_tcp_loose=2",
+            "nf_conntrack_tcp_max_retrans=256",
+            "nf_conntrack_checksum=x",
+        ] {
+            assert!(matches!(sysctls.apply(bad), Err(SysctlError::BadValue { .. })), "{bad}");
+        }
+        assert!(matches!(sysctls.apply("loose"), Err(SysctlError::NoValue(_))));
+        assert_eq!(sysctls, Sysctls::default());
+    }
+}

@@ -1,0 +1,284 @@
+//! What one flow showed: its counts, and the packets that prove a finding.
+//!
+//! A flow is the traffic of one pair of endpoints from its first packet, or from the SYN that
+//! opens its connection anew, until the tracker has forgotten it. Its id is the number of its first
+//! frame.
+//!
+//! Does not: judge packets, name causes, or know other flows.
+
+use crate::conntrack::{Arrival, Class, CtState, Margins, Members, Reason, TcpState, Verdict};
+use crate::segment::{Direction, Flags, PerDirection, Segment};
+use crate::seq::SeqNum;
+use crate::time::{NANOS_PER_SEC, Timestamp};
+use crate::tuple::{FlowKey, Orientation, PerOrientation};
+
+/// The key packets kept for one flow: the first ones that a rule spoke of.
+pub const MAX_KEY_PACKETS: usize = 10;
+
+/// How long after its last packet a flow without any entry is remembered: 120 s, as long as the
+/// tracker remembers an unanswered SYN.
+const LINGER_NS: i64 = 120 * NANOS_PER_SEC;
+
+/// One packet of a flow with everything that was said of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// Frame number, from 1.
+    pub frame: u64,
+    /// Capture time.
+    pub ts: Timestamp,
+    /// The segment as it arrived.
+    pub arrival: Arrival<'a>,
+    /// What the policy of the run said.
+    pub verdict: Verdict,
+    /// What the same policy with `nf_conntrack_tcp_be_liberal` = 1 said.
+    pub liberal: CtState,
+    /// The policies that called the packet INVALID.
+    pub invalid_for: Members,
+}
+
+/// What travelled one way.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct OneWay {
+    /// Packets.
+    pub packets: u64,
+    /// Payload bytes by the IP length.
+    pub bytes: u64,
+    /// The first sequence number seen this way; relative numbers count from it.
+    pub first_seq: Option<SeqNum>,
+    /// Whether a SYN was seen this way.
+    pub syn_seen: bool,
+}
+
+/// A packet that a rule spoke of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyPacket {
+    /// Frame number, from 1.
+    pub frame: u64,
+    /// Capture time.
+    pub ts: Timestamp,
+    /// Which way it went between the endpoints of the key.
+    pub orientation: Orientation,
+    /// Sequence number of its first byte.
+    pub seq: SeqNum,
+    /// Acknowledgement number.
+    pub ack: SeqNum,
+    /// The highest SACK edge after the acknowledgement, if there is one.
+    pub sack: Option<SeqNum>,
+    /// Payload bytes.
+    pub len: u32,
+    /// Raw window field.
+    pub win: u16,
+    /// Flags.
+    pub flags: Flags,
+    /// What was said of it.
+    pub ctstate: CtState,
+    /// Why.
+    pub reason: Reason,
+    /// TCP state of the entry afterwards.
+    pub state: Option<TcpState>,
+    /// Distances to the bounds.
+    pub margins: Option<Margins>,
+    /// What `nf_conntrack_tcp_be_liberal` = 1 would have said.
+    pub liberal: CtState,
+}
+
+/// Number of reasons, for counters.
+const REASONS: usize = Reason::ALL.len();
+
+/// What is kept of a flow that a rule spoke of; a clean flow has none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evidence {
+    /// INVALID packets by reason, in the order of [`Reason::ALL`].
+    pub invalid: [u64; REASONS],
+    /// Packets that passed although a rule spoke of them, by reason.
+    pub passed: [u64; REASONS],
+    /// Packets INVALID even with `nf_conntrack_tcp_be_liberal` = 1.
+    pub invalid_liberal: u64,
+    /// The policies under which a packet of the flow is INVALID.
+    pub hit_under: Members,
+    /// The first packets that a rule spoke of, INVALID ones first in line for the places.
+    pub key_packets: Vec<KeyPacket>,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self {
+            invalid: [0; REASONS],
+            passed: [0; REASONS],
+            invalid_liberal: 0,
+            hit_under: Members::default(),
+            key_packets: Vec::new(),
+        }
+    }
+}
+
+impl Evidence {
+    /// Returns the INVALID packets of the flow.
+    pub fn invalid_packets(&self) -> u64 {
+        self.invalid.iter().sum()
+    }
+
+    /// Returns the codes of the rules that made packets INVALID, with their counts.
+    pub fn invalid_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        by_reason(&self.invalid)
+    }
+
+    /// Returns the codes of the rules that spoke of packets which passed, with their counts.
+    pub fn passed_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        by_reason(&self.passed)
+    }
+
+    fn add(&mut self, observation: &Observation<'_>) {
+        let verdict = &observation.verdict;
+        self.hit_under = self.hit_under.or(observation.invalid_for);
+        self.invalid_liberal += u64::from(observation.liberal == CtState::Invalid);
+        let Some(reason) = verdict.reason else { return };
+        let counts = if verdict.is_invalid() { &mut self.invalid } else { &mut self.passed };
+        if let Some(count) = counts.get_mut(reason as usize) {
+            *count += 1;
+        }
+        self.keep(KeyPacket::of(observation, reason));
+    }
+
+    /// Keeps a key packet while there is room; an INVALID one takes the place of the last that
+    /// passed.
+    fn keep(&mut self, packet: KeyPacket) {
+        if self.key_packets.len() < MAX_KEY_PACKETS {
+            self.key_packets.push(packet);
+        } else if packet.ctstate == CtState::Invalid
+            && let Some(passed) =
+                self.key_packets.iter().rposition(|kept| kept.ctstate != CtState::Invalid)
+        {
+            self.key_packets.remove(passed);
+            self.key_packets.push(packet);
+        }
+    }
+}
+
+fn by_reason(counts: &[u64; REASONS]) -> impl Iterator<Item = (&'static str, u64)> {
+    let codes = Reason::ALL.iter().map(|reason| reason.code());
+    codes.zip(counts.iter().copied()).filter(|(_, count)| *count > 0)
+}
+
+impl KeyPacket {
+    fn of(observation: &Observation<'_>, reason: Reason) -> Self {
+        let segment = observation.arrival.segment;
+        let sack = segment.sack();
+        Self {
+            frame: observation.frame,
+            ts: observation.ts,
+            orientation: observation.arrival.orientation,
+            seq: segment.seq,
+            ack: segment.ack,
+            sack: (sack != segment.ack).then_some(sack),
+            len: segment.len,
+            win: segment.win,
+            flags: segment.flags,
+            ctstate: observation.verdict.ctstate,
+            reason,
+            state: observation.verdict.state,
+            margins: observation.verdict.margins,
+            liberal: observation.liberal,
+        }
+    }
+}
+
+/// What one flow showed so far.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowAudit {
+    /// Number of the first frame: the flow's id.
+    pub first_frame: u64,
+    /// Capture time of the first packet.
+    pub first_ts: Timestamp,
+    /// Capture time of the last packet.
+    pub last_ts: Timestamp,
+    /// Tracker time of the last packet.
+    last_seen: Timestamp,
+    /// Which way the original direction goes: that of the first entry, else of the first packet.
+    pub original: Orientation,
+    /// What travelled each way.
+    ways: PerOrientation<OneWay>,
+    /// Whether the tracker ever had an entry.
+    pub tracked: bool,
+    /// Whether the tracker took the flow up mid-stream, and hence judges its windows liberally.
+    pub picked_up: bool,
+    /// The findings; none for a clean flow.
+    pub evidence: Option<Box<Evidence>>,
+}
+
+impl FlowAudit {
+    /// Starts a flow with its first packet, which is still to be observed.
+    pub const fn new(frame: u64, ts: Timestamp, arrival: &Arrival<'_>) -> Self {
+        let way = OneWay { packets: 0, bytes: 0, first_seq: None, syn_seen: false };
+        Self {
+            first_frame: frame,
+            first_ts: ts,
+            last_ts: ts,
+            last_seen: arrival.now,
+            original: arrival.orientation,
+            ways: PerOrientation { low_to_high: way, high_to_low: way },
+            tracked: false,
+            picked_up: false,
+            evidence: None,
+        }
+    }
+
+    /// Returns whether this packet begins another flow: a SYN opens a connection anew.
+    #[inline]
+    pub fn ends_before(&self, segment: &Segment, verdict: &Verdict) -> bool {
+        verdict.opened && self.tracked && Class::of(segment.flags) == Class::Syn
+    }
+
+    /// Takes a packet in.
+    #[inline]
+    pub fn observe(&mut self, observation: &Observation<'_>) {
+        let Observation { ts, arrival, verdict, .. } = observation;
+        let segment = arrival.segment;
+        self.last_ts = *ts;
+        self.last_seen = arrival.now;
+        let way = &mut self.ways[arrival.orientation];
+        way.packets += 1;
+        way.bytes += u64::from(segment.len);
+        way.first_seq = way.first_seq.or(Some(segment.seq));
+        way.syn_seen |= segment.has(Flags::SYN);
+        if verdict.opened {
+            if !self.tracked {
+                self.original = arrival.orientation;
+            }
+            self.tracked = true;
+            self.picked_up |= Class::of(segment.flags) != Class::Syn;
+        }
+        let noteworthy = verdict.reason.is_some() || !observation.invalid_for.is_empty();
+        if noteworthy || observation.liberal == CtState::Invalid {
+            self.evidence.get_or_insert_default().add(observation);
+        }
+    }
+
+    /// Returns when the flow is over, given when its last entry expires.
+    #[inline]
+    pub fn over_at(&self, entry_expires: Option<Timestamp>) -> Timestamp {
+        let forgotten = self.last_seen.plus_nanos(LINGER_NS);
+        entry_expires.map_or(forgotten, |expires| expires.max(forgotten))
+    }
+
+    /// Returns what travelled in each direction.
+    pub fn directions(&self) -> PerDirection<OneWay> {
+        PerDirection { original: self.ways[self.original], reply: self.ways[self.original.flip()] }
+    }
+
+    /// Returns the direction of a packet that went this way.
+    pub fn direction_of(&self, orientation: Orientation) -> Direction {
+        if orientation == self.original { Direction::Original } else { Direction::Reply }
+    }
+}
+
+/// A finished flow with findings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowFinding {
+    /// The endpoints.
+    pub key: FlowKey,
+    /// What the flow showed.
+    pub audit: FlowAudit,
+    /// The findings.
+    pub evidence: Evidence,
+}

@@ -1,0 +1,204 @@
+//! A shard: the flows it owns, and what they showed.
+
+use crate::audit::{Findings, PacketVerdict, Totals};
+use crate::conntrack::table::Position;
+use crate::conntrack::{
+    Arrival, CtState, Keyed, Members, Opinions, Panel, Reason, Table, Track, Verdict,
+};
+use crate::flow::{FlowAudit, FlowFinding, Observation};
+use crate::pipeline::Wanted;
+use crate::pipeline::slice::{Body, Item};
+use crate::segment::Segment;
+use crate::time::Timestamp;
+use crate::tuple::FlowKey;
+
+/// The policy number of the liberal twin in the panel.
+const LIBERAL: usize = 1;
+
+/// A flow while the tracker remembers it.
+#[derive(Debug)]
+struct Flow {
+    key: FlowKey,
+    track: Track,
+    audit: FlowAudit,
+}
+
+impl Keyed for Flow {
+    fn key(&self) -> &FlowKey {
+        &self.key
+    }
+}
+
+impl Flow {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.audit.over_at(self.track.expires()) <= now
+    }
+}
+
+/// The owner of a part of the flows.
+pub(super) struct Shard {
+    table: Table<Flow>,
+    panel: Panel,
+    opinions: Opinions,
+    wanted: Wanted,
+    totals: Totals,
+    findings: Findings,
+    /// The verdicts of the batch at hand, when wanted.
+    pub(super) verdicts: Vec<PacketVerdict>,
+}
+
+impl Shard {
+    pub(super) fn new(panel: Panel, seed: u64, wanted: Wanted) -> Self {
+        Self {
+            table: Table::new(seed),
+            totals: Totals::new(panel.len()),
+            panel,
+            opinions: Opinions::default(),
+            wanted,
+            findings: Findings::default(),
+            verdicts: Vec::new(),
+        }
+    }
+
+    /// Takes the items of a slice that belong to shard `own`, or all of them.
+    pub(super) fn take(&mut self, items: &[Item], own: Option<usize>) {
+        for item in items {
+            if own.is_some_and(|own| own != item.shard as usize) {
+                continue;
+            }
+            match &item.body {
+                Body::Segment(segment) => self.take_segment(item, segment),
+                Body::Error { to_quoted_sender } => self.take_error(item, *to_quoted_sender),
+                Body::Fragment => {}
+            }
+        }
+    }
+
+    /// Ends all flows and returns what they showed.
+    pub(super) fn finish(mut self) -> (Totals, Findings) {
+        let (totals, findings) = (&mut self.totals, &mut self.findings);
+        self.table.sweep(|_| true, |flow| bury(flow, totals, findings));
+        (self.totals, self.findings)
+    }
+
+    #[inline]
+    fn take_segment(&mut self, item: &Item, segment: &Segment) {
+        let Item { number: frame, ts, clock: now, orientation, .. } = *item;
+        let arrival = Arrival { segment, orientation, now };
+        let Some(position) = self.find_or_start(item, &arrival) else { return };
+        let Some(flow) = self.table.get_mut(position) else { return };
+        let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
+        if flow.audit.ends_before(segment, &verdict) {
+            let fresh = FlowAudit::new(frame, ts, &arrival);
+            let ended = std::mem::replace(&mut flow.audit, fresh);
+            settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
+        }
+        let unanimous = self.opinions.is_unanimous() && !verdict.is_invalid();
+        let (liberal, invalid_for) = if unanimous {
+            (verdict.ctstate, Members::default())
+        } else {
+            let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
+            (liberal, self.opinions.invalid_for(&self.panel, &verdict))
+        };
+        flow.audit.observe(&Observation { frame, ts, arrival, verdict, liberal, invalid_for });
+        let flow_id = flow.audit.first_frame;
+        self.totals.count(&verdict, invalid_for);
+        self.totals.options_cut += u64::from(segment.options_cut);
+        self.tell(item, Some(flow_id), verdict, liberal);
+    }
+
+    /// Judges an ICMP error: RELATED to the entry of what it quotes, or INVALID.
+    ///
+    /// `nf_conntrack_inet_error()` (`nf_conntrack_proto_icmp.c`, Linux 6.18). The error refreshes
+    /// no timer and changes no state.
+    fn take_error(&mut self, item: &Item, to_quoted_sender: bool) {
+        let position = self.table.find(&item.key, item.hash);
+        let flow = position.and_then(|position| self.table.get(position));
+        let flow = flow.filter(|flow| !flow.is_over(item.clock));
+        let judge = |policy| {
+            let entry = flow.and_then(|flow| flow.track.entry_of(policy));
+            let entry = entry.filter(|entry| entry.expires > item.clock);
+            let Some(entry) = entry else { return Verdict::invalid(Reason::IcmpUnknown) };
+            // The error travels against what it quotes.
+            let direction = Some(entry.direction_of(item.orientation.flip()));
+            let state = Some(entry.state);
+            if to_quoted_sender {
+                let related = Verdict {
+                    ctstate: CtState::Related,
+                    reason: None,
+                    direction,
+                    ..Verdict::invalid(Reason::IcmpUnknown)
+                };
+                Verdict { state, ..related }
+            } else {
+                Verdict { direction, state, ..Verdict::invalid(Reason::IcmpOuterMismatch) }
+            }
+        };
+        let (verdict, liberal) = (judge(0), judge(LIBERAL));
+        let flow_id = flow.map(|flow| flow.audit.first_frame);
+        if verdict.is_invalid() {
+            self.totals.errors_invalid += 1;
+        } else {
+            self.totals.errors_related += 1;
+        }
+        self.tell(item, flow_id, verdict, liberal.ctstate);
+    }
+
+    /// Finds the flow of an item; a flow that is over makes room for the next.
+    #[inline]
+    fn find_or_start(&mut self, item: &Item, arrival: &Arrival<'_>) -> Option<Position> {
+        if let Some(position) = self.table.find(&item.key, item.hash) {
+            if !self.table.get(position)?.is_over(item.clock) {
+                return Some(position);
+            }
+            let ended = self.table.remove(position)?;
+            bury(ended, &mut self.totals, &mut self.findings);
+        }
+        self.make_room(item.clock);
+        let audit = FlowAudit::new(item.number, item.ts, arrival);
+        self.table.insert(item.hash, Flow { key: item.key, track: Track::default(), audit })
+    }
+
+    /// Drops the flows that are over before the table has to grow.
+    fn make_room(&mut self, now: Timestamp) {
+        if self.table.wants_sweep() {
+            let (totals, findings) = (&mut self.totals, &mut self.findings);
+            self.table.sweep(|flow| flow.is_over(now), |flow| bury(flow, totals, findings));
+        }
+    }
+
+    #[inline]
+    fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
+        if self.wanted == Wanted::Verdicts {
+            let Item { number: frame, ts, .. } = *item;
+            let direction = verdict.direction;
+            self.verdicts.push(PacketVerdict { frame, ts, flow, direction, verdict, liberal });
+        }
+    }
+}
+
+fn bury(flow: Flow, totals: &mut Totals, findings: &mut Findings) {
+    settle_accounts(flow.key, flow.audit, totals, findings);
+}
+
+/// Adds a finished flow to the totals, and to the findings if a policy called it INVALID.
+fn settle_accounts(
+    key: FlowKey,
+    mut audit: FlowAudit,
+    totals: &mut Totals,
+    findings: &mut Findings,
+) {
+    let directions = audit.directions();
+    totals.flows += 1;
+    totals.flows_picked_up += u64::from(audit.picked_up);
+    totals.flows_untracked += u64::from(!audit.tracked);
+    let one_way = directions.original.packets == 0 || directions.reply.packets == 0;
+    totals.flows_one_way += u64::from(one_way);
+    totals.payload_bytes += directions.original.bytes + directions.reply.bytes;
+    if let Some(evidence) = audit.evidence.take()
+        && !evidence.hit_under.is_empty()
+    {
+        totals.count_flow_hits(evidence.hit_under);
+        findings.push(FlowFinding { key, audit, evidence: *evidence });
+    }
+}

@@ -1,0 +1,360 @@
+//! The report as one JSON document. The types are the report's own: what is not known is left out.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::audit::{Audit, Hits, Tally, Totals};
+use crate::conntrack::{Margins, Policy, Setting};
+use crate::flow::{FlowFinding, KeyPacket, OneWay};
+use crate::source::{Interface, SourceSummary};
+
+/// Name and version of the schema; additions do not change it.
+const SCHEMA: &str = "tcp-window-audit/1";
+
+/// Writes the report, indented, with a line feed at its end.
+pub(super) fn write(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &Report::of(audit))?;
+    writeln!(out)
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: &'static str,
+    tool: Tool,
+    complete: bool,
+    problems: Vec<String>,
+    verdict: Summary,
+    capture: Capture,
+    method: Vec<Judge>,
+    flows: Vec<Flow>,
+    #[serde(skip_serializing_if = "is_zero")]
+    flows_not_kept: u64,
+}
+
+#[derive(Serialize)]
+struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// The counts that answer the question.
+#[derive(Serialize)]
+struct Summary {
+    packets: u64,
+    flows: u64,
+    invalid: PacketsAndFlows,
+    invalid_if_liberal: PacketsAndFlows,
+    invalid_by_reason: BTreeMap<&'static str, u64>,
+    passed_by_reason: BTreeMap<&'static str, u64>,
+    ctstate: BTreeMap<&'static str, u64>,
+    flows_picked_up: u64,
+    flows_one_way: u64,
+    flows_untracked: u64,
+}
+
+#[derive(Serialize)]
+struct PacketsAndFlows {
+    packets: u64,
+    flows: u64,
+}
+
+#[derive(Serialize)]
+struct Capture {
+    files: Vec<File>,
+    frames: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_ts: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_ts: Option<String>,
+    time_steps_back: u64,
+    tcp_segments: u64,
+    tcp_errors: u64,
+    fragments: u64,
+    other_protocols: BTreeMap<String, u64>,
+    undecodable: BTreeMap<String, u64>,
+    options_cut: u64,
+}
+
+#[derive(Serialize)]
+struct File {
+    name: String,
+    format: String,
+    bytes_read: u64,
+    interfaces: Vec<CaptureInterface>,
+}
+
+#[derive(Serialize)]
+struct CaptureInterface {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    link_type: u16,
+    snaplen: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drops_if: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drops_os: Option<u64>,
+}
+
+/// One policy of the panel and what it calls INVALID.
+#[derive(Serialize)]
+struct Judge {
+    profile: &'static str,
+    be_liberal: u8,
+    loose: u8,
+    ignore_invalid_rst: u8,
+    invalid_packets: u64,
+    flows_hit: u64,
+}
+
+/// A flow with findings; field names as in Zeek's conn.log.
+#[derive(Serialize)]
+struct Flow {
+    id: u64,
+    #[serde(rename = "id.orig_h")]
+    orig_h: String,
+    #[serde(rename = "id.orig_p")]
+    orig_p: u16,
+    #[serde(rename = "id.resp_h")]
+    resp_h: String,
+    #[serde(rename = "id.resp_p")]
+    resp_p: u16,
+    first_ts: String,
+    last_ts: String,
+    orig_pkts: u64,
+    resp_pkts: u64,
+    orig_bytes: u64,
+    resp_bytes: u64,
+    syn_seen: [bool; 2],
+    picked_up: bool,
+    invalid: FlowInvalid,
+    evidence: Vec<Packet>,
+}
+
+#[derive(Serialize)]
+struct FlowInvalid {
+    strict: u64,
+    liberal: u64,
+    by_reason: BTreeMap<&'static str, u64>,
+    passed_by_reason: BTreeMap<&'static str, u64>,
+}
+
+/// A key packet; numbers raw, and relative to the first of their side where that was seen.
+#[derive(Serialize)]
+struct Packet {
+    frame: u64,
+    ts: String,
+    dir: &'static str,
+    flags: String,
+    seq_raw: u32,
+    ack_raw: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ack: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sack_raw: Option<u32>,
+    len: u32,
+    win: u16,
+    ctstate: &'static str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    liberal: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    margins: Option<Distances>,
+    /// Bytes beyond the bound that the reason names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    excess: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Distances {
+    seq_upper: i32,
+    seq_lower: i32,
+    ack_upper: i32,
+    ack_lower: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Report {
+    fn of(audit: &Audit) -> Self {
+        Self {
+            schema: SCHEMA,
+            tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+            complete: audit.incomplete.is_empty(),
+            problems: audit.incomplete.clone(),
+            verdict: Summary::of(audit),
+            capture: Capture::of(audit),
+            method: Judge::all(audit),
+            flows: audit.findings.iter().map(Flow::of).collect(),
+            flows_not_kept: audit.findings_not_kept,
+        }
+    }
+}
+
+impl From<Hits> for PacketsAndFlows {
+    fn from(Hits { packets, flows }: Hits) -> Self {
+        Self { packets, flows }
+    }
+}
+
+impl Summary {
+    fn of(audit: &Audit) -> Self {
+        let totals: &Totals = &audit.totals;
+        let by_code = |counts: &BTreeMap<crate::conntrack::Reason, u64>| {
+            counts.iter().map(|(reason, count)| (reason.code(), *count)).collect()
+        };
+        let ctstate = [
+            ("NEW", totals.new),
+            ("ESTABLISHED", totals.established),
+            ("INVALID", totals.invalid),
+            ("DROP", totals.dropped),
+        ];
+        Self {
+            packets: audit.tally.segments,
+            flows: totals.flows,
+            invalid: audit.strict().into(),
+            invalid_if_liberal: audit.liberal().into(),
+            invalid_by_reason: by_code(&totals.invalid_by_reason),
+            passed_by_reason: by_code(&totals.passed_by_reason),
+            ctstate: ctstate.into_iter().filter(|(_, count)| *count > 0).collect(),
+            flows_picked_up: totals.flows_picked_up,
+            flows_one_way: totals.flows_one_way,
+            flows_untracked: totals.flows_untracked,
+        }
+    }
+}
+
+impl Capture {
+    fn of(audit: &Audit) -> Self {
+        let tally: &Tally = &audit.tally;
+        Self {
+            files: audit.inputs.iter().map(File::of).collect(),
+            frames: tally.frames(),
+            first_ts: audit.first_ts.map(|ts| ts.to_string()),
+            last_ts: audit.last_ts.map(|ts| ts.to_string()),
+            time_steps_back: audit.time_steps_back,
+            tcp_segments: tally.segments,
+            tcp_errors: tally.tcp_errors,
+            fragments: tally.fragments,
+            other_protocols: tally.other.iter().map(|(p, count)| (p.to_string(), *count)).collect(),
+            undecodable: tally.undecodable.iter().map(|(r, count)| (r.code(), *count)).collect(),
+            options_cut: audit.totals.options_cut,
+        }
+    }
+}
+
+impl File {
+    fn of(input: &SourceSummary) -> Self {
+        Self {
+            name: input.name.clone(),
+            format: input.format.clone(),
+            bytes_read: input.bytes_read,
+            interfaces: input.interfaces.iter().map(CaptureInterface::of).collect(),
+        }
+    }
+}
+
+impl CaptureInterface {
+    fn of(interface: &Interface) -> Self {
+        Self {
+            name: interface.name.clone(),
+            link_type: interface.link_type,
+            snaplen: interface.snaplen,
+            drops_if: interface.dropped_by_interface,
+            drops_os: interface.dropped_by_host,
+        }
+    }
+}
+
+impl Judge {
+    fn all(audit: &Audit) -> Vec<Self> {
+        let policies = audit.method.policies.iter().zip(&audit.totals.hits);
+        policies.map(|(policy, hits)| Self::of(*policy, *hits)).collect()
+    }
+
+    fn of(policy: Policy, hits: Hits) -> Self {
+        let value = |setting| u8::from(setting == Setting::On);
+        Self {
+            profile: policy.profile.name(),
+            be_liberal: value(policy.be_liberal),
+            loose: value(policy.loose),
+            ignore_invalid_rst: value(policy.ignore_invalid_rst),
+            invalid_packets: hits.packets,
+            flows_hit: hits.flows,
+        }
+    }
+}
+
+impl Flow {
+    fn of(finding: &FlowFinding) -> Self {
+        let FlowFinding { key, audit, evidence } = finding;
+        let (original, reply) = key.endpoints(audit.original);
+        let directions = audit.directions();
+        let OneWay { packets: orig_pkts, bytes: orig_bytes, .. } = directions.original;
+        let OneWay { packets: resp_pkts, bytes: resp_bytes, .. } = directions.reply;
+        Self {
+            id: audit.first_frame,
+            orig_h: original.addr.to_string(),
+            orig_p: original.port,
+            resp_h: reply.addr.to_string(),
+            resp_p: reply.port,
+            first_ts: audit.first_ts.to_string(),
+            last_ts: audit.last_ts.to_string(),
+            orig_pkts,
+            resp_pkts,
+            orig_bytes,
+            resp_bytes,
+            syn_seen: [directions.original.syn_seen, directions.reply.syn_seen],
+            picked_up: audit.picked_up,
+            invalid: FlowInvalid {
+                strict: evidence.invalid_packets(),
+                liberal: evidence.invalid_liberal,
+                by_reason: evidence.invalid_by_reason().collect(),
+                passed_by_reason: evidence.passed_by_reason().collect(),
+            },
+            evidence: evidence.key_packets.iter().map(|p| Packet::of(finding, p)).collect(),
+        }
+    }
+}
+
+impl Packet {
+    fn of(finding: &FlowFinding, packet: &KeyPacket) -> Self {
+        let direction = finding.audit.direction_of(packet.orientation);
+        let directions = finding.audit.directions();
+        let first = directions[direction].first_seq;
+        let peer_first = directions[direction.flip()].first_seq;
+        let margin = packet.margins.and_then(|margins| margins.of(packet.reason));
+        Self {
+            frame: packet.frame,
+            ts: packet.ts.to_string(),
+            dir: direction.name(),
+            flags: packet.flags.letters(),
+            seq_raw: packet.seq.0,
+            ack_raw: packet.ack.0,
+            seq: first.map(|first| packet.seq.offset_from(first)),
+            ack: peer_first.map(|first| packet.ack.offset_from(first)),
+            sack_raw: packet.sack.map(|edge| edge.0),
+            len: packet.len,
+            win: packet.win,
+            ctstate: packet.ctstate.name(),
+            reason: packet.reason.code(),
+            state: packet.state.map(super::super::conntrack::state::TcpState::name),
+            liberal: packet.liberal.name(),
+            margins: packet.margins.map(Distances::from),
+            excess: margin.filter(|&margin| margin < 0).map(i32::unsigned_abs),
+        }
+    }
+}
+
+impl From<Margins> for Distances {
+    fn from(Margins { seq_upper, seq_lower, ack_upper, ack_lower }: Margins) -> Self {
+        Self { seq_upper, seq_lower, ack_upper, ack_lower }
+    }
+}
