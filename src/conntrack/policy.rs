@@ -86,6 +86,8 @@ pub enum Feature {
     LogInvalidNew,
     /// The header is checked before the look-up, and a short one logged (up to 4.19).
     HeaderCheckBeforeLookup,
+    /// An ICMP error must be addressed to the sender of what it quotes (5.1).
+    IcmpOuterCheck,
 }
 
 /// A set of features.

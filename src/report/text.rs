@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use crate::audit::{Audit, Tally};
+use crate::audit::{Audit, Inputs, Place, Tally};
 use crate::conntrack::{Policy, Reason, Setting, TcpState};
 use crate::flow::{FlowFinding, KeyPacket};
 use crate::report::{Detail, counted, grouped, printable};
@@ -17,6 +17,7 @@ use crate::wire::Undecodable;
 /// Writes the report.
 pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", answer(audit))?;
+    writeln!(out, "Judged as {} would judge at the capture point.", judge_name(audit))?;
     for problem in &audit.incomplete {
         writeln!(out, "INCOMPLETE: {}", printable(problem))?;
     }
@@ -29,33 +30,39 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     write_method(audit, out)
 }
 
-/// Says in one sentence what a strict tracker would have done, and what being liberal changes.
+/// Says in one line what the tracker would have done, and what being liberal changes.
 fn answer(audit: &Audit) -> String {
-    let totals = &audit.totals;
-    let judge = judge_name(audit);
     let (strict, liberal) = (audit.strict(), audit.liberal());
-    let packets = counted(audit.tally.segments, "TCP packet");
-    let flows = counted(totals.flows, "connection");
+    let packets = counted(audit.tally.segments, "packet");
+    let flows = counted(audit.totals.flows, "connection");
     if strict.packets == 0 {
-        return format!("Nothing INVALID: {packets} of {flows}, judged by {judge}.");
+        return format!("Nothing INVALID: {packets}, {flows}");
     }
-    let rules: Vec<_> = ranked(&totals.invalid_by_reason)
-        .into_iter()
-        .map(|(reason, count)| format!("{} {}", reason.code(), grouped(count)))
-        .collect();
-    let left = if liberal.packets == strict.packets {
-        "be_liberal=1 would change nothing".to_owned()
-    } else {
-        format!("be_liberal=1 would leave {}", grouped(liberal.packets))
-    };
     format!(
-        "INVALID: {} of {packets} in {} of {flows}, judged by {judge}: {}; {left}.",
+        "INVALID: {} of {packets}, {} of {flows}: {}; be_liberal=1 leaves {}",
         grouped(strict.packets),
         grouped(strict.flows),
-        rules.join(", "),
+        rules(audit),
+        grouped(liberal.packets),
     )
 }
 
+/// Names the rules that made packets INVALID: the two that did most, and how many more there are.
+fn rules(audit: &Audit) -> String {
+    const NAMED: usize = 2;
+    let ranked = ranked(&audit.totals.invalid_by_reason);
+    let mut names: Vec<_> = ranked
+        .iter()
+        .take(NAMED)
+        .map(|(reason, count)| format!("{} {}", reason.code(), grouped(*count)))
+        .collect();
+    if ranked.len() > NAMED {
+        names.push(format!("others {}", grouped(ranked.iter().skip(NAMED).map(|(_, n)| n).sum())));
+    }
+    names.join(", ")
+}
+
+/// Names the kernel that judged, and how strictly.
 fn judge_name(audit: &Audit) -> String {
     let Some(policy) = audit.method.policies.first() else { return String::new() };
     let mode = if policy.be_liberal == Setting::On { "liberal" } else { "strict" };
@@ -98,12 +105,17 @@ fn write_flows(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result
     };
     writeln!(out, "\n{title}")?;
     for finding in worst {
-        write_flow(finding, packets, out)?;
+        write_flow(finding, &audit.inputs, packets, out)?;
     }
     Ok(())
 }
 
-fn write_flow(finding: &FlowFinding, most: usize, out: &mut dyn Write) -> io::Result<()> {
+fn write_flow(
+    finding: &FlowFinding,
+    inputs: &Inputs,
+    most: usize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let FlowFinding { key, audit, evidence } = finding;
     let (original, reply) = key.endpoints(audit.original);
     let directions = audit.directions();
@@ -124,15 +136,21 @@ fn write_flow(finding: &FlowFinding, most: usize, out: &mut dyn Write) -> io::Re
     }
     let shown: Vec<_> = evidence.key_packets.iter().take(most).collect();
     for packet in &shown {
-        write_packet(finding, packet, out)?;
+        write_packet(finding, packet, inputs.place(packet.frame), out)?;
     }
-    let frames: Vec<_> = shown.iter().map(|packet| packet.frame.to_string()).collect();
+    let numbers = shown.iter().map(|packet| inputs.place(packet.frame).frame.to_string());
+    let frames: Vec<_> = numbers.collect();
     writeln!(out, "    Wireshark: frame.number in {{{}}}", frames.join(","))?;
     writeln!(out, "    {}", flow_filter(original, reply))
 }
 
 /// Writes a key packet: where it stands and what it says, then what the tracker says of it.
-fn write_packet(finding: &FlowFinding, packet: &KeyPacket, out: &mut dyn Write) -> io::Result<()> {
+fn write_packet(
+    finding: &FlowFinding,
+    packet: &KeyPacket,
+    place: Place,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let audit = &finding.audit;
     let direction = audit.direction_of(packet.orientation);
     let directions = audit.directions();
@@ -141,11 +159,13 @@ fn write_packet(finding: &FlowFinding, packet: &KeyPacket, out: &mut dyn Write) 
     let liberal = if packet.liberal == packet.ctstate { "" } else { ", passes if liberal" };
     writeln!(
         out,
-        "    frame {}  {}  {}  [{}]  {state}{liberal}",
-        packet.frame,
+        "    {}  {}  {}  [{}]  len {}  win {}  {state}{liberal}",
+        place_name(place),
         offset(packet.ts, audit.first_ts),
         direction.name(),
         packet.flags.letters(),
+        packet.len,
+        packet.win,
     )?;
     let mut numbers = format!("seq {}", number(packet.seq, directions[direction].first_seq));
     if packet.flags.contains(Flags::ACK) {
@@ -154,9 +174,17 @@ fn write_packet(finding: &FlowFinding, packet: &KeyPacket, out: &mut dyn Write) 
     if let Some(edge) = packet.sack {
         let _ = write!(numbers, "  sack {}", number(edge, peer_first));
     }
-    writeln!(out, "      {numbers}  len {}  win {}", packet.len, packet.win)?;
+    writeln!(out, "      {numbers}")?;
     let (ctstate, reason) = (packet.ctstate.name(), packet.reason);
     writeln!(out, "      {ctstate} {}: {}{}", reason.code(), reason.words(), excess(packet))
+}
+
+/// Names a frame, and its file when there are several.
+fn place_name(place: Place) -> String {
+    match place.file {
+        Some(file) => format!("file {file} frame {}", place.frame),
+        None => format!("frame {}", place.frame),
+    }
 }
 
 /// Says by how many bytes which bound is violated.
@@ -175,11 +203,11 @@ fn excess(packet: &KeyPacket) -> String {
     })
 }
 
-/// Writes a number relative to the first one of its side, and raw.
+/// Writes a number relative to the first one of its side, and raw in brackets.
 fn number(number: SeqNum, first: Option<SeqNum>) -> String {
     match first {
-        Some(first) => format!("{} (raw {number})", number.offset_from(first)),
-        None => format!("raw {number}"),
+        Some(first) => format!("{} ({number})", number.offset_from(first)),
+        None => format!("({number})"),
     }
 }
 
@@ -194,8 +222,8 @@ fn flow_filter(a: Endpoint, b: Endpoint) -> String {
 
 fn write_capture(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nCapture")?;
-    for input in &audit.inputs {
-        write_input(input, out)?;
+    for input in &audit.inputs.read {
+        write_input(&input.summary, out)?;
     }
     if let (Some(first), Some(last)) = (audit.first_ts, audit.last_ts) {
         writeln!(out, "  {first}, {}", span(first, last))?;

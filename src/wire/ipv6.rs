@@ -45,7 +45,7 @@ pub(super) fn decode(packet: Packetized<'_>) -> Decoded {
     };
     let rest = packet.payload.after(HEADER_LEN);
     let payload_len = payload_len(header, rest);
-    let too_long = payload_len > rest.len && packet.checksums == Checksums::Verified;
+    let too_long = payload_len > rest.len && packet.checksums != Checksums::Ignored;
     if header[0] >> 4 != 6 || too_long {
         return Decoded::Undecodable(Undecodable::BadIpHeader);
     }

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tcp_window_audit::audit::{Method, PacketVerdict};
+use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{CtState, Policy, Profile, Sysctls};
 use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
 use tcp_window_audit::segment::Direction;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
+use tcp_window_audit::wire::Checksums;
 
 /// Frames on which recording and model differ, with the reason: file, number of frames, why.
 ///
@@ -85,7 +86,14 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
     }
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let mut run = Run::new(&Plan { method, threads: 2, wanted: Wanted::Verdicts }).unwrap();
+    let mut run = Run::new(&Plan {
+        method,
+        checksums: Checksums::Ignored,
+        threads: 2,
+        inputs: 1,
+        wanted: Wanted::Verdicts,
+    })
+    .unwrap();
     let mut collector = Collector::default();
     let mut source = source::open(path, Timeline::default()).unwrap();
     run.read(&mut source, &mut collector);
@@ -98,7 +106,7 @@ struct Collector {
 }
 
 impl Observer for Collector {
-    fn verdicts(&mut self, verdicts: &[PacketVerdict]) -> std::io::Result<()> {
+    fn verdicts(&mut self, verdicts: &[PacketVerdict], _: &Inputs) -> std::io::Result<()> {
         for verdict in verdicts {
             let letters = (
                 letter(verdict.verdict.ctstate, verdict.direction),

@@ -1,3 +1,5 @@
+//! Frames and what they are decoded to, from the link header to the TCP options.
+
 mod extensions;
 mod icmp;
 mod others;
