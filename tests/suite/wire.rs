@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -88,10 +87,10 @@ fn each_frame_reaches_the_tracker_as_it_reached_the_kernel() {
     let (mut compared, mut found) = (0, Vec::new());
     for path in captures() {
         let Some(recorded) = recording(&path) else { continue };
-        let mut reassembler = Reassembler::new(Checksums::Verified);
+        let mut reassembler = Reassembler::new(Checksums::Enforced);
         for_each_frame(&path, |frame| {
             let Some((theirs, is_invalid)) = recorded.get(&frame.number) else { return };
-            let decoded = match decode_with(frame, Checksums::Verified) {
+            let decoded = match decode_with(frame, Checksums::Enforced) {
                 Decoded::Fragment(fragment) => reassembler.add(&fragment.read(frame), frame.clock),
                 decoded => Some(decoded),
             };
@@ -105,10 +104,8 @@ fn each_frame_reaches_the_tracker_as_it_reached_the_kernel() {
                 return;
             }
             compared += 1;
-            let is_partial = *theirs == Reached::Tracker(Some(HeaderFault::BadChecksum))
-                && decoded.is_some_and(|decoded| has_partial_checksum(&decoded, frame));
             let is_checked = decoded.is_some_and(|decoded| is_invalid_in_itself(&decoded));
-            if (ours != *theirs && !is_partial) || (is_checked && !is_invalid) {
+            if ours != *theirs || (is_checked && !is_invalid) {
                 found.push(format!("{} {}: {ours:?} {theirs:?}", name(&path), frame.number));
             }
         });
@@ -311,28 +308,6 @@ fn type_at(bytes: &[u8]) -> usize {
 
 fn be16(bytes: &[u8], at: usize) -> u16 {
     bytes.get(at..at + 2).map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]))
-}
-
-/// Returns whether the checksum of a segment covers no more than the pseudo-header: such a one was
-/// left to the network card, which the kernel of the recording could not know.
-fn has_partial_checksum(decoded: &Decoded, frame: &Frame<'_>) -> bool {
-    let Decoded::Segment(packet) = decoded else { return false };
-    let (src, dst) = packet.key.endpoints(packet.orientation);
-    let start = [src.port.to_be_bytes(), dst.port.to_be_bytes()].concat();
-    let start = [start, packet.segment.seq.0.to_be_bytes().to_vec()].concat();
-    let Some(at) = frame.bytes.windows(8).position(|window| window == start) else { return false };
-    let address = |addr: IpAddr| match addr {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    };
-    let addresses = [address(src.addr), address(dst.addr)].concat();
-    let words = addresses.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(pair[1]));
-    let tcp_len = u64::from(packet.segment.len) + u64::from(packet.segment.header_len);
-    let mut sum = words.sum::<u64>() + 6 + tcp_len;
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
-    }
-    frame.bytes.get(at + 16..at + 18) == Some(&(sum as u16).to_be_bytes())
 }
 
 /// How far a frame came, and what was wrong with its TCP header.
