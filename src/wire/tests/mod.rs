@@ -1,3 +1,9 @@
+//! Frames and what they are decoded to, from the link header to the TCP options.
+
+mod extensions;
+mod icmp;
+mod others;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::PacketBuilder;
