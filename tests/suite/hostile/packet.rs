@@ -89,6 +89,11 @@ impl Packet {
     }
 }
 
+/// Puts an IP header before a TCP header of any shape.
+pub fn tcp_datagram(src: IpAddr, dst: IpAddr, transport: &[u8]) -> Vec<u8> {
+    datagram(src, dst, TCP, (&[], transport), 0)
+}
+
 /// Four bytes that mean nothing: NOPs of IPv4, or an IPv6 destination options header of padding.
 fn ip_options(family: IpAddr) -> Vec<u8> {
     match family {
