@@ -1,5 +1,6 @@
 //! The live kernel as oracle: skipped where it cannot be asked.
 
+mod agreement;
 mod behaviour;
 mod hostility;
 mod recorded;
