@@ -2,11 +2,12 @@
 
 mod cli;
 mod output;
+mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use cli::Config;
+use cli::{Config, Task};
 use output::{Sinks, say};
 use tcp_window_audit::audit::Audit;
 use tcp_window_audit::conntrack::Setting;
@@ -21,7 +22,8 @@ const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let status = match cli::parse() {
-        Ok(config) => audit(&config),
+        Ok(Task::Audit(config)) => audit(&config),
+        Ok(Task::Verify(verification)) => verify::run(&verification),
         Err(error) => {
             say(&chain(&error));
             FAILED

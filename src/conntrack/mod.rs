@@ -11,6 +11,7 @@
 //! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
 //! * [`icmp`]: errors about a connection.
 //! * [`track`]: one connection under several policies at once, forked only where they part.
+//! * [`what_if`]: every kernel with every switch.
 //! * [`table`]: finds connections.
 //! * [`verdict`]: what is said of a packet.
 //!
@@ -29,6 +30,7 @@ pub mod sysctl;
 pub mod table;
 pub mod track;
 pub mod verdict;
+pub mod what_if;
 pub mod window;
 
 pub use entry::{Arrival, Entry};

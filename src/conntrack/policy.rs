@@ -171,6 +171,17 @@ pub enum Setting {
     Off,
 }
 
+impl Setting {
+    /// Returns the other value.
+    #[must_use]
+    pub const fn flip(self) -> Self {
+        match self {
+            Self::On => Self::Off,
+            Self::Off => Self::On,
+        }
+    }
+}
+
 /// The features of one policy, and which of them a decision depended on.
 ///
 /// The model reads features only through [`Choices::has`]. Two policies that agree on all features

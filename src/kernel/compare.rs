@@ -17,7 +17,7 @@ use crate::conntrack::{
 };
 use crate::frame::Frame;
 use crate::segment::Direction;
-use crate::time::Timestamp;
+use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::FlowKey;
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Decoded, IcmpError, Packet, decode_with, ip_packet};
@@ -59,9 +59,9 @@ impl fmt::Display for Opinion {
     }
 }
 
-/// A packet on which kernel and model differ.
+/// What both said of one packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Difference {
+pub struct Compared {
     /// Frame number.
     pub frame: u64,
     /// What the model said.
@@ -72,72 +72,46 @@ pub struct Difference {
     pub texts: Vec<String>,
 }
 
-/// The model and the kernel, side by side.
-pub struct Comparison {
-    oracle: Oracle,
+impl Compared {
+    /// Returns whether both said the same.
+    pub fn agree(&self) -> bool {
+        self.model == self.kernel
+    }
+}
+
+/// The model as one kernel, over all packets of a capture.
+pub struct Model {
     features: Features,
     limits: Limits,
     checksums: Checksums,
     entries: BTreeMap<FlowKey, Entry>,
     reassembler: Reassembler,
-    buffer: Vec<u8>,
-    repaired: Vec<u8>,
 }
 
-impl Comparison {
-    /// Sets the kernel up in a namespace of its own, and the model as `policy`.
-    ///
-    /// # Errors
-    ///
-    /// What keeps this machine's kernel from being asked.
-    pub fn new(policy: &Policy, sysctls: &Sysctls) -> Result<Self, Error> {
+impl Model {
+    /// Makes the model of `policy` with an empty table.
+    pub fn new(policy: &Policy, sysctls: &Sysctls) -> Self {
         let checksums = match sysctls.checksum {
             Setting::On => Checksums::Enforced,
             Setting::Off => Checksums::Ignored,
         };
-        Ok(Self {
-            oracle: Oracle::new(&settings(sysctls))?,
+        Self {
             features: policy.features(),
             limits: sysctls.limits,
             checksums,
             entries: BTreeMap::new(),
             reassembler: Reassembler::new(checksums),
-            buffer: Vec::new(),
-            repaired: Vec::new(),
-        })
+        }
     }
 
-    /// Lets both judge a frame.
-    ///
-    /// Returns none for frames that hold nothing about TCP; these are not fed to the kernel.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel cannot be asked, or must not be believed.
-    pub fn judge(&mut self, frame: &Frame<'_>) -> Result<Option<Result<(), Difference>>, Error> {
-        let Some(mut outcome) = self.ask_model(frame) else { return Ok(None) };
-        let kernel = self.ask_kernel(frame)?;
-        if kernel.entry.is_none() && is_ipv6_fragment(frame) {
-            // Its tuple cannot be read off the packet, so that the kernel was not asked for it.
-            outcome.forget_entry();
-        }
-        let opinion = Self::opinion_of_kernel(&kernel, &outcome);
-        let model = self.opinion_of_model(&outcome, opinion.timeout_s.is_some(), frame);
-        if model == opinion {
-            return Ok(Some(Ok(())));
-        }
-        let texts = kernel.reasons;
-        Ok(Some(Err(Difference { frame: frame.number, model, kernel: opinion, texts })))
-    }
-
-    /// Judges by the model; none when the frame is not about TCP.
-    fn ask_model(&mut self, frame: &Frame<'_>) -> Option<Outcome> {
+    /// Judges a frame; none when it holds nothing about TCP.
+    pub fn judge(&mut self, frame: &Frame<'_>) -> Option<Judged> {
         let mut decoded = decode_with(frame, self.checksums);
         if let Decoded::Fragment(fragment) = decoded {
             // The kernel's reassembly does not follow the capture's clock: neither side times out.
             match self.reassembler.add(&fragment.read(frame), Timestamp::default()) {
                 Some(whole) => decoded = whole,
-                None => return Some(Outcome::Held),
+                None => return Some(Judged::Held),
             }
         }
         match decoded {
@@ -149,7 +123,7 @@ impl Comparison {
                 if let Some(entry) = slot {
                     self.entries.insert(key, entry);
                 }
-                Some(Outcome::Judged(verdict, slot))
+                Some(Judged::Segment(verdict, slot))
             }
             Decoded::TcpError(IcmpError { key, orientation, to_quoted_sender, .. }) => {
                 let addressee =
@@ -157,53 +131,19 @@ impl Comparison {
                 let arrival = ErrorArrival { quoted: orientation, addressee, now: frame.clock };
                 let entry = self.entries.get(&key).copied();
                 let choices = &mut Choices::new(self.features);
-                Some(Outcome::Error(judge_error(entry.as_ref(), &arrival, choices)))
+                Some(Judged::Error(judge_error(entry.as_ref(), &arrival, choices)))
             }
             Decoded::Other(_) | Decoded::Fragment(_) | Decoded::Undecodable(_) => None,
         }
     }
 
-    fn ask_kernel(&mut self, frame: &Frame<'_>) -> Result<KernelVerdict, Error> {
-        let (captured, wire_len) = ip_packet(frame).unwrap_or_default();
-        let believed = self.checksums == Checksums::Ignored;
-        let wire_len = if believed { wire_len.max(ip_len(captured)) } else { wire_len };
-        let prepared = replay::prepare(captured, wire_len, &mut self.buffer);
-        let bytes = if believed {
-            replay::repair_header(prepared.bytes, &mut self.repaired)
-        } else {
-            prepared.bytes
-        };
-        self.oracle.judge(bytes, frame.clock.0)
-    }
-
-    fn opinion_of_kernel(said: &KernelVerdict, outcome: &Outcome) -> Opinion {
-        let compares_entry = matches!(outcome, Outcome::Judged(..));
-        let tcp = said.entry.and_then(|entry| entry.tcp).filter(|_| compares_entry);
-        Opinion {
-            ctstate: said.state.name().to_owned(),
-            direction: said.direction,
-            entry: tcp.map(|tcp| {
-                let scales = [tcp.wscale.original, tcp.wscale.reply];
-                (tcp.state.name(), scales, [tcp.flags.original, tcp.flags.reply])
-            }),
-            timeout_s: tcp.and(said.entry).and_then(|entry| entry.timeout_s).map(i64::from),
-            reasons: said.reasons.iter().filter_map(|text| reason_code(text)).collect(),
-        }
-    }
-
-    fn opinion_of_model(&self, outcome: &Outcome, timed: bool, frame: &Frame<'_>) -> Opinion {
-        let (verdict, entry) = match outcome {
-            Outcome::Held => {
-                return Opinion {
-                    ctstate: super::CtState::FragmentHeld.name().to_owned(),
-                    direction: None,
-                    entry: None,
-                    timeout_s: None,
-                    reasons: Vec::new(),
-                };
-            }
-            Outcome::Judged(verdict, entry) => (verdict, entry.as_ref()),
-            Outcome::Error(verdict) => (verdict, None),
+    /// Puts what the model said into the form in which the kernel's answer is put; the timeout only
+    /// where the kernel told one.
+    pub fn opinion(&self, judged: &Judged, timeout: TimeoutTold, now: Timestamp) -> Opinion {
+        let (verdict, entry) = match judged {
+            Judged::Held => return Opinion::held(),
+            Judged::Segment(verdict, entry) => (verdict, entry.as_ref()),
+            Judged::Error(verdict) => (verdict, None),
         };
         Opinion {
             ctstate: verdict.ctstate.name().to_lowercase(),
@@ -214,8 +154,8 @@ impl Comparison {
                 (entry.state.name(), sides.map(|side| side.scale), flags)
             }),
             timeout_s: entry
-                .filter(|_| timed)
-                .map(|entry| entry.expires.nanos_since(frame.clock) / 1_000_000_000),
+                .filter(|_| timeout == TimeoutTold::Yes)
+                .map(|entry| entry.expires.nanos_since(now) / NANOS_PER_SEC),
             reasons: self.logged(verdict),
         }
     }
@@ -233,20 +173,112 @@ impl Comparison {
     }
 }
 
+/// Whether the kernel told the timeout that a packet gave its entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeoutTold {
+    /// It did.
+    Yes,
+    /// It did not, because the packet gave none.
+    No,
+}
+
+/// The model and the kernel, side by side.
+pub struct Comparison {
+    oracle: Oracle,
+    model: Model,
+    buffer: Vec<u8>,
+    repaired: Vec<u8>,
+}
+
+impl Comparison {
+    /// Sets the kernel up in a namespace of its own, and the model as `policy`.
+    ///
+    /// # Errors
+    ///
+    /// What keeps this machine's kernel from being asked.
+    pub fn new(policy: &Policy, sysctls: &Sysctls) -> Result<Self, Error> {
+        let oracle = Oracle::new(&settings(sysctls))?;
+        let model = Model::new(policy, sysctls);
+        Ok(Self { oracle, model, buffer: Vec::new(), repaired: Vec::new() })
+    }
+
+    /// Lets both judge a frame.
+    ///
+    /// Returns none for frames that hold nothing about TCP; these are not fed to the kernel.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel cannot be asked, or must not be believed.
+    pub fn judge(&mut self, frame: &Frame<'_>) -> Result<Option<Compared>, Error> {
+        let Some(mut judged) = self.model.judge(frame) else { return Ok(None) };
+        let answer = self.ask_kernel(frame)?;
+        if answer.entry.is_none() && is_ipv6_fragment(frame) {
+            // Its tuple cannot be read off the packet, so that the kernel was not asked for it.
+            judged.forget_entry();
+        }
+        let kernel = Opinion::of_kernel(&answer, &judged);
+        let told = if kernel.timeout_s.is_some() { TimeoutTold::Yes } else { TimeoutTold::No };
+        let model = self.model.opinion(&judged, told, frame.clock);
+        Ok(Some(Compared { frame: frame.number, model, kernel, texts: answer.reasons }))
+    }
+
+    fn ask_kernel(&mut self, frame: &Frame<'_>) -> Result<KernelVerdict, Error> {
+        let (captured, wire_len) = ip_packet(frame).unwrap_or_default();
+        let believed = self.model.checksums == Checksums::Ignored;
+        let wire_len = if believed { wire_len.max(ip_len(captured)) } else { wire_len };
+        let prepared = replay::prepare(captured, wire_len, &mut self.buffer);
+        let bytes = if believed {
+            replay::repair_header(prepared.bytes, &mut self.repaired)
+        } else {
+            prepared.bytes
+        };
+        self.oracle.judge(bytes, frame.clock.0)
+    }
+}
+
+impl Opinion {
+    /// Returns what is said of a fragment whose datagram is not complete.
+    fn held() -> Self {
+        Self {
+            ctstate: super::CtState::FragmentHeld.name().to_owned(),
+            direction: None,
+            entry: None,
+            timeout_s: None,
+            reasons: Vec::new(),
+        }
+    }
+
+    fn of_kernel(said: &KernelVerdict, judged: &Judged) -> Self {
+        let compares_entry = matches!(judged, Judged::Segment(..));
+        let tcp = said.entry.and_then(|entry| entry.tcp).filter(|_| compares_entry);
+        let timeout_s = said.entry.and_then(|entry| entry.timeout_s);
+        Self {
+            ctstate: said.state.name().to_owned(),
+            direction: said.direction,
+            entry: tcp.map(|tcp| {
+                let scales = [tcp.wscale.original, tcp.wscale.reply];
+                (tcp.state.name(), scales, [tcp.flags.original, tcp.flags.reply])
+            }),
+            timeout_s: tcp.and(timeout_s).map(i64::from),
+            reasons: said.reasons.iter().filter_map(|text| reason_code(text)).collect(),
+        }
+    }
+}
+
 /// What the model made of a frame.
 #[derive(Clone, Copy, Debug)]
-enum Outcome {
+pub enum Judged {
     /// A fragment that waits.
     Held,
     /// A segment, and the entry afterwards.
-    Judged(Verdict, Option<Entry>),
+    Segment(Verdict, Option<Entry>),
     /// An ICMP error about TCP.
     Error(Verdict),
 }
 
-impl Outcome {
+impl Judged {
     const fn forget_entry(&mut self) {
-        if let Self::Judged(_, entry) = self {
+        if let Self::Segment(_, entry) = self {
             *entry = None;
         }
     }
@@ -263,7 +295,7 @@ fn is_ipv6_fragment(frame: &Frame<'_>) -> bool {
 fn settings(sysctls: &Sysctls) -> OracleSettings {
     let is_on = |setting| setting == Setting::On;
     let timeouts = KEYS.iter().filter_map(|key| {
-        let seconds = u32::try_from(sysctls.timeout(key)? / 1_000_000_000).ok()?;
+        let seconds = u32::try_from(sysctls.timeout(key)? / NANOS_PER_SEC).ok()?;
         Some(Timeout { sysctl: (*key).to_owned(), seconds })
     });
     OracleSettings {

@@ -183,6 +183,8 @@ fn settle_accounts(
         && !evidence.hit_under.is_empty()
     {
         totals.count_flow_hits(evidence.hit_under);
-        findings.push(FlowFinding { key, audit, evidence: *evidence });
+        if evidence.invalid_packets() > 0 || evidence.invalid_liberal > 0 {
+            findings.push(FlowFinding { key, audit, evidence: *evidence });
+        }
     }
 }

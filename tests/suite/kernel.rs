@@ -3,6 +3,7 @@
 mod agreement;
 mod behaviour;
 mod hostility;
+mod kept;
 mod recorded;
 
 use tcp_window_audit::kernel::{Oracle, OracleSettings};

@@ -2,7 +2,7 @@
 
 use tcp_window_audit::conntrack::{Policy, Profile, Setting, Sysctls};
 use tcp_window_audit::frame::{Frame, LinkType};
-use tcp_window_audit::kernel::compare::Comparison;
+use tcp_window_audit::kernel::compare::{Compared, Comparison};
 use tcp_window_audit::kernel::host;
 use tcp_window_audit::time::{CaptureClock, Timestamp};
 
@@ -59,14 +59,14 @@ fn agree(seed: u64, packets: usize, sysctls: &Sysctls) {
         let clock = clock.advance(ts);
         let link = LinkType::RAW;
         let frame = Frame { number, ts, clock, link, original_len, bytes: &bytes };
-        match comparison.judge(&frame).unwrap() {
-            None => {}
-            Some(Ok(())) => compared += 1,
-            Some(Err(difference)) => panic!(
-                "seed {seed} packet {number} {sysctls:?}\n model  {}\n kernel {}\n {:?}\n {bytes:02x?}",
-                difference.model, difference.kernel, difference.texts
-            ),
-        }
+        let Some(judged) = comparison.judge(&frame).unwrap() else { continue };
+        let Compared { model, kernel, texts, .. } = &judged;
+        assert!(
+            judged.agree(),
+            "seed {seed} packet {number} {sysctls:?}\n model  {model}\n kernel {kernel}\n {texts:?}\n \
+             {bytes:02x?}"
+        );
+        compared += 1;
     }
     println!("seed {seed}: {compared} packets, no difference to Linux {}", release.trim());
     assert!(compared * 10 > packets * 9, "only {compared} of {packets} compared");
