@@ -4,7 +4,6 @@ mod cli;
 mod output;
 mod verify;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use cli::{Config, Task};
@@ -45,6 +44,13 @@ fn audit(config: &Config) -> u8 {
         }
     };
     let Some(audit) = run(config, &mut sinks) else { return FAILED };
+    if let Some(link_type) = audit.unsupported_link_type() {
+        let file = config.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+        say(&format!(
+            "{file}: frame 1: link type {link_type} is not supported, nor any that follows"
+        ));
+        return FAILED;
+    }
     match sinks.finish(&audit, config) {
         Ok(()) => status(&audit),
         Err(error) => {
@@ -74,24 +80,21 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let mut timeline = Timeline::default();
     let mut opened = false;
     for file in &config.files {
-        match open(file, timeline) {
+        match source::open(file, timeline) {
             Ok(mut source) => {
                 opened = true;
                 run.read(&mut source, sinks);
                 timeline = source.timeline();
             }
-            Err(error) => {
-                say(&chain(&error));
-                run.miss(&error);
-            }
+            Err(error) => run.miss(&error),
         }
     }
     sinks.end_progress();
-    opened.then(|| run.finish())
-}
-
-fn open(file: &Path, timeline: Timeline) -> Result<source::file::FileSource, source::Error> {
-    source::open(file, timeline)
+    let audit = run.finish();
+    for problem in &audit.incomplete {
+        say(problem);
+    }
+    opened.then_some(audit)
 }
 
 /// Chooses the exit status: an incomplete audit weighs more than what it found.
