@@ -39,6 +39,10 @@ pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
         Ok(network) => network,
         Err(reason) => return Decoded::Undecodable(reason),
     };
+    let checksums = match checksums {
+        Checksums::Verified if link::is_sent_here(frame.link, frame.bytes) => Checksums::Ignored,
+        other => other,
+    };
     let captured = frame.bytes.get(network.offset..).unwrap_or_default();
     let beyond_capture = (frame.original_len as usize).saturating_sub(frame.bytes.len());
     let packet = Packetized {
@@ -86,10 +90,11 @@ pub enum Checksums {
     /// A kernel that receives the packets sees what is captured: it drops those with a wrong IPv4
     /// header checksum or an IP length beyond the frame, and calls INVALID those with a wrong
     /// checksum of layer 4. Judged are packets captured whole; a TCP checksum that covers the
-    /// pseudo-header only is left to the network card of the sender and is never wrong.
+    /// pseudo-header only is left to the network card of the sender and is never wrong, nor is any
+    /// checksum of a packet that a cooked capture marks as sent by the capturing host.
     Verified,
-    /// As [`Checksums::Verified`], but a sum of the pseudo-header alone is wrong too: what a kernel
-    /// says that is fed the captured bytes.
+    /// As [`Checksums::Verified`], but without these exceptions: what a kernel says that is fed the
+    /// captured bytes.
     Enforced,
 }
 
