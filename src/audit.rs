@@ -185,13 +185,49 @@ pub struct Method {
     pub sysctls: Sysctls,
 }
 
+/// One input of a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Input {
+    /// What the source says of it.
+    pub summary: SourceSummary,
+    /// The number of its first frame within the run; frames are counted over all inputs.
+    pub first_frame: u64,
+}
+
+/// Where a frame stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Place {
+    /// Position of its input in [`Inputs::read`], if several inputs were asked for.
+    pub file: Option<usize>,
+    /// The number of the frame in its input, from 1, as Wireshark counts it.
+    pub frame: u64,
+}
+
+/// The inputs of a run.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Inputs {
+    /// How many were asked for.
+    pub asked_for: usize,
+    /// Those begun so far, in order.
+    pub read: Vec<Input>,
+}
+
+impl Inputs {
+    /// Finds the place of a frame, given its number within the run.
+    pub fn place(&self, number: u64) -> Place {
+        let file = self.read.iter().rposition(|input| input.first_frame <= number);
+        let first = file.and_then(|file| self.read.get(file)).map_or(1, |input| input.first_frame);
+        Place { file: file.filter(|_| self.asked_for > 1), frame: number - first + 1 }
+    }
+}
+
 /// Everything that a run found out, in final order.
 #[derive(Clone, Debug)]
 pub struct Audit {
     /// What judged.
     pub method: Method,
-    /// The inputs, in order.
-    pub inputs: Vec<SourceSummary>,
+    /// The inputs.
+    pub inputs: Inputs,
     /// Why the inputs were not read to their end, if they were not.
     pub incomplete: Vec<String>,
     /// Capture time of the earliest frame.
@@ -272,11 +308,11 @@ impl Findings {
 /// The verdict on one packet, as the verdict stream shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketVerdict {
-    /// Frame number, from 1.
+    /// Number of the frame within the run, from 1.
     pub frame: u64,
     /// Capture time.
     pub ts: Timestamp,
-    /// Number of the flow's first frame.
+    /// Number of the flow's first frame within the run.
     pub flow: Option<u64>,
     /// Direction in the entry.
     pub direction: Option<Direction>,

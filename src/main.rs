@@ -9,8 +9,10 @@ use std::process::ExitCode;
 use cli::Config;
 use output::{Sinks, say};
 use tcp_window_audit::audit::Audit;
+use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
 use tcp_window_audit::source::{self, Timeline};
+use tcp_window_audit::wire::Checksums;
 
 /// The exit statuses that scripts rely on.
 const CLEAN: u8 = 0;
@@ -53,7 +55,13 @@ fn audit(config: &Config) -> u8 {
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
-    let plan = Plan { method: config.method.clone(), threads: config.threads, wanted };
+    let method = config.method.clone();
+    let checksums = match method.sysctls.checksum {
+        Setting::On => Checksums::Verified,
+        Setting::Off => Checksums::Ignored,
+    };
+    let inputs = config.files.len();
+    let plan = Plan { method, checksums, threads: config.threads, inputs, wanted };
     let mut run = match Run::new(&plan) {
         Ok(run) => run,
         Err(error) => {

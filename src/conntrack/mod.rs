@@ -18,6 +18,7 @@
 //! Know a file, a clock, a thread, a report or a link layer.
 
 pub mod entry;
+mod out_of_sync;
 pub mod policy;
 pub mod profile;
 mod reset;

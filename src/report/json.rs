@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::audit::{Audit, Hits, Tally, Totals};
+use crate::audit::{Audit, Hits, Inputs, Place, Tally, Totals};
 use crate::conntrack::{Margins, Policy, Setting};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
 use crate::source::{Interface, SourceSummary};
@@ -143,6 +143,8 @@ struct FlowInvalid {
 /// A key packet; numbers raw, and relative to the first of their side where that was seen.
 #[derive(Serialize)]
 struct Packet {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<usize>,
     frame: u64,
     ts: String,
     dir: &'static str,
@@ -192,7 +194,7 @@ impl Report {
             verdict: Summary::of(audit),
             capture: Capture::of(audit),
             method: Judge::all(audit),
-            flows: audit.findings.iter().map(Flow::of).collect(),
+            flows: audit.findings.iter().map(|finding| Flow::of(finding, &audit.inputs)).collect(),
             flows_not_kept: audit.findings_not_kept,
         }
     }
@@ -235,7 +237,7 @@ impl Capture {
     fn of(audit: &Audit) -> Self {
         let tally: &Tally = &audit.tally;
         Self {
-            files: audit.inputs.iter().map(File::of).collect(),
+            files: audit.inputs.read.iter().map(|input| File::of(&input.summary)).collect(),
             frames: tally.frames(),
             first_ts: audit.first_ts.map(|ts| ts.to_string()),
             last_ts: audit.last_ts.map(|ts| ts.to_string()),
@@ -293,7 +295,7 @@ impl Judge {
 }
 
 impl Flow {
-    fn of(finding: &FlowFinding) -> Self {
+    fn of(finding: &FlowFinding, inputs: &Inputs) -> Self {
         let FlowFinding { key, audit, evidence } = finding;
         let (original, reply) = key.endpoints(audit.original);
         let directions = audit.directions();
@@ -319,20 +321,25 @@ impl Flow {
                 by_reason: evidence.invalid_by_reason().collect(),
                 passed_by_reason: evidence.passed_by_reason().collect(),
             },
-            evidence: evidence.key_packets.iter().map(|p| Packet::of(finding, p)).collect(),
+            evidence: evidence
+                .key_packets
+                .iter()
+                .map(|packet| Packet::of(finding, packet, inputs.place(packet.frame)))
+                .collect(),
         }
     }
 }
 
 impl Packet {
-    fn of(finding: &FlowFinding, packet: &KeyPacket) -> Self {
+    fn of(finding: &FlowFinding, packet: &KeyPacket, place: Place) -> Self {
         let direction = finding.audit.direction_of(packet.orientation);
         let directions = finding.audit.directions();
         let first = directions[direction].first_seq;
         let peer_first = directions[direction.flip()].first_seq;
         let margin = packet.margins.and_then(|margins| margins.of(packet.reason));
         Self {
-            frame: packet.frame,
+            file: place.file,
+            frame: place.frame,
             ts: packet.ts.to_string(),
             dir: direction.name(),
             flags: packet.flags.letters(),

@@ -76,6 +76,9 @@ pub enum Checksums {
     /// checksum of layer 4. Judged are packets captured whole; a TCP checksum that covers the
     /// pseudo-header only is left to the network card of the sender and is never wrong.
     Verified,
+    /// As [`Checksums::Verified`], but a sum of the pseudo-header alone is wrong too: what a kernel
+    /// says that is fed the captured bytes.
+    Enforced,
 }
 
 /// What a frame turned out to be.

@@ -81,7 +81,7 @@ fn fault(datagram: &Datagram<'_>, header_len: usize, flags: Flags) -> Option<Hea
     if header_len < FIXED_LEN || datagram.payload.len < header_len {
         return Some(HeaderFault::Truncated);
     }
-    if datagram.checksums == Checksums::Verified && is_corrupt(datagram) {
+    if datagram.checksums != Checksums::Ignored && is_corrupt(datagram) {
         return Some(HeaderFault::BadChecksum);
     }
     (!is_valid_combination(flags)).then_some(HeaderFault::BadFlags)
@@ -92,7 +92,9 @@ fn fault(datagram: &Datagram<'_>, header_len: usize, flags: Flags) -> Option<Hea
 fn is_corrupt(datagram: &Datagram<'_>) -> bool {
     let pseudo_header = datagram.pseudo_header();
     let partial = Ok(pseudo_header.fold().to_be_bytes());
-    datagram.is_corrupt(pseudo_header) && datagram.payload.chunk::<2>(16) != partial
+    let is_excused =
+        datagram.checksums == Checksums::Verified && datagram.payload.chunk::<2>(16) == partial;
+    datagram.is_corrupt(pseudo_header) && !is_excused
 }
 
 /// Returns whether the flags, PSH, ECE and CWR aside, are in `tcp_valid_flags`

@@ -16,8 +16,13 @@
 mod capture_writer;
 mod captures;
 mod generate;
+mod program;
+mod recorded;
 mod scenario;
+mod scenarios;
 mod source;
 mod source_captures;
 mod source_compressed;
 mod source_damaged;
+mod tidy;
+mod wire;
