@@ -1,4 +1,4 @@
-//! Random numbers by SplitMix64, the same on every machine.
+//! Random numbers by `SplitMix64`, the same on every machine.
 
 pub struct Random(u64);
 

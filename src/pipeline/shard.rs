@@ -15,6 +15,10 @@ use crate::tuple::FlowKey;
 /// The policy number of the liberal twin in the panel.
 const LIBERAL: usize = 1;
 
+/// Packets whose flows are brought into the cache together: enough that waiting for memory
+/// overlaps, few enough that what was brought is still there when its turn comes.
+const AHEAD: usize = 64;
+
 /// A flow while the tracker remembers it.
 #[derive(Debug)]
 struct Flow {
@@ -26,6 +30,13 @@ struct Flow {
 impl Keyed for Flow {
     fn key(&self) -> &FlowKey {
         &self.key
+    }
+
+    #[inline]
+    fn touch(&self) -> u64 {
+        let [word, ..] = self.key.words();
+        let expires = self.track.entry().map_or(0, |entry| entry.expires.0.cast_unsigned());
+        word.wrapping_add(expires).wrapping_add(self.audit.first_frame)
     }
 }
 
@@ -60,16 +71,15 @@ impl Shard {
         }
     }
 
-    /// Takes the items of a slice that belong to shard `own`, or all of them.
-    pub(super) fn take(&mut self, items: &[Item], own: Option<usize>) {
-        for item in items {
-            if own.is_some_and(|own| own != item.shard as usize) {
-                continue;
-            }
-            match &item.body {
-                Body::Segment(segment) => self.take_segment(item, segment),
-                Body::Error { to_quoted_sender } => self.take_error(item, *to_quoted_sender),
-                Body::Fragment => {}
+    /// Takes what the shard is to track, in capture order.
+    pub(super) fn take(&mut self, items: &[Item]) {
+        for run in items.chunks(AHEAD) {
+            self.table.fetch(run.iter().map(|item| item.hash));
+            for item in run {
+                match &item.body {
+                    Body::Segment(segment) => self.take_segment(item, segment),
+                    Body::Error { to_quoted_sender } => self.take_error(item, *to_quoted_sender),
+                }
             }
         }
     }
