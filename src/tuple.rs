@@ -106,20 +106,16 @@ impl FlowKey {
     /// Builds the key of an IPv4 packet; the addresses are in host byte order.
     #[inline]
     pub fn of_v4(protocol: u8, src: (u32, u16), dst: (u32, u16)) -> (Self, Orientation) {
-        Self::from_words(
-            ([0, u64::from(src.0)], src.1),
-            ([0, u64::from(dst.0)], dst.1),
-            4 << 8 | u64::from(protocol),
-        )
+        let joined = |(addr, port): (u32, u16)| u64::from(addr) << 16 | u64::from(port);
+        let (low, high, orientation) = ordered(joined(src), joined(dst));
+        let ports = low << 48 | (high & 0xffff) << 32;
+        let rest = ports | 4 << 8 | u64::from(protocol);
+        (Self { low: [0, low >> 16], high: [0, high >> 16], rest }, orientation)
     }
 
     #[inline]
     fn from_words(src: ([u64; 2], u16), dst: ([u64; 2], u16), tail: u64) -> (Self, Orientation) {
-        let (low, high, orientation) = if src <= dst {
-            (src, dst, Orientation::LowToHigh)
-        } else {
-            (dst, src, Orientation::HighToLow)
-        };
+        let (low, high, orientation) = ordered(src, dst);
         let rest = u64::from(low.1) << 48 | u64::from(high.1) << 32 | tail;
         (Self { low: low.0, high: high.0, rest }, orientation)
     }
@@ -176,6 +172,12 @@ impl FlowKey {
             IpAddr::V6(Ipv6Addr::from_bits(u128::from(words[0]) << 64 | u128::from(words[1])))
         }
     }
+}
+
+/// Puts the lower one first, and says which way a packet from `src` to `dst` goes.
+#[inline]
+fn ordered<T: PartialOrd>(src: T, dst: T) -> (T, T, Orientation) {
+    if src <= dst { (src, dst, Orientation::LowToHigh) } else { (dst, src, Orientation::HighToLow) }
 }
 
 #[inline]

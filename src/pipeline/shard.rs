@@ -7,10 +7,10 @@ use crate::conntrack::{
 };
 use crate::flow::{FlowAudit, FlowFinding, Observation};
 use crate::pipeline::Wanted;
-use crate::pipeline::slice::{Body, Item};
-use crate::segment::Segment;
+use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
+use crate::wire::Packet;
 
 /// The policy number of the liberal twin in the panel.
 const LIBERAL: usize = 1;
@@ -76,9 +76,9 @@ impl Shard {
         for run in items.chunks(AHEAD) {
             self.table.fetch(run.iter().map(|item| item.hash));
             for item in run {
-                match &item.body {
-                    Body::Segment(segment) => self.take_segment(item, segment),
-                    Body::Error { to_quoted_sender } => self.take_error(item, *to_quoted_sender),
+                match item.kind {
+                    Kind::Segment => self.take_segment(item),
+                    Kind::Error { to_quoted_sender } => self.take_error(item, to_quoted_sender),
                 }
             }
         }
@@ -92,8 +92,9 @@ impl Shard {
     }
 
     #[inline]
-    fn take_segment(&mut self, item: &Item, segment: &Segment) {
-        let Item { number: frame, ts, clock: now, orientation, .. } = *item;
+    fn take_segment(&mut self, item: &Item) {
+        let Stamp { number: frame, ts, clock: now } = item.stamp;
+        let Packet { orientation, ref segment, .. } = item.packet;
         let arrival = Arrival { segment, orientation, now };
         let Some(position) = self.find_or_start(item, &arrival) else { return };
         let Some(flow) = self.table.get_mut(position) else { return };
@@ -122,15 +123,15 @@ impl Shard {
     /// `nf_conntrack_inet_error()` (`nf_conntrack_proto_icmp.c`, Linux 6.18). The error refreshes
     /// no timer and changes no state.
     fn take_error(&mut self, item: &Item, to_quoted_sender: bool) {
-        let position = self.table.find(&item.key, item.hash);
+        let position = self.table.find(&item.packet.key, item.hash);
         let flow = position.and_then(|position| self.table.get(position));
-        let flow = flow.filter(|flow| !flow.is_over(item.clock));
+        let flow = flow.filter(|flow| !flow.is_over(item.stamp.clock));
         let judge = |policy| {
             let entry = flow.and_then(|flow| flow.track.entry_of(policy));
-            let entry = entry.filter(|entry| entry.expires > item.clock);
+            let entry = entry.filter(|entry| entry.expires > item.stamp.clock);
             let Some(entry) = entry else { return Verdict::invalid(Reason::IcmpUnknown) };
             // The error travels against what it quotes.
-            let direction = Some(entry.direction_of(item.orientation.flip()));
+            let direction = Some(entry.direction_of(item.packet.orientation.flip()));
             let state = Some(entry.state);
             if to_quoted_sender {
                 let related = Verdict {
@@ -157,16 +158,16 @@ impl Shard {
     /// Finds the flow of an item; a flow that is over makes room for the next.
     #[inline]
     fn find_or_start(&mut self, item: &Item, arrival: &Arrival<'_>) -> Option<Position> {
-        if let Some(position) = self.table.find(&item.key, item.hash) {
-            if !self.table.get(position)?.is_over(item.clock) {
+        if let Some(position) = self.table.find(&item.packet.key, item.hash) {
+            if !self.table.get(position)?.is_over(item.stamp.clock) {
                 return Some(position);
             }
             let ended = self.table.remove(position)?;
             bury(ended, &mut self.totals, &mut self.findings);
         }
-        self.make_room(item.clock);
-        let audit = FlowAudit::new(item.number, item.ts, arrival);
-        self.table.insert(item.hash, Flow { key: item.key, track: Track::default(), audit })
+        self.make_room(item.stamp.clock);
+        let audit = FlowAudit::new(item.stamp.number, item.stamp.ts, arrival);
+        self.table.insert(item.hash, Flow { key: item.packet.key, track: Track::default(), audit })
     }
 
     /// Drops the flows that are over before the table has to grow.
@@ -180,7 +181,7 @@ impl Shard {
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
         if self.wanted == Wanted::Verdicts {
-            let Item { number: frame, ts, .. } = *item;
+            let Stamp { number: frame, ts, .. } = item.stamp;
             let direction = verdict.direction;
             self.verdicts.push(PacketVerdict { frame, ts, flow, direction, verdict, liberal });
         }

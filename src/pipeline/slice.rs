@@ -6,38 +6,35 @@ use crate::audit::Tally;
 use crate::frame::{Batch, Frame};
 use crate::segment::Segment;
 use crate::time::Timestamp;
-use crate::tuple::{FlowKey, Orientation};
 use crate::wire::fragments::{Piece, Reassembler};
-use crate::wire::{Checksums, Decoded, IcmpError, Packet, decode_with};
+use crate::wire::{Checksums, Decoded, IcmpError, Packet, decode_plain, decode_with};
 
-/// What a frame holds for the tracker.
+/// What kind of packet an item is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Body {
+pub(super) enum Kind {
     /// A TCP segment.
-    Segment(Segment),
-    /// An ICMP error about TCP, addressed to the sender of what it quotes or to somebody else.
+    Segment,
+    /// An ICMP error about TCP, addressed to the sender of what it quotes or to somebody else. Key
+    /// and orientation are those of the quoted packet, and there is no segment.
     Error { to_quoted_sender: bool },
 }
 
-/// A frame for the tracker.
+/// A packet for the tracker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Item {
-    pub(super) number: u64,
-    pub(super) ts: Timestamp,
-    pub(super) clock: Timestamp,
-    pub(super) key: FlowKey,
+    pub(super) stamp: Stamp,
     /// Hash of the key under the run's seed.
     pub(super) hash: u64,
-    pub(super) orientation: Orientation,
-    pub(super) body: Body,
+    pub(super) packet: Packet,
+    pub(super) kind: Kind,
 }
 
 /// The circumstances of a frame.
 #[derive(Clone, Copy, Debug)]
-struct Stamp {
-    number: u64,
-    ts: Timestamp,
-    clock: Timestamp,
+pub(super) struct Stamp {
+    pub(super) number: u64,
+    pub(super) ts: Timestamp,
+    pub(super) clock: Timestamp,
 }
 
 impl Stamp {
@@ -123,7 +120,7 @@ impl Settler {
         }
         slice.fragments = fragments;
         for items in &mut slice.items {
-            items.sort_by_key(|item| item.number);
+            items.sort_by_key(|item| item.stamp.number);
         }
     }
 }
@@ -155,29 +152,41 @@ impl Slice {
         self.items.iter_mut().for_each(Vec::clear);
         self.fragments.clear();
         self.times = Times::default();
+        let mut packet = Packet::default();
         for frame in batch.frames(range) {
             self.times.add(frame.ts);
-            let decoded = decode_with(&frame, how.checksums);
-            if let Decoded::Fragment(fragment) = &decoded {
-                self.fragments.push((Stamp::of(&frame), fragment.read(&frame)));
+            let stamp = Stamp::of(&frame);
+            if how.checksums == Checksums::Ignored && decode_plain(&frame, &mut packet) {
+                self.tally.segments += 1;
+                self.route(stamp, &packet, Kind::Segment, how);
             } else {
-                self.take(Stamp::of(&frame), &decoded, how);
+                self.decode_any(stamp, &frame, how);
             }
         }
     }
 
+    /// Decodes a frame of any kind.
+    fn decode_any(&mut self, stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
+        let decoded = decode_with(frame, how.checksums);
+        if let Decoded::Fragment(fragment) = &decoded {
+            self.fragments.push((stamp, fragment.read(frame)));
+        } else {
+            self.take(stamp, &decoded, how);
+        }
+    }
+
     /// Counts what a frame turned out to be, and keeps what it holds for the tracker.
-    #[inline]
     fn take(&mut self, stamp: Stamp, decoded: &Decoded, how: &Decoder) {
         match decoded {
-            Decoded::Segment(Packet { key, orientation, segment }) => {
+            Decoded::Segment(packet) => {
                 self.tally.segments += 1;
-                self.route(stamp, (*key, *orientation), Body::Segment(*segment), how);
+                self.route(stamp, packet, Kind::Segment, how);
             }
-            Decoded::TcpError(IcmpError { key, orientation, to_quoted_sender, .. }) => {
+            Decoded::TcpError(error) => {
                 self.tally.tcp_errors += 1;
-                let body = Body::Error { to_quoted_sender: *to_quoted_sender };
-                self.route(stamp, (*key, *orientation), body, how);
+                let IcmpError { key, orientation, to_quoted_sender, .. } = *error;
+                let quoted = Packet { key, orientation, segment: Segment::default() };
+                self.route(stamp, &quoted, Kind::Error { to_quoted_sender }, how);
             }
             Decoded::Other(datagram) => {
                 *self.tally.other.entry(datagram.key.protocol()).or_default() += 1;
@@ -191,16 +200,10 @@ impl Slice {
     }
 
     #[inline]
-    fn route(
-        &mut self,
-        Stamp { number, ts, clock }: Stamp,
-        (key, orientation): (FlowKey, Orientation),
-        body: Body,
-        how: &Decoder,
-    ) {
-        if let Some(items) = self.items.get_mut(key.shard(how.shards)) {
-            let hash = key.hash_with(how.seed);
-            items.push(Item { number, ts, clock, key, hash, orientation, body });
+    fn route(&mut self, stamp: Stamp, packet: &Packet, kind: Kind, how: &Decoder) {
+        if let Some(items) = self.items.get_mut(packet.key.shard(how.shards)) {
+            let hash = packet.key.hash_with(how.seed);
+            items.push(Item { stamp, hash, packet: *packet, kind });
         }
     }
 }

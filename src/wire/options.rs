@@ -18,17 +18,18 @@ const TIMESTAMPS: u8 = 8;
 /// What nearly every data segment carries: NOP, NOP, and the head of the timestamps option.
 const ALIGNED_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
 
-/// Walks the option bytes of a header: those that were captured of `len` by the data offset.
+/// Reads the option bytes of a header: those that were captured of `len` by the data offset.
 ///
 /// Unknown kinds are skipped by their length; a kind without room for a length byte, a length
 /// below 2 and one beyond the header end the walk. So does the first option that the snap length
 /// cut.
 #[inline]
-pub(super) fn walk(captured: &[u8], len: usize) -> Options {
-    if let Some(timestamps) = only_timestamps(captured) {
-        return Options { timestamps: Some(timestamps), ..Options::default() };
+pub(super) fn walk(captured: &[u8], len: usize, options: &mut Options) {
+    *options = Options::default();
+    match only_timestamps(captured) {
+        Some(timestamps) => options.timestamps = Some(timestamps),
+        None => walk_all(captured, len, options),
     }
-    walk_all(captured, len)
 }
 
 /// Reads options that are nothing but aligned timestamps.
@@ -42,8 +43,7 @@ fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
     })
 }
 
-fn walk_all(captured: &[u8], len: usize) -> Options {
-    let mut options = Options::default();
+fn walk_all(captured: &[u8], len: usize, options: &mut Options) {
     let mut sack_seen = false;
     let (mut rest, mut rest_len) = (captured, len);
     while let Some((&kind, after_kind)) = rest.split_first() {
@@ -61,14 +61,13 @@ fn walk_all(captured: &[u8], len: usize) -> Options {
         }
         let Some((option, after)) = rest.split_at_checked(option_len) else { break };
         if kind != SACK {
-            read(&mut options, option);
+            read(options, option);
         } else if !sack_seen && is_sack_len(option_len) {
             sack_seen = true;
-            read_sack(&mut options, option);
+            read_sack(options, option);
         }
         (rest, rest_len) = (after, rest_len - option_len);
     }
-    options
 }
 
 /// Reads one whole option; kinds of a length that they do not have are passed over.
@@ -107,7 +106,13 @@ mod tests {
     use super::*;
 
     fn of(bytes: &[u8]) -> Options {
-        walk(bytes, bytes.len())
+        cut(bytes, bytes.len())
+    }
+
+    fn cut(bytes: &[u8], len: usize) -> Options {
+        let mut options = Options::default();
+        walk(bytes, len, &mut options);
+        options
     }
 
     fn sack(kind: u8, len: u8, rights: &[u32]) -> Vec<u8> {
@@ -135,7 +140,9 @@ mod tests {
     #[test]
     fn aligned_timestamps_read_the_same_on_both_paths() {
         let bytes = [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
-        assert_eq!(of(&bytes), walk_all(&bytes, bytes.len()));
+        let mut options = Options::default();
+        walk_all(&bytes, bytes.len(), &mut options);
+        assert_eq!(of(&bytes), options);
         assert_eq!(of(&bytes).timestamps.unwrap().echo, 0x0506_0708);
     }
 
@@ -195,8 +202,8 @@ mod tests {
     #[test]
     fn options_before_the_cut_are_read_and_those_across_it_are_not() {
         let bytes = [3, 3, 9, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
-        for cut in 0..bytes.len() {
-            let options = walk(&bytes[..cut], bytes.len());
+        for kept in 0..bytes.len() {
+            let options = cut(&bytes[..kept], bytes.len());
             assert_eq!(options.wscale.is_some(), cut >= 3, "{cut}");
             assert_eq!(options.timestamps, None, "{cut}");
         }
@@ -204,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_length_that_the_cut_hides_is_judged_by_the_whole_header() {
-        assert_eq!(walk(&[3, 3, 9, 5, 10, 1], 13).wscale, Some(9));
-        assert_eq!(walk(&[3, 3], 3), Options::default());
+        assert_eq!(cut(&[3, 3, 9, 5, 10, 1], 13).wscale, Some(9));
+        assert_eq!(cut(&[3, 3], 3), Options::default());
     }
 }

@@ -25,11 +25,10 @@ pub(super) fn decode(datagram: &Datagram<'_>) -> Decoded {
     let options_len = header_len.saturating_sub(FIXED_LEN);
     let fault = fault(datagram, header_len, Flags(fixed[13]));
     let is_truncated = fault == Some(HeaderFault::Truncated);
-    let options = if options_len == 0 || is_truncated {
-        Options::default()
-    } else {
-        options::walk(rest.get(..options_len).unwrap_or(rest), options_len)
-    };
+    let mut options = Options::default();
+    if options_len > 0 && !is_truncated {
+        options::walk(rest.get(..options_len).unwrap_or(rest), options_len, &mut options);
+    }
     let segment = Segment {
         options,
         fault,
@@ -100,7 +99,7 @@ fn is_corrupt(datagram: &Datagram<'_>) -> bool {
 /// Returns whether the flags, PSH, ECE and CWR aside, are in `tcp_valid_flags`
 /// (`nf_conntrack_proto_tcp.c`, Linux 6.18).
 #[inline]
-const fn is_valid_combination(flags: Flags) -> bool {
+pub(super) const fn is_valid_combination(flags: Flags) -> bool {
     const FIN: u8 = Flags::FIN.0;
     const SYN: u8 = Flags::SYN.0;
     const RST: u8 = Flags::RST.0;
