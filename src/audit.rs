@@ -257,6 +257,19 @@ impl Audit {
         self.totals.hits.get(1).copied().unwrap_or_default()
     }
 
+    /// Returns a link type that is not known, when all frames are of such: nothing was audited.
+    pub fn unsupported_link_type(&self) -> Option<u16> {
+        let mut unknown = 0;
+        let mut link_type = None;
+        for (reason, count) in &self.tally.undecodable {
+            if let Undecodable::LinkType(number) = reason {
+                unknown += count;
+                link_type = link_type.or(Some(*number));
+            }
+        }
+        link_type.filter(|_| unknown == self.tally.frames())
+    }
+
     /// Returns the findings with the most INVALID packets first; among equals the earlier first.
     pub fn worst(&self, most: usize) -> Vec<&FlowFinding> {
         let mut worst: Vec<_> =

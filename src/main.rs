@@ -2,11 +2,11 @@
 
 mod cli;
 mod output;
+mod verify;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use cli::Config;
+use cli::{Config, Task};
 use output::{Sinks, say};
 use tcp_window_audit::audit::Audit;
 use tcp_window_audit::conntrack::Setting;
@@ -21,7 +21,8 @@ const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let status = match cli::parse() {
-        Ok(config) => audit(&config),
+        Ok(Task::Audit(config)) => audit(&config),
+        Ok(Task::Verify(verification)) => verify::run(&verification),
         Err(error) => {
             say(&chain(&error));
             FAILED
@@ -43,6 +44,13 @@ fn audit(config: &Config) -> u8 {
         }
     };
     let Some(audit) = run(config, &mut sinks) else { return FAILED };
+    if let Some(link_type) = audit.unsupported_link_type() {
+        let file = config.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+        say(&format!(
+            "{file}: frame 1: link type {link_type} is not supported, nor any that follows"
+        ));
+        return FAILED;
+    }
     match sinks.finish(&audit, config) {
         Ok(()) => status(&audit),
         Err(error) => {
@@ -66,24 +74,21 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let mut timeline = Timeline::default();
     let mut opened = false;
     for file in &config.files {
-        match open(file, timeline) {
+        match source::open(file, timeline) {
             Ok(mut source) => {
                 opened = true;
                 run.read(&mut source, sinks);
                 timeline = source.timeline();
             }
-            Err(error) => {
-                say(&chain(&error));
-                run.miss(&error);
-            }
+            Err(error) => run.miss(&error),
         }
     }
     sinks.end_progress();
-    opened.then(|| run.finish())
-}
-
-fn open(file: &Path, timeline: Timeline) -> Result<source::file::FileSource, source::Error> {
-    source::open(file, timeline)
+    let audit = run.finish();
+    for problem in &audit.incomplete {
+        say(problem);
+    }
+    opened.then_some(audit)
 }
 
 /// Chooses the exit status: an incomplete audit weighs more than what it found.

@@ -2,7 +2,7 @@
 //!
 //! `nf_conntrack_tcp_packet()` and `tcp_new()` in `nf_conntrack_proto_tcp.c`, and the part of
 //! `nf_conntrack_in()` around them, Linux 6.18. [`judge`] holds the order of the tests; the window
-//! check is in [`window`](crate::conntrack::window), resets in [`reset`](crate::conntrack::reset).
+//! check is in [`window`], resets are in `reset.rs`, segments out of place in `out_of_sync.rs`.
 //!
 //! Does not: find entries, or know of more than one.
 

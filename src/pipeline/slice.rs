@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::audit::Tally;
+use crate::conntrack::Addressee;
 use crate::frame::{Batch, Frame};
 use crate::segment::Segment;
 use crate::time::Timestamp;
@@ -14,9 +15,9 @@ use crate::wire::{Checksums, Decoded, IcmpError, Packet, decode_plain, decode_wi
 pub(super) enum Kind {
     /// A TCP segment.
     Segment,
-    /// An ICMP error about TCP, addressed to the sender of what it quotes or to somebody else. Key
-    /// and orientation are those of the quoted packet, and there is no segment.
-    Error { to_quoted_sender: bool },
+    /// An ICMP error about TCP: key and orientation are those of the quoted packet, and there is
+    /// no segment.
+    Error(Addressee),
 }
 
 /// A packet for the tracker.
@@ -186,7 +187,9 @@ impl Slice {
                 self.tally.tcp_errors += 1;
                 let IcmpError { key, orientation, to_quoted_sender, .. } = *error;
                 let quoted = Packet { key, orientation, segment: Segment::default() };
-                self.route(stamp, &quoted, Kind::Error { to_quoted_sender }, how);
+                let addressee =
+                    if to_quoted_sender { Addressee::QuotedSender } else { Addressee::Stranger };
+                self.route(stamp, &quoted, Kind::Error(addressee), how);
             }
             Decoded::Other(datagram) => {
                 *self.tally.other.entry(datagram.key.protocol()).or_default() += 1;

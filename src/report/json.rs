@@ -27,7 +27,10 @@ struct Report {
     problems: Vec<String>,
     verdict: Summary,
     capture: Capture,
-    method: Vec<Judge>,
+    method: Method,
+    /// What every kernel with every switch calls INVALID; only when something is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    what_if: Vec<Judge>,
     flows: Vec<Flow>,
     #[serde(skip_serializing_if = "is_zero")]
     flows_not_kept: u64,
@@ -95,6 +98,14 @@ struct CaptureInterface {
     drops_if: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     drops_os: Option<u64>,
+}
+
+/// What judged, and what it assumed.
+#[derive(Serialize)]
+struct Method {
+    kernel_profile: &'static str,
+    sysctl: BTreeMap<&'static str, u8>,
+    assumption: &'static str,
 }
 
 /// One policy of the panel and what it calls INVALID.
@@ -193,7 +204,8 @@ impl Report {
             problems: audit.incomplete.clone(),
             verdict: Summary::of(audit),
             capture: Capture::of(audit),
-            method: Judge::all(audit),
+            method: Method::of(audit),
+            what_if: Judge::all(audit),
             flows: audit.findings.iter().map(|finding| Flow::of(finding, &audit.inputs)).collect(),
             flows_not_kept: audit.findings_not_kept,
         }
@@ -275,9 +287,31 @@ impl CaptureInterface {
     }
 }
 
+impl Method {
+    fn of(audit: &Audit) -> Self {
+        let sysctls = &audit.method.sysctls;
+        let value = |setting| u8::from(setting == Setting::On);
+        Self {
+            kernel_profile: audit.method.policies.first().map_or("", |own| own.profile.name()),
+            sysctl: BTreeMap::from([
+                ("nf_conntrack_checksum", value(sysctls.checksum)),
+                ("nf_conntrack_tcp_be_liberal", value(sysctls.be_liberal)),
+                ("nf_conntrack_tcp_ignore_invalid_rst", value(sysctls.ignore_invalid_rst)),
+                ("nf_conntrack_tcp_loose", value(sysctls.loose)),
+                ("nf_conntrack_tcp_max_retrans", sysctls.limits.max_retrans),
+            ]),
+            assumption: "the tracker sits at the capture point and sees every packet captured",
+        }
+    }
+}
+
 impl Judge {
+    /// Returns the panel beyond the run's own policy and its twin, when anything is INVALID.
     fn all(audit: &Audit) -> Vec<Self> {
-        let policies = audit.method.policies.iter().zip(&audit.totals.hits);
+        if audit.strict().packets == 0 {
+            return Vec::new();
+        }
+        let policies = audit.method.policies.iter().zip(&audit.totals.hits).skip(2);
         policies.map(|(policy, hits)| Self::of(*policy, *hits)).collect()
     }
 

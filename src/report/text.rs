@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use crate::audit::{Audit, Inputs, Place, Tally};
 use crate::conntrack::{Policy, Reason, Setting, TcpState};
 use crate::flow::{FlowFinding, KeyPacket};
-use crate::report::{Detail, counted, grouped, printable};
+use crate::report::{Detail, counted, grouped, printable, what_if};
 use crate::segment::Flags;
 use crate::seq::SeqNum;
 use crate::source::SourceSummary;
@@ -26,6 +26,9 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     }
     write_rules(audit, out)?;
     write_flows(audit, detail, out)?;
+    if audit.strict().packets > 0 {
+        what_if::write(audit, out)?;
+    }
     write_capture(audit, out)?;
     write_method(audit, out)
 }

@@ -18,23 +18,9 @@ const TIMESTAMPS: u8 = 8;
 /// What nearly every data segment carries: NOP, NOP, and the head of the timestamps option.
 const ALIGNED_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
 
-/// Reads the option bytes of a header: those that were captured of `len` by the data offset.
-///
-/// Unknown kinds are skipped by their length; a kind without room for a length byte, a length
-/// below 2 and one beyond the header end the walk. So does the first option that the snap length
-/// cut.
+/// Reads options that are nothing but aligned timestamps; [`walk`] would find the same.
 #[inline]
-pub(super) fn walk(captured: &[u8], len: usize, options: &mut Options) {
-    *options = Options::default();
-    match only_timestamps(captured) {
-        Some(timestamps) => options.timestamps = Some(timestamps),
-        None => walk_all(captured, len, options),
-    }
-}
-
-/// Reads options that are nothing but aligned timestamps.
-#[inline]
-fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
+pub(super) fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
     let option: &[u8; 12] = captured.try_into().ok()?;
     let [a, b, c, d, v0, v1, v2, v3, e0, e1, e2, e3] = *option;
     ([a, b, c, d] == ALIGNED_TIMESTAMPS).then(|| TcpTimestamps {
@@ -43,7 +29,13 @@ fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
     })
 }
 
-fn walk_all(captured: &[u8], len: usize, options: &mut Options) {
+/// Walks the option bytes of a header: those that were captured of `len` by the data offset.
+///
+/// Unknown kinds are skipped by their length; a kind without room for a length byte, a length
+/// below 2 and one beyond the header end the walk. So does the first option that the snap length
+/// cut.
+pub(super) fn walk(captured: &[u8], len: usize) -> Options {
+    let mut options = Options::default();
     let mut sack_seen = false;
     let (mut rest, mut rest_len) = (captured, len);
     while let Some((&kind, after_kind)) = rest.split_first() {
@@ -61,13 +53,14 @@ fn walk_all(captured: &[u8], len: usize, options: &mut Options) {
         }
         let Some((option, after)) = rest.split_at_checked(option_len) else { break };
         if kind != SACK {
-            read(options, option);
+            read(&mut options, option);
         } else if !sack_seen && is_sack_len(option_len) {
             sack_seen = true;
-            read_sack(options, option);
+            read_sack(&mut options, option);
         }
         (rest, rest_len) = (after, rest_len - option_len);
     }
+    options
 }
 
 /// Reads one whole option; kinds of a length that they do not have are passed over.
@@ -106,13 +99,7 @@ mod tests {
     use super::*;
 
     fn of(bytes: &[u8]) -> Options {
-        cut(bytes, bytes.len())
-    }
-
-    fn cut(bytes: &[u8], len: usize) -> Options {
-        let mut options = Options::default();
-        walk(bytes, len, &mut options);
-        options
+        walk(bytes, bytes.len())
     }
 
     fn sack(kind: u8, len: u8, rights: &[u32]) -> Vec<u8> {
@@ -140,10 +127,11 @@ mod tests {
     #[test]
     fn aligned_timestamps_read_the_same_on_both_paths() {
         let bytes = [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
-        let mut options = Options::default();
-        walk_all(&bytes, bytes.len(), &mut options);
-        assert_eq!(of(&bytes), options);
-        assert_eq!(of(&bytes).timestamps.unwrap().echo, 0x0506_0708);
+        let timestamps = only_timestamps(&bytes);
+        assert_eq!(of(&bytes), Options { timestamps, ..Options::default() });
+        assert_eq!(timestamps.unwrap().echo, 0x0506_0708);
+        assert_eq!(only_timestamps(&[1, 1, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8]), None);
+        assert_eq!(only_timestamps(&[1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 0]), None);
     }
 
     #[test]
@@ -202,8 +190,8 @@ mod tests {
     #[test]
     fn options_before_the_cut_are_read_and_those_across_it_are_not() {
         let bytes = [3, 3, 9, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
-        for kept in 0..bytes.len() {
-            let options = cut(&bytes[..kept], bytes.len());
+        for cut in 0..bytes.len() {
+            let options = walk(&bytes[..cut], bytes.len());
             assert_eq!(options.wscale.is_some(), cut >= 3, "{cut}");
             assert_eq!(options.timestamps, None, "{cut}");
         }
@@ -211,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_length_that_the_cut_hides_is_judged_by_the_whole_header() {
-        assert_eq!(cut(&[3, 3, 9, 5, 10, 1], 13).wscale, Some(9));
-        assert_eq!(cut(&[3, 3], 3), Options::default());
+        assert_eq!(walk(&[3, 3, 9, 5, 10, 1], 13).wscale, Some(9));
+        assert_eq!(walk(&[3, 3], 3), Options::default());
     }
 }

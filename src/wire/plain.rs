@@ -113,6 +113,14 @@ fn ipv6(header: &[u8; IPV6_LEN]) -> Option<Network> {
 }
 
 #[inline]
+fn read_options(bytes: &[u8]) -> Options {
+    match options::only_timestamps(bytes) {
+        Some(timestamps) => Options { timestamps: Some(timestamps), ..Options::default() },
+        None => options::walk(bytes, bytes.len()),
+    }
+}
+
+#[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a length comes from 16 bits")]
 fn segment(
     network: &Network,
@@ -131,7 +139,7 @@ fn segment(
     let segment = &mut packet.segment;
     match options_len {
         0 => segment.options = Options::default(),
-        _ => options::walk(rest.get(..options_len)?, options_len, &mut segment.options),
+        _ => segment.options = read_options(rest.get(..options_len)?),
     }
     segment.seq = SeqNum(u32::from_be_bytes([s0, s1, s2, s3]));
     segment.ack = SeqNum(u32::from_be_bytes([a0, a1, a2, a3]));

@@ -25,17 +25,22 @@ pub(super) fn decode(datagram: &Datagram<'_>) -> Decoded {
     let options_len = header_len.saturating_sub(FIXED_LEN);
     let fault = fault(datagram, header_len, Flags(fixed[13]));
     let is_truncated = fault == Some(HeaderFault::Truncated);
-    let mut options = Options::default();
-    if options_len > 0 && !is_truncated {
-        options::walk(rest.get(..options_len).unwrap_or(rest), options_len, &mut options);
-    }
-    let segment = Segment {
-        options,
-        fault,
-        options_cut: rest.len() < options_len && !is_truncated,
-        ..fixed_fields(datagram, fixed)
+    let options_cut = rest.len() < options_len && !is_truncated;
+    let with_options = |options| {
+        let fixed_fields = fixed_fields(datagram, fixed);
+        let segment = Segment { options, fault, options_cut, ..fixed_fields };
+        Decoded::Segment(Packet { key, orientation, segment })
     };
-    Decoded::Segment(Packet { key, orientation, segment })
+    if options_len == 0 || is_truncated {
+        return with_options(Options::default());
+    }
+    let captured = rest.get(..options_len).unwrap_or(rest);
+    match options::only_timestamps(captured) {
+        Some(timestamps) => {
+            with_options(Options { timestamps: Some(timestamps), ..Options::default() })
+        }
+        None => with_options(options::walk(captured, options_len)),
+    }
 }
 
 /// Decodes a segment of which fewer than 20 bytes are there: too short by its IP length, which is

@@ -16,8 +16,14 @@
 mod capture_writer;
 mod captures;
 mod generate;
+mod hostile;
+#[cfg(target_os = "linux")]
+mod kernel;
+mod pipeline;
 mod program;
+mod readme;
 mod recorded;
+mod recorded_kernels;
 mod scenario;
 mod scenarios;
 mod source;
