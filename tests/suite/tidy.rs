@@ -40,10 +40,9 @@ const MAY_USE: [(&str, &[&str]); 14] = [
 ];
 
 /// Crates that only one module may name.
-const OWNERS: [(&str, &[&str]); 5] = [
+const OWNERS: [(&str, &[&str]); 4] = [
     ("etherparse", &["wire"]),
     ("clap", &["cli"]),
-    ("rayon", &["pipeline"]),
     ("serde_json", &["report"]),
     ("pcap", &["source"]),
 ];
