@@ -53,7 +53,8 @@ fn audit(config: &Config) -> u8 {
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
-    let plan = Plan { method: config.method.clone(), threads: config.threads, wanted };
+    let flow = config.flow;
+    let plan = Plan { method: config.method.clone(), threads: config.threads, wanted, flow };
     let mut run = match Run::new(&plan) {
         Ok(run) => run,
         Err(error) => {

@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, Hasher};
 use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
-use crate::audit::{Audit, Findings, Method, PacketVerdict, Tally, Totals};
+use crate::audit::{Audit, Collected, Findings, Method, PacketVerdict, Tally, Totals};
 use crate::conntrack::{Panel, Policy, Setting};
 use crate::frame::Batch;
 use crate::source::{self, FrameSource, SourceSummary};
@@ -36,6 +36,8 @@ pub struct Plan {
     pub threads: usize,
     /// What is wanted beside the audit.
     pub wanted: Wanted,
+    /// The flow to report in full, by the number of its first frame.
+    pub flow: Option<u64>,
 }
 
 /// What a run gives beside the audit.
@@ -104,7 +106,8 @@ impl Run {
         let features = plan.method.policies.iter().map(Policy::features).collect();
         let panel = Panel::new(features, plan.method.sysctls.limits);
         let seed = random_seed();
-        let shards = (0..threads).map(|_| Shard::new(panel.clone(), seed, plan.wanted)).collect();
+        let shard = || Shard::new(panel.clone(), seed, plan.wanted, plan.flow);
+        let shards = (0..threads).map(|_| shard()).collect();
         let checksums = match plan.method.sysctls.checksum {
             Setting::On => Checksums::Verified,
             Setting::Off => Checksums::Ignored,
@@ -235,7 +238,8 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        let (findings, findings_not_kept) = findings.finish();
+        let Collected { kept: findings, not_kept: findings_not_kept, troubled, story } =
+            findings.finish();
         Audit {
             method: self.method,
             inputs: self.inputs,
@@ -247,6 +251,8 @@ impl Run {
             totals,
             findings,
             findings_not_kept,
+            troubled,
+            story,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The report for a terminal: the answer first, then what it rests on.
 
+mod behaviour;
+
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -25,6 +27,10 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     }
     write_rules(audit, out)?;
     write_flows(audit, detail, out)?;
+    behaviour::write(audit, detail, out)?;
+    if let Some(told) = &audit.story {
+        behaviour::write_full(told, out)?;
+    }
     write_capture(audit, out)?;
     write_method(audit, out)
 }
@@ -104,7 +110,7 @@ fn write_flows(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result
 }
 
 fn write_flow(finding: &FlowFinding, most: usize, out: &mut dyn Write) -> io::Result<()> {
-    let FlowFinding { key, audit, evidence } = finding;
+    let FlowFinding { key, audit, evidence, .. } = finding;
     let (original, reply) = key.endpoints(audit.original);
     let directions = audit.directions();
     let packets = directions.original.packets + directions.reply.packets;
