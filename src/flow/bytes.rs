@@ -209,7 +209,9 @@ impl Step<'_> {
         let gap = self.look.now.since(self.own.last_at);
         let reaction = self.peer.min_rtt().unwrap_or(COPY_GAP_US * 4);
         let no_identity = self.own.is(Half::RANDOM_ID) && segment.ip_id == 0;
-        let repeats_last = segment.end() == self.own.max_end && self.same_clock();
+        let repeats_last = segment.end() == self.own.max_end
+            && self.same_clock()
+            && side.is_none_or(|side| side.recent.ends_with(segment));
         let at_once = gap < COPY_GAP_US.min(reaction / 4);
         (no_identity && repeats_last && at_once).then_some(Kind::Duplicate)
     }
@@ -243,6 +245,8 @@ impl Step<'_> {
         let again = side.and_then(|side| side.again).filter(|again| again.start == segment.seq);
         let (near, far) = (self.peer.srtt(), self.own.srtt());
         let rtt = near.into_iter().chain(far).reduce(u32::saturating_add);
+        let least = [self.peer.min_rtt(), self.own.min_rtt()];
+        let least_rtt = least.into_iter().flatten().reduce(u32::saturating_add);
         let sizes = [self.own.mss, self.peer.mss];
         let mss = sizes.into_iter().filter(|mss| *mss > 0).min().unwrap_or(DEFAULT_MSS);
         let blocks = self.peer_side_seen().is_some_and(|side| side.sack.blocks() > 0);
@@ -252,6 +256,7 @@ impl Step<'_> {
             idle: now.since(self.own.progress_at),
             gaps: again.map(|again| (now.since(again.at), again.gap)),
             rtt,
+            least_rtt,
             sack: blocks || self.own.is(Half::SACK) && self.peer.is(Half::SACK),
             dup_acks: self.peer.dup_acks,
             sacked: side.map_or(0, |side| side.sacked),

@@ -175,6 +175,14 @@ impl Recent {
         self.next = (self.next + 1) % RECENT;
     }
 
+    /// Returns whether the last data segment, if any is remembered, began where this one does.
+    pub(super) fn ends_with(&self, segment: &Segment) -> bool {
+        let last = self.next.checked_sub(1).unwrap_or(RECENT - 1);
+        self.segments
+            .get(last)
+            .is_some_and(|(ip_id, seq)| *seq == segment.seq || (*ip_id, *seq) == (0, SeqNum(0)))
+    }
+
     pub(super) fn holds(&self, segment: &Segment) -> bool {
         segment.ip_id != 0 && self.segments.contains(&(segment.ip_id, segment.seq))
     }

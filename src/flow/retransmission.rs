@@ -154,6 +154,8 @@ pub(super) struct View {
     pub(super) gaps: Option<(u32, Option<u32>)>,
     /// Round trip between both ends, as far as it is known.
     pub(super) rtt: Option<u32>,
+    /// The least round trip, as far as it is known.
+    pub(super) least_rtt: Option<u32>,
     /// Whether both ends use SACK.
     pub(super) sack: bool,
     /// Duplicate acknowledgements without progress.
@@ -236,8 +238,11 @@ pub(super) fn first_sight(order: Order, lag: u32, view: &View) -> Kind {
         Order::Earlier => Kind::Reordered,
         Order::Later => Kind::LostUpstream,
         Order::Unknown => {
-            let soon = view.rtt.map_or(UNKNOWN_LAG_US, |rtt| rtt / 2);
-            if lag < soon && !view.enough_evidence() { Kind::Reordered } else { Kind::LostUpstream }
+            // Whoever sends again what an acknowledgement reports missing needs a round trip, and
+            // whoever's timer runs out has waited for longer.
+            let soon = view.least_rtt.map_or(UNKNOWN_LAG_US, |rtt| rtt / 2);
+            let timer = view.first && view.timed_out();
+            if lag < soon && !timer { Kind::Reordered } else { Kind::LostUpstream }
         }
     }
 }
@@ -255,6 +260,7 @@ mod tests {
         idle: 300_000,
         gaps: None,
         rtt: Some(20_000),
+        least_rtt: Some(20_000),
         sack: true,
         dup_acks: 0,
         sacked: 0,
@@ -347,11 +353,11 @@ mod tests {
 
     #[test]
     fn without_stamps_half_a_round_trip_parts_reordering_from_loss() {
-        assert_eq!(first_sight(Order::Unknown, 9_999, &VIEW), Kind::Reordered);
-        assert_eq!(first_sight(Order::Unknown, 10_000, &VIEW), Kind::LostUpstream);
-        let reported = View { sacked: 2 * MSS + 1, ..VIEW };
-        assert_eq!(first_sight(Order::Unknown, 9_999, &reported), Kind::LostUpstream);
-        let unknown = View { rtt: None, ..VIEW };
+        let view = View { idle: 10_000, ..VIEW };
+        assert_eq!(first_sight(Order::Unknown, 9_999, &view), Kind::Reordered);
+        assert_eq!(first_sight(Order::Unknown, 10_000, &view), Kind::LostUpstream);
+        assert_eq!(first_sight(Order::Unknown, 9_999, &VIEW), Kind::LostUpstream, "the timer");
+        let unknown = View { least_rtt: None, ..view };
         assert_eq!(first_sight(Order::Unknown, 2_999, &unknown), Kind::Reordered);
         assert_eq!(first_sight(Order::Unknown, 3_000, &unknown), Kind::LostUpstream);
     }

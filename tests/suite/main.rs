@@ -21,3 +21,4 @@ mod source;
 mod source_captures;
 mod source_compressed;
 mod source_damaged;
+mod truth;
