@@ -197,13 +197,49 @@ pub struct Method {
     pub sysctls: Sysctls,
 }
 
+/// One input of a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Input {
+    /// What the source says of it.
+    pub summary: SourceSummary,
+    /// The number of its first frame within the run; frames are counted over all inputs.
+    pub first_frame: u64,
+}
+
+/// Where a frame stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Place {
+    /// Position of its input in [`Inputs::read`], if several inputs were asked for.
+    pub file: Option<usize>,
+    /// The number of the frame in its input, from 1, as Wireshark counts it.
+    pub frame: u64,
+}
+
+/// The inputs of a run.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Inputs {
+    /// How many were asked for.
+    pub asked_for: usize,
+    /// Those begun so far, in order.
+    pub read: Vec<Input>,
+}
+
+impl Inputs {
+    /// Finds the place of a frame, given its number within the run.
+    pub fn place(&self, number: u64) -> Place {
+        let file = self.read.iter().rposition(|input| input.first_frame <= number);
+        let first = file.and_then(|file| self.read.get(file)).map_or(1, |input| input.first_frame);
+        Place { file: file.filter(|_| self.asked_for > 1), frame: number - first + 1 }
+    }
+}
+
 /// Everything that a run found out, in final order.
 #[derive(Clone, Debug)]
 pub struct Audit {
     /// What judged.
     pub method: Method,
-    /// The inputs, in order.
-    pub inputs: Vec<SourceSummary>,
+    /// The inputs.
+    pub inputs: Inputs,
     /// Why the inputs were not read to their end, if they were not.
     pub incomplete: Vec<String>,
     /// Capture time of the earliest frame.
@@ -235,6 +271,19 @@ impl Audit {
     /// Returns the same with `nf_conntrack_tcp_be_liberal` = 1.
     pub fn liberal(&self) -> Hits {
         self.totals.hits.get(1).copied().unwrap_or_default()
+    }
+
+    /// Returns a link type that is not known, when all frames are of such: nothing was audited.
+    pub fn unsupported_link_type(&self) -> Option<u16> {
+        let mut unknown = 0;
+        let mut link_type = None;
+        for (reason, count) in &self.tally.undecodable {
+            if let Undecodable::LinkType(number) = reason {
+                unknown += count;
+                link_type = link_type.or(Some(*number));
+            }
+        }
+        link_type.filter(|_| unknown == self.tally.frames())
     }
 
     /// Returns the findings with the most INVALID packets first; among equals the earlier first.
@@ -328,11 +377,11 @@ pub struct Collected {
 /// The verdict on one packet, as the verdict stream shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketVerdict {
-    /// Frame number, from 1.
+    /// Number of the frame within the run, from 1.
     pub frame: u64,
     /// Capture time.
     pub ts: Timestamp,
-    /// Number of the flow's first frame.
+    /// Number of the flow's first frame within the run.
     pub flow: Option<u64>,
     /// Direction in the entry.
     pub direction: Option<Direction>,

@@ -2,15 +2,17 @@
 
 mod cli;
 mod output;
+mod verify;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use cli::Config;
+use cli::{Config, Task};
 use output::{Sinks, say};
 use tcp_window_audit::audit::Audit;
+use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
 use tcp_window_audit::source::{self, Timeline};
+use tcp_window_audit::wire::Checksums;
 
 /// The exit statuses that scripts rely on.
 const CLEAN: u8 = 0;
@@ -19,7 +21,8 @@ const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let status = match cli::parse() {
-        Ok(config) => audit(&config),
+        Ok(Task::Audit(config)) => audit(&config),
+        Ok(Task::Verify(verification)) => verify::run(&verification),
         Err(error) => {
             say(&chain(&error));
             FAILED
@@ -41,6 +44,13 @@ fn audit(config: &Config) -> u8 {
         }
     };
     let Some(audit) = run(config, &mut sinks) else { return FAILED };
+    if let Some(link_type) = audit.unsupported_link_type() {
+        let file = config.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+        say(&format!(
+            "{file}: frame 1: link type {link_type} is not supported, nor any that follows"
+        ));
+        return FAILED;
+    }
     match sinks.finish(&audit, config) {
         Ok(()) => status(&audit),
         Err(error) => {
@@ -53,8 +63,14 @@ fn audit(config: &Config) -> u8 {
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
+    let method = config.method.clone();
+    let checksums = match method.sysctls.checksum {
+        Setting::On => Checksums::Verified,
+        Setting::Off => Checksums::Ignored,
+    };
+    let inputs = config.files.len();
     let flow = config.flow;
-    let plan = Plan { method: config.method.clone(), threads: config.threads, wanted, flow };
+    let plan = Plan { method, checksums, threads: config.threads, inputs, wanted, flow };
     let mut run = match Run::new(&plan) {
         Ok(run) => run,
         Err(error) => {
@@ -65,24 +81,21 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let mut timeline = Timeline::default();
     let mut opened = false;
     for file in &config.files {
-        match open(file, timeline) {
+        match source::open(file, timeline) {
             Ok(mut source) => {
                 opened = true;
                 run.read(&mut source, sinks);
                 timeline = source.timeline();
             }
-            Err(error) => {
-                say(&chain(&error));
-                run.miss(&error);
-            }
+            Err(error) => run.miss(&error),
         }
     }
     sinks.end_progress();
-    opened.then(|| run.finish())
-}
-
-fn open(file: &Path, timeline: Timeline) -> Result<source::file::FileSource, source::Error> {
-    source::open(file, timeline)
+    let audit = run.finish();
+    for problem in &audit.incomplete {
+        say(problem);
+    }
+    opened.then_some(audit)
 }
 
 /// Chooses the exit status: an incomplete audit weighs more than what it found.

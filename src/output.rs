@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Config, Progress};
-use tcp_window_audit::audit::{Audit, PacketVerdict};
+use tcp_window_audit::audit::{Audit, Inputs, PacketVerdict};
 use tcp_window_audit::pipeline::Observer;
 use tcp_window_audit::report::{self, Detail};
 use tcp_window_audit::source::FrameSource;
@@ -146,12 +146,14 @@ fn forgive_closed_pipe(result: io::Result<()>) -> io::Result<()> {
 }
 
 impl Observer for Sinks {
-    fn verdicts(&mut self, verdicts: &[PacketVerdict]) -> io::Result<()> {
+    fn verdicts(&mut self, verdicts: &[PacketVerdict], inputs: &Inputs) -> io::Result<()> {
         match &mut self.verdicts {
             VerdictSink::Nowhere | VerdictSink::ClosedPipe => Ok(()),
-            VerdictSink::File(pending) => report::write_verdicts(verdicts, &mut pending.file),
+            VerdictSink::File(pending) => {
+                report::write_verdicts(verdicts, inputs, &mut pending.file)
+            }
             VerdictSink::Stdout(out) => {
-                let written = report::write_verdicts(verdicts, out);
+                let written = report::write_verdicts(verdicts, inputs, out);
                 let closed =
                     written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
                 if closed {

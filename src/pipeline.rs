@@ -15,10 +15,12 @@ use std::hash::{BuildHasher, Hasher};
 use rayon::ThreadPool;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
-use crate::audit::{Audit, Collected, Findings, Method, PacketVerdict, Tally, Totals};
-use crate::conntrack::{Panel, Policy, Setting};
+use crate::audit::{
+    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+};
+use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
-use crate::source::{self, FrameSource, SourceSummary};
+use crate::source::{self, FrameSource};
 use crate::wire::Checksums;
 use crate::wire::fragments::Reassembler;
 use shard::Shard;
@@ -32,8 +34,12 @@ const SLICE: usize = 512;
 pub struct Plan {
     /// What judges.
     pub method: Method,
+    /// How checksums are judged.
+    pub checksums: Checksums,
     /// Worker threads, at least 1.
     pub threads: usize,
+    /// How many inputs there will be.
+    pub inputs: usize,
     /// What is wanted beside the audit.
     pub wanted: Wanted,
     /// The flow to report in full, by the number of its first frame.
@@ -51,12 +57,12 @@ pub enum Wanted {
 
 /// What a run tells while it goes on.
 pub trait Observer {
-    /// Takes the verdicts of one batch, in capture order.
+    /// Takes the verdicts of one batch, in capture order; `inputs` are those begun so far.
     ///
     /// # Errors
     ///
     /// Whatever keeps it from taking them; the run goes on without verdicts, and says so.
-    fn verdicts(&mut self, verdicts: &[PacketVerdict]) -> std::io::Result<()>;
+    fn verdicts(&mut self, verdicts: &[PacketVerdict], inputs: &Inputs) -> std::io::Result<()>;
 
     /// Takes note that this many frames have been audited, and how far the source is.
     fn progress(&mut self, frames: u64, source: &dyn FrameSource);
@@ -85,7 +91,7 @@ pub struct Run {
     times: Times,
     verdicts: Vec<PacketVerdict>,
     verdicts_failed: bool,
-    inputs: Vec<SourceSummary>,
+    inputs: Inputs,
     /// What kept the run from being complete.
     incomplete: Vec<String>,
     method: Method,
@@ -108,10 +114,7 @@ impl Run {
         let seed = random_seed();
         let shard = || Shard::new(panel.clone(), seed, plan.wanted, plan.flow);
         let shards = (0..threads).map(|_| shard()).collect();
-        let checksums = match plan.method.sysctls.checksum {
-            Setting::On => Checksums::Verified,
-            Setting::Off => Checksums::Ignored,
-        };
+        let checksums = plan.checksums;
         Ok(Self {
             pool,
             shards,
@@ -122,7 +125,7 @@ impl Run {
             times: Times::default(),
             verdicts: Vec::new(),
             verdicts_failed: false,
-            inputs: Vec::new(),
+            inputs: Inputs { asked_for: plan.inputs, read: Vec::new() },
             incomplete: Vec::new(),
             method: plan.method.clone(),
         })
@@ -130,10 +133,14 @@ impl Run {
 
     /// Audits a source to its end; what keeps it from being read further becomes part of the audit.
     pub fn read(&mut self, source: &mut (dyn FrameSource + Send), observer: &mut dyn Observer) {
+        let first_frame = source.next_number();
+        self.inputs.read.push(Input { summary: source.summary(), first_frame });
         if let Err(error) = self.read_batches(source, observer) {
             self.incomplete.push(chain(&error));
         }
-        self.inputs.push(source.summary());
+        if let Some(input) = self.inputs.read.last_mut() {
+            input.summary = source.summary();
+        }
     }
 
     /// Notes an input that could not even be opened.
@@ -222,7 +229,7 @@ impl Run {
             return;
         }
         self.verdicts.sort_by_key(|verdict| verdict.frame);
-        if let Err(error) = observer.verdicts(&self.verdicts) {
+        if let Err(error) = observer.verdicts(&self.verdicts, &self.inputs) {
             self.verdicts_failed = true;
             self.incomplete.push(format!("the verdicts are not complete: {}", chain(&error)));
         }

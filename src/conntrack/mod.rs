@@ -9,7 +9,9 @@
 //! * [`state`]: the table of transitions between TCP states.
 //! * [`window`]: the four bounds of the window check.
 //! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
+//! * [`icmp`]: errors about a connection.
 //! * [`track`]: one connection under several policies at once, forked only where they part.
+//! * [`what_if`]: every kernel with every switch.
 //! * [`table`]: finds connections.
 //! * [`verdict`]: what is said of a packet.
 //!
@@ -18,6 +20,8 @@
 //! Know a file, a clock, a thread, a report or a link layer.
 
 pub mod entry;
+pub mod icmp;
+mod out_of_sync;
 pub mod policy;
 pub mod profile;
 mod reset;
@@ -26,9 +30,11 @@ pub mod sysctl;
 pub mod table;
 pub mod track;
 pub mod verdict;
+pub mod what_if;
 pub mod window;
 
 pub use entry::{Arrival, Entry};
+pub use icmp::{Addressee, ErrorArrival};
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use state::{Class, TcpState};

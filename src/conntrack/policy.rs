@@ -86,6 +86,8 @@ pub enum Feature {
     LogInvalidNew,
     /// The header is checked before the look-up, and a short one logged (up to 4.19).
     HeaderCheckBeforeLookup,
+    /// An ICMP error must be addressed to the sender of what it quotes (5.1).
+    IcmpOuterCheck,
 }
 
 /// A set of features.
@@ -167,6 +169,17 @@ pub enum Setting {
     On,
     /// 0.
     Off,
+}
+
+impl Setting {
+    /// Returns the other value.
+    #[must_use]
+    pub const fn flip(self) -> Self {
+        match self {
+            Self::On => Self::Off,
+            Self::Off => Self::On,
+        }
+    }
 }
 
 /// The features of one policy, and which of them a decision depended on.

@@ -7,9 +7,9 @@ use crate::conntrack::policy::{Feature, Features};
 
 use Feature::{
     AnnotateIgnoredWindow, CapUnrepliedEstablished, ChallengeAckLastAck, ChallengeAckSynSent,
-    HeaderCheckBeforeLookup, IgnoredSynResync, KeepLiberalOnOptions, LastWinUnscaled,
-    LogInvalidNew, LowerBoundsIgnored, LowerTimeoutOnInvalidFinRst, MidstreamKeepalive,
-    MidstreamReceiverInit, MidstreamScaled, OvershootIgnored, OvershootTracked,
+    HeaderCheckBeforeLookup, IcmpOuterCheck, IgnoredSynResync, KeepLiberalOnOptions,
+    LastWinUnscaled, LogInvalidNew, LowerBoundsIgnored, LowerTimeoutOnInvalidFinRst,
+    MidstreamKeepalive, MidstreamReceiverInit, MidstreamScaled, OvershootIgnored, OvershootTracked,
     ReceiverMaxwinGuard, RecvWinZeroOk, ReinitOnSyn, ReplySynReopens, RstExactSeq,
     RstGuardAfterSyn, RstReplyDirCheck, RstSkipWhenClosing, RstTimeoutClose, RstTimeoutUnack,
     SimultaneousOpenAck, SynRetransmitNoRenew, SynackReworked, TimeoutZeroWindow, UpperBoundsFirst,
@@ -18,51 +18,52 @@ use Feature::{
 
 /// The names of the profiles, oldest behaviour first: the columns of [`MATRIX`].
 #[rustfmt::skip]
-const NAMES: [&str; 19] = [
-    "2.6.32", "el6", "3.10", "el7", "4.19.0", "el8", "5.4", "5.10.0", "5.10.166+", "5.14/5.15.0",
+const NAMES: [&str; 20] = [
+    "2.6.32", "el6", "3.10", "el7", "4.19.0", "4.19.48", "el8", "5.4", "5.10.0", "5.10.166+", "5.14/5.15.0",
     "5.15.100", "5.18", "6.0", "6.1.0", "6.1.192", "6.6.57", "6.18.0", "6.18.44", "6.12.117",
 ];
 
 /// Which profile has which feature: a row a feature, a column a name of [`NAMES`].
 #[rustfmt::skip]
-const MATRIX: [(Feature, &str); 33] = [
-    (SynackReworked,              "--yyyyyyyyyyyyyyyyy"),
-    (ReplySynReopens,             "-y-yyyyyyyyyyyyyyyy"),
-    (IgnoredSynResync,            "-yyyyyyyyyyyyyyyyyy"),
-    (ChallengeAckLastAck,         "-y-yyyyyyyyyyyyyyyy"),
-    (SimultaneousOpenAck,         "----yyyyyyyyyyyyyyy"),
-    (RstExactSeq,                 "-----yyyyyyyyyyyyyy"),
-    (RstSkipWhenClosing,          "---------yyyyyyyyyy"),
-    (RstGuardAfterSyn,            "---------yyyyyyyyyy"),
-    (RstReplyDirCheck,            "--------------y--yy"),
-    (ChallengeAckSynSent,         "--------------yyyyy"),
-    (ZeroLenShortcut,             "yy-----------------"),
-    (RecvWinZeroOk,               "---yyyyyyyyyyyyyyyy"),
-    (MidstreamScaled,             "--yyyyyyyyyyyyyyyyy"),
-    (MidstreamReceiverInit,       "--yyyyyyyyyyyyyyyyy"),
-    (MidstreamKeepalive,          "-----yyyyyyyyyyyyyy"),
-    (ReinitOnSyn,                 "-----y-----yyyyyyyy"),
-    (WscaleResetReplyOnly,        "--------------yyyyy"),
-    (KeepLiberalOnOptions,        "-----y--y-yyyyyyyyy"),
-    (OvershootTracked,            "----------y-yyyyyyy"),
-    (OvershootIgnored,            "-------------yyyyyy"),
-    (LowerBoundsIgnored,          "-------------yyyyyy"),
-    (UpperBoundsFirst,            "-------------yyyyyy"),
-    (LowerTimeoutOnInvalidFinRst, "-------------yyyyyy"),
-    (LastWinUnscaled,             "-----yyyyyyyyyyyyyy"),
-    (TimeoutZeroWindow,           "----yyyyyyyyyyyyyyy"),
-    (RstTimeoutClose,             "-----yyyyyyyyyyyyy-"),
-    (RstTimeoutUnack,             "------------------y"),
-    (CapUnrepliedEstablished,     "-y-yyyyyyyyyyyyyyyy"),
-    (SynRetransmitNoRenew,        "-----y--yyyyyyyyyyy"),
-    (ReceiverMaxwinGuard,         "--yyyyyyyyyyyyyyyyy"),
-    (AnnotateIgnoredWindow,       "-yyyyyyyyyyyyyyyyyy"),
-    (LogInvalidNew,               "----------------yyy"),
-    (HeaderCheckBeforeLookup,     "yyyyy--------------"),
+const MATRIX: [(Feature, &str); 34] = [
+    (SynackReworked,              "--yyyyyyyyyyyyyyyyyy"),
+    (ReplySynReopens,             "-y-yyyyyyyyyyyyyyyyy"),
+    (IgnoredSynResync,            "-yyyyyyyyyyyyyyyyyyy"),
+    (ChallengeAckLastAck,         "-y-yyyyyyyyyyyyyyyyy"),
+    (SimultaneousOpenAck,         "----yyyyyyyyyyyyyyyy"),
+    (RstExactSeq,                 "-----yyyyyyyyyyyyyyy"),
+    (RstSkipWhenClosing,          "----------yyyyyyyyyy"),
+    (RstGuardAfterSyn,            "----------yyyyyyyyyy"),
+    (RstReplyDirCheck,            "---------------y--yy"),
+    (ChallengeAckSynSent,         "---------------yyyyy"),
+    (ZeroLenShortcut,             "yy------------------"),
+    (RecvWinZeroOk,               "---yyyyyyyyyyyyyyyyy"),
+    (MidstreamScaled,             "--yyyyyyyyyyyyyyyyyy"),
+    (MidstreamReceiverInit,       "--yyyyyyyyyyyyyyyyyy"),
+    (MidstreamKeepalive,          "------yyyyyyyyyyyyyy"),
+    (ReinitOnSyn,                 "------y-----yyyyyyyy"),
+    (WscaleResetReplyOnly,        "---------------yyyyy"),
+    (KeepLiberalOnOptions,        "------y--y-yyyyyyyyy"),
+    (OvershootTracked,            "-----------y-yyyyyyy"),
+    (OvershootIgnored,            "--------------yyyyyy"),
+    (LowerBoundsIgnored,          "--------------yyyyyy"),
+    (UpperBoundsFirst,            "--------------yyyyyy"),
+    (LowerTimeoutOnInvalidFinRst, "--------------yyyyyy"),
+    (LastWinUnscaled,             "------yyyyyyyyyyyyyy"),
+    (TimeoutZeroWindow,           "----yyyyyyyyyyyyyyyy"),
+    (RstTimeoutClose,             "-----yyyyyyyyyyyyyy-"),
+    (RstTimeoutUnack,             "-------------------y"),
+    (CapUnrepliedEstablished,     "-y-yyyyyyyyyyyyyyyyy"),
+    (SynRetransmitNoRenew,        "------y--yyyyyyyyyyy"),
+    (ReceiverMaxwinGuard,         "--yyyyyyyyyyyyyyyyyy"),
+    (AnnotateIgnoredWindow,       "-yyyyyyyyyyyyyyyyyyy"),
+    (LogInvalidNew,               "-----------------yyy"),
+    (HeaderCheckBeforeLookup,     "yyyyyy--------------"),
+    (IcmpOuterCheck,              "------yyyyyyyyyyyyyy"),
 ];
 
 /// Which profiles have `nf_conntrack_tcp_ignore_invalid_rst` (5.14 and later).
-const HAS_IGNORE_INVALID_RST: &str = "---------yyyyyyyyyy";
+const HAS_IGNORE_INVALID_RST: &str = "----------yyyyyyyyyy";
 
 /// One modelled behaviour of the tracker, named after a kernel that has it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -72,7 +73,7 @@ pub struct Profile {
 
 impl Profile {
     /// The profile used when nothing else is asked for: Linux 6.18.44.
-    pub const DEFAULT: Self = Self { column: 17 };
+    pub const DEFAULT: Self = Self { column: 18 };
 
     /// Returns all profiles, oldest behaviour first.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -172,13 +173,15 @@ use Certainty::{Compared, Nearest};
 /// A series without patch level in `uname -r` (distribution kernels such as `6.1.0-18-amd64`)
 /// counts as its first release.
 #[rustfmt::skip]
-const SERIES: [(Version, &str, Certainty); 34] = [
+const SERIES: [(Version, &str, Certainty); 36] = [
     (Version(2, 6, 32),  "2.6.32",      Compared),
     (Version(2, 6, 33),  "2.6.32",      Nearest),
     (Version(3, 10, 0),  "3.10",        Compared),
     (Version(3, 11, 0),  "el7",         Nearest),
     (Version(4, 19, 0),  "4.19.0",      Compared),
-    (Version(4, 19, 67), "4.19.0",      Nearest),
+    (Version(4, 19, 1),  "4.19.0",      Nearest),
+    (Version(4, 19, 48), "4.19.48",     Compared),
+    (Version(4, 19, 49), "4.19.48",     Nearest),
     (Version(4, 20, 0),  "5.4",         Nearest),
     (Version(5, 4, 0),   "5.4",         Compared),
     (Version(5, 5, 0),   "5.10.0",      Nearest),

@@ -139,6 +139,12 @@ impl Sysctls {
         }
     }
 
+    /// Returns the value of a `nf_conntrack_tcp_timeout_*` key, in nanoseconds.
+    pub fn timeout(&self, key: &str) -> Option<i64> {
+        let mut copy = *self;
+        copy.timeout_mut(key).copied()
+    }
+
     /// Finds the field of a `nf_conntrack_tcp_timeout_*` key.
     fn timeout_mut(&mut self, key: &str) -> Option<&mut i64> {
         let timeouts = &mut self.limits.timeouts;

@@ -8,6 +8,7 @@
 //! Does not: know what the policies mean.
 
 use crate::conntrack::entry::{Arrival, Entry, judge};
+use crate::conntrack::icmp::{ErrorArrival, judge_error};
 use crate::conntrack::policy::{Choices, Features, Limits};
 use crate::conntrack::verdict::Verdict;
 use crate::time::Timestamp;
@@ -213,6 +214,12 @@ impl Track {
             self.judge_apart(before, consulted, (arrival, panel), opinions);
         }
         verdict
+    }
+
+    /// Judges an ICMP error about the connection under one policy; it changes nothing.
+    pub fn judge_error(&self, arrival: &ErrorArrival, panel: &Panel, policy: usize) -> Verdict {
+        let mut choices = Choices::new(panel.features(policy));
+        judge_error(self.entry_of(policy), arrival, &mut choices)
     }
 
     /// Returns the entry of policy number 0.

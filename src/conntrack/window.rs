@@ -2,8 +2,8 @@
 //!
 //! `tcp_in_window()` in `nf_conntrack_proto_tcp.c`, after Guido van Rooij, "Real Stateful TCP
 //! Packet Filtering in IP Filter" (2000), as Linux 6.18 has it. Measuring is apart from judging:
-//! [`Margins::measure`] gives the signed distances to the bounds, [`weigh`] what a policy makes of
-//! them, [`Sides::update`] what an accepted segment changes.
+//! [`Margins`] are the signed distances to the bounds, `weigh()` says what a policy makes of them,
+//! `update()` what an accepted segment changes.
 //!
 //! Does not: know the state table, timeouts or other packets than the one at hand.
 

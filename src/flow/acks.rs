@@ -70,6 +70,10 @@ impl Step<'_> {
         if peer.recovery.is_some_and(|recovery| !recovery.until.is_after(ack)) {
             peer.recovery = None;
         }
+        if peer.probe_end.take_if(|end| *end == ack).is_some() {
+            self.peer.max_end = self.peer.max_end.latest(ack);
+        }
+        let Some(peer) = self.peer_side_if_any() else { return };
         let given_up = peer.ranges.give_up(ack, now);
         let acked = peer.again.filter(|again| !again.end.is_after(ack));
         if let Some(again) = acked {

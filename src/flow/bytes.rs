@@ -79,8 +79,13 @@ impl Step<'_> {
         }
         let probes = segment.len == 1 && self.peer.is(Half::ACK) && self.peer.win == 0;
         if probes {
-            outcome.kind = Some(Kind::WindowProbe);
-        } else if segment.len > 0 {
+            // The receiver may refuse the byte, which is then sent again as if for the first time.
+            let end = segment.end();
+            self.own_side().probe_end = Some(end);
+            self.count(Kind::WindowProbe, segment.len);
+            return Outcome { kind: Some(Kind::WindowProbe), ..outcome };
+        }
+        if segment.len > 0 {
             self.use_window();
         }
         if let Some(kind) = outcome.kind {
@@ -334,7 +339,7 @@ impl Step<'_> {
     }
 
     /// Takes timestamp and identification, where they are newer.
-    pub(super) fn take_stamp(&mut self) {
+    pub(super) fn take_stamp(&mut self, kind: Option<Kind>) {
         let segment = self.look.segment;
         if let Some(timestamps) = segment.options.timestamps {
             let value = timestamps.value;
@@ -347,7 +352,9 @@ impl Step<'_> {
                 self.own.set(Half::TIMESTAMPS);
             }
         }
-        self.take_ip_id();
+        if kind != Some(Kind::Duplicate) {
+            self.take_ip_id();
+        }
     }
 
     fn take_ip_id(&mut self) {

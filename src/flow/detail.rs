@@ -222,6 +222,8 @@ pub(super) struct Side {
     pub(super) sacked: u32,
     pub(super) again: Option<Again>,
     pub(super) probed: bool,
+    /// The end of a byte that probed a zero window, and that the receiver may have refused.
+    pub(super) probe_end: Option<SeqNum>,
     pub(super) backoff: u32,
     /// What was acknowledged to this side, and when.
     pub(super) acks: AckMarks,

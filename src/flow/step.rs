@@ -72,8 +72,10 @@ impl<'a> Step<'a> {
         } else {
             self.take_numbers()
         };
-        if let Some(stall) = stall {
-            self.end_stall(stall, &outcome);
+        // Where one direction is missing, only the repetition tells that something was due.
+        let has_repeated = outcome.repeated.is_some() && self.look.silence >= LEAST_STALL_US;
+        if let Some(waiting) = stall.or(has_repeated.then_some(Waiting::Acknowledgement)) {
+            self.end_stall(waiting, &outcome);
         }
         self.take_effects(&outcome, pending);
         self.own.last_at = self.look.now;
@@ -118,7 +120,7 @@ impl<'a> Step<'a> {
         if !segment.has(Flags::SYN) {
             outcome = Outcome { acked_more: outcome.acked_more, ..self.take_bytes() };
         }
-        self.take_stamp();
+        self.take_stamp(outcome.kind);
         outcome
     }
 

@@ -3,7 +3,8 @@
 use crate::audit::{Findings, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
-    Arrival, CtState, Keyed, Members, Opinions, Panel, Reason, Table, Track, Verdict,
+    Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
+    Verdict,
 };
 use crate::flow::{FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
 use crate::pipeline::Wanted;
@@ -71,7 +72,7 @@ impl Shard {
             }
             match &item.body {
                 Body::Segment(segment) => self.take_segment(item, segment),
-                Body::Error { to_quoted_sender } => self.take_error(item, *to_quoted_sender),
+                Body::Error(addressee) => self.take_error(item, *addressee),
                 Body::Fragment => {}
             }
         }
@@ -113,32 +114,15 @@ impl Shard {
         self.tell(item, Some(flow_id), verdict, liberal);
     }
 
-    /// Judges an ICMP error: RELATED to the entry of what it quotes, or INVALID.
-    ///
-    /// `nf_conntrack_inet_error()` (`nf_conntrack_proto_icmp.c`, Linux 6.18). The error refreshes
-    /// no timer and changes no state.
-    fn take_error(&mut self, item: &Item, to_quoted_sender: bool) {
+    /// Judges an ICMP error by the flow that it quotes, which it does not prolong.
+    fn take_error(&mut self, item: &Item, addressee: Addressee) {
+        let arrival = ErrorArrival { quoted: item.orientation, addressee, now: item.clock };
         let position = self.table.find(&item.key, item.hash);
         let flow = position.and_then(|position| self.table.get(position));
         let flow = flow.filter(|flow| !flow.is_over(item.clock));
-        let judge = |policy| {
-            let entry = flow.and_then(|flow| flow.track.entry_of(policy));
-            let entry = entry.filter(|entry| entry.expires > item.clock);
-            let Some(entry) = entry else { return Verdict::invalid(Reason::IcmpUnknown) };
-            // The error travels against what it quotes.
-            let direction = Some(entry.direction_of(item.orientation.flip()));
-            let state = Some(entry.state);
-            if to_quoted_sender {
-                let related = Verdict {
-                    ctstate: CtState::Related,
-                    reason: None,
-                    direction,
-                    ..Verdict::invalid(Reason::IcmpUnknown)
-                };
-                Verdict { state, ..related }
-            } else {
-                Verdict { direction, state, ..Verdict::invalid(Reason::IcmpOuterMismatch) }
-            }
+        let judge = |policy| match flow {
+            Some(flow) => flow.track.judge_error(&arrival, &self.panel, policy),
+            None => Track::default().judge_error(&arrival, &self.panel, policy),
         };
         let (verdict, liberal) = (judge(0), judge(LIBERAL));
         let flow_id = flow.map(|flow| flow.audit.first_frame);
@@ -226,7 +210,9 @@ fn settle_accounts(
         && !evidence.hit_under.is_empty()
     {
         totals.count_flow_hits(evidence.hit_under);
-        let summary = Box::new(summary);
-        findings.push(FlowFinding { key, audit, evidence: *evidence, summary });
+        if evidence.invalid_packets() > 0 || evidence.invalid_liberal > 0 {
+            let summary = Box::new(summary);
+            findings.push(FlowFinding { key, audit, evidence: *evidence, summary });
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A run of frames on its way from bytes to the shards.
 
 use crate::audit::Tally;
+use crate::conntrack::Addressee;
 use crate::frame::{Batch, Frame};
 use crate::pipeline::SLICE;
 use crate::segment::Segment;
@@ -14,8 +15,8 @@ use crate::wire::{Checksums, Decoded, IcmpError, Packet, decode_with};
 pub(super) enum Body {
     /// A TCP segment.
     Segment(Segment),
-    /// An ICMP error about TCP, addressed to the sender of what it quotes or to somebody else.
-    Error { to_quoted_sender: bool },
+    /// An ICMP error about TCP.
+    Error(Addressee),
     /// A fragment that waits for its turn at the reassembler, or completed nothing there.
     Fragment,
 }
@@ -98,7 +99,9 @@ fn count(decoded: &Decoded, tally: &mut Tally) -> Option<Body> {
         }
         Decoded::TcpError(IcmpError { to_quoted_sender, .. }) => {
             tally.tcp_errors += 1;
-            return Some(Body::Error { to_quoted_sender: *to_quoted_sender });
+            let addressee =
+                if *to_quoted_sender { Addressee::QuotedSender } else { Addressee::Stranger };
+            return Some(Body::Error(addressee));
         }
         Decoded::Other(datagram) => *tally.other.entry(datagram.key.protocol()).or_default() += 1,
         Decoded::Fragment(_) => return Some(Body::Fragment),

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::audit::{Audit, Hits, Tally, Totals};
+use crate::audit::{Audit, Hits, Inputs, Place, Tally, Totals};
 use crate::conntrack::{Margins, Policy, Setting};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
 use crate::source::{Interface, SourceSummary};
@@ -31,7 +31,10 @@ struct Report {
     problems: Vec<String>,
     verdict: Summary,
     capture: Capture,
-    method: Vec<Judge>,
+    method: Method,
+    /// What every kernel with every switch calls INVALID; only when something is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    what_if: Vec<Judge>,
     flows: Vec<Flow>,
     #[serde(skip_serializing_if = "is_zero")]
     flows_not_kept: u64,
@@ -106,6 +109,14 @@ struct CaptureInterface {
     drops_os: Option<u64>,
 }
 
+/// What judged, and what it assumed.
+#[derive(Serialize)]
+struct Method {
+    kernel_profile: &'static str,
+    sysctl: BTreeMap<&'static str, u8>,
+    assumption: &'static str,
+}
+
 /// One policy of the panel and what it calls INVALID.
 #[derive(Serialize)]
 struct Judge {
@@ -153,6 +164,8 @@ struct FlowInvalid {
 /// A key packet; numbers raw, and relative to the first of their side where that was seen.
 #[derive(Serialize)]
 struct Packet {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<usize>,
     frame: u64,
     ts: String,
     dir: &'static str,
@@ -202,8 +215,9 @@ impl Report {
             problems: audit.incomplete.clone(),
             verdict: Summary::of(audit),
             capture: Capture::of(audit),
-            method: Judge::all(audit),
-            flows: audit.findings.iter().map(Flow::of).collect(),
+            method: Method::of(audit),
+            what_if: Judge::all(audit),
+            flows: audit.findings.iter().map(|finding| Flow::of(finding, &audit.inputs)).collect(),
             flows_not_kept: audit.findings_not_kept,
             endpoints: BehaviourTotals::of(&audit.totals.behaviour),
             troubled: Troubled::all(audit),
@@ -249,7 +263,7 @@ impl Capture {
     fn of(audit: &Audit) -> Self {
         let tally: &Tally = &audit.tally;
         Self {
-            files: audit.inputs.iter().map(File::of).collect(),
+            files: audit.inputs.read.iter().map(|input| File::of(&input.summary)).collect(),
             frames: tally.frames(),
             first_ts: audit.first_ts.map(|ts| ts.to_string()),
             last_ts: audit.last_ts.map(|ts| ts.to_string()),
@@ -287,9 +301,31 @@ impl CaptureInterface {
     }
 }
 
+impl Method {
+    fn of(audit: &Audit) -> Self {
+        let sysctls = &audit.method.sysctls;
+        let value = |setting| u8::from(setting == Setting::On);
+        Self {
+            kernel_profile: audit.method.policies.first().map_or("", |own| own.profile.name()),
+            sysctl: BTreeMap::from([
+                ("nf_conntrack_checksum", value(sysctls.checksum)),
+                ("nf_conntrack_tcp_be_liberal", value(sysctls.be_liberal)),
+                ("nf_conntrack_tcp_ignore_invalid_rst", value(sysctls.ignore_invalid_rst)),
+                ("nf_conntrack_tcp_loose", value(sysctls.loose)),
+                ("nf_conntrack_tcp_max_retrans", sysctls.limits.max_retrans),
+            ]),
+            assumption: "the tracker sits at the capture point and sees every packet captured",
+        }
+    }
+}
+
 impl Judge {
+    /// Returns the panel beyond the run's own policy and its twin, when anything is INVALID.
     fn all(audit: &Audit) -> Vec<Self> {
-        let policies = audit.method.policies.iter().zip(&audit.totals.hits);
+        if audit.strict().packets == 0 {
+            return Vec::new();
+        }
+        let policies = audit.method.policies.iter().zip(&audit.totals.hits).skip(2);
         policies.map(|(policy, hits)| Self::of(*policy, *hits)).collect()
     }
 
@@ -307,7 +343,7 @@ impl Judge {
 }
 
 impl Flow {
-    fn of(finding: &FlowFinding) -> Self {
+    fn of(finding: &FlowFinding, inputs: &Inputs) -> Self {
         let FlowFinding { key, audit, evidence, summary } = finding;
         let (original, reply) = key.endpoints(audit.original);
         let directions = audit.directions();
@@ -334,20 +370,25 @@ impl Flow {
                 by_reason: evidence.invalid_by_reason().collect(),
                 passed_by_reason: evidence.passed_by_reason().collect(),
             },
-            evidence: evidence.key_packets.iter().map(|p| Packet::of(finding, p)).collect(),
+            evidence: evidence
+                .key_packets
+                .iter()
+                .map(|packet| Packet::of(finding, packet, inputs.place(packet.frame)))
+                .collect(),
         }
     }
 }
 
 impl Packet {
-    fn of(finding: &FlowFinding, packet: &KeyPacket) -> Self {
+    fn of(finding: &FlowFinding, packet: &KeyPacket, place: Place) -> Self {
         let direction = finding.audit.direction_of(packet.orientation);
         let directions = finding.audit.directions();
         let first = directions[direction].first_seq;
         let peer_first = directions[direction.flip()].first_seq;
         let margin = packet.margins.and_then(|margins| margins.of(packet.reason));
         Self {
-            frame: packet.frame,
+            file: place.file,
+            frame: place.frame,
             ts: packet.ts.to_string(),
             dir: direction.name(),
             flags: packet.flags.letters(),

@@ -5,11 +5,11 @@ mod behaviour;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use crate::audit::{Audit, Tally};
-use crate::conntrack::{Policy, Reason, Setting};
+use crate::audit::{Audit, Inputs, Place, Tally};
+use crate::conntrack::{Policy, Reason, Setting, TcpState};
 use crate::flow::{FlowFinding, KeyPacket};
-use crate::report::{Detail, counted, grouped, printable};
-use crate::segment::Direction;
+use crate::report::{Detail, counted, grouped, printable, what_if};
+use crate::segment::Flags;
 use crate::seq::SeqNum;
 use crate::source::SourceSummary;
 use crate::time::Timestamp;
@@ -19,6 +19,7 @@ use crate::wire::Undecodable;
 /// Writes the report.
 pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", answer(audit))?;
+    writeln!(out, "Judged as {} would judge at the capture point.", judge_name(audit))?;
     for problem in &audit.incomplete {
         writeln!(out, "INCOMPLETE: {}", printable(problem))?;
     }
@@ -27,6 +28,9 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     }
     write_rules(audit, out)?;
     write_flows(audit, detail, out)?;
+    if audit.strict().packets > 0 {
+        what_if::write(audit, out)?;
+    }
     behaviour::write(audit, detail, out)?;
     if let Some(told) = &audit.story {
         behaviour::write_full(told, out)?;
@@ -35,33 +39,39 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     write_method(audit, out)
 }
 
-/// Says in one sentence what a strict tracker would have done, and what being liberal changes.
+/// Says in one line what the tracker would have done, and what being liberal changes.
 fn answer(audit: &Audit) -> String {
-    let totals = &audit.totals;
-    let judge = judge_name(audit);
     let (strict, liberal) = (audit.strict(), audit.liberal());
-    let packets = counted(audit.tally.segments, "TCP packet");
-    let flows = counted(totals.flows, "connection");
+    let packets = counted(audit.tally.segments, "packet");
+    let flows = counted(audit.totals.flows, "connection");
     if strict.packets == 0 {
-        return format!("Nothing INVALID: {packets} of {flows}, judged by {judge}.");
+        return format!("Nothing INVALID: {packets}, {flows}");
     }
-    let rules: Vec<_> = ranked(&totals.invalid_by_reason)
-        .into_iter()
-        .map(|(reason, count)| format!("{} {}", reason.code(), grouped(count)))
-        .collect();
-    let left = if liberal.packets == strict.packets {
-        "be_liberal=1 would change nothing".to_owned()
-    } else {
-        format!("be_liberal=1 would leave {}", grouped(liberal.packets))
-    };
     format!(
-        "INVALID: {} of {packets} in {} of {flows}, judged by {judge}: {}; {left}.",
+        "INVALID: {} of {packets}, {} of {flows}: {}; be_liberal=1 leaves {}",
         grouped(strict.packets),
         grouped(strict.flows),
-        rules.join(", "),
+        rules(audit),
+        grouped(liberal.packets),
     )
 }
 
+/// Names the rules that made packets INVALID: the two that did most, and how many more there are.
+fn rules(audit: &Audit) -> String {
+    const NAMED: usize = 2;
+    let ranked = ranked(&audit.totals.invalid_by_reason);
+    let mut names: Vec<_> = ranked
+        .iter()
+        .take(NAMED)
+        .map(|(reason, count)| format!("{} {}", reason.code(), grouped(*count)))
+        .collect();
+    if ranked.len() > NAMED {
+        names.push(format!("others {}", grouped(ranked.iter().skip(NAMED).map(|(_, n)| n).sum())));
+    }
+    names.join(", ")
+}
+
+/// Names the kernel that judged, and how strictly.
 fn judge_name(audit: &Audit) -> String {
     let Some(policy) = audit.method.policies.first() else { return String::new() };
     let mode = if policy.be_liberal == Setting::On { "liberal" } else { "strict" };
@@ -104,118 +114,125 @@ fn write_flows(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result
     };
     writeln!(out, "\n{title}")?;
     for finding in worst {
-        write_flow(finding, packets, out)?;
+        write_flow(finding, &audit.inputs, packets, out)?;
     }
     Ok(())
 }
 
-fn write_flow(finding: &FlowFinding, most: usize, out: &mut dyn Write) -> io::Result<()> {
+fn write_flow(
+    finding: &FlowFinding,
+    inputs: &Inputs,
+    most: usize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let FlowFinding { key, audit, evidence, .. } = finding;
     let (original, reply) = key.endpoints(audit.original);
     let directions = audit.directions();
     let packets = directions.original.packets + directions.reply.packets;
+    writeln!(out, "\n  flow {}  {original} > {reply}", audit.first_frame)?;
     writeln!(
         out,
-        "\n  flow {}  {original} > {reply}  {}\n    {} of {} INVALID, {} if liberal; {} original, \
-         {} reply",
-        audit.first_frame,
-        span(audit.first_ts, audit.last_ts),
+        "    {} of {} INVALID, {} with be_liberal=1; {}, {} > {}",
         grouped(evidence.invalid_packets()),
         counted(packets, "packet"),
         grouped(evidence.invalid_liberal),
-        bytes(directions.original.bytes),
-        bytes(directions.reply.bytes),
+        span(audit.first_ts, audit.last_ts),
+        grouped(directions.original.bytes),
+        counted(directions.reply.bytes, "byte"),
     )?;
     if audit.picked_up {
-        writeln!(out, "    picked up mid-stream: the tracker does not hold its windows strictly")?;
+        writeln!(out, "    picked up mid-stream: its windows are not judged strictly")?;
     }
     let shown: Vec<_> = evidence.key_packets.iter().take(most).collect();
     for packet in &shown {
-        write_packet(finding, packet, out)?;
+        write_packet(finding, packet, inputs.place(packet.frame), out)?;
     }
-    writeln!(out, "    Wireshark: {}", display_filter((original, reply), &shown))
+    let numbers = shown.iter().map(|packet| inputs.place(packet.frame).frame.to_string());
+    let frames: Vec<_> = numbers.collect();
+    writeln!(out, "    Wireshark: frame.number in {{{}}}", frames.join(","))?;
+    writeln!(out, "    {}", flow_filter(original, reply))
 }
 
-fn write_packet(finding: &FlowFinding, packet: &KeyPacket, out: &mut dyn Write) -> io::Result<()> {
+/// Writes a key packet: where it stands and what it says, then what the tracker says of it.
+fn write_packet(
+    finding: &FlowFinding,
+    packet: &KeyPacket,
+    place: Place,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let audit = &finding.audit;
     let direction = audit.direction_of(packet.orientation);
     let directions = audit.directions();
-    let seq = number(packet.seq, directions[direction].first_seq);
-    let ack = number(packet.ack, directions[direction.flip()].first_seq);
-    let sack = packet.sack.map_or_else(String::new, |edge| {
-        format!(" sack {}", number(edge, directions[direction.flip()].first_seq))
-    });
+    let peer_first = directions[direction.flip()].first_seq;
+    let state = packet.state.map_or("no entry", TcpState::name);
+    let liberal = if packet.liberal == packet.ctstate { "" } else { ", passes if liberal" };
     writeln!(
         out,
-        "    frame {}  {}  {} [{}] seq {seq} ack {ack}{sack} len {} win {}",
-        packet.frame,
+        "    {}  {}  {}  [{}]  len {}  win {}  {state}{liberal}",
+        place_name(place),
         offset(packet.ts, audit.first_ts),
-        direction_arrow(direction),
+        direction.name(),
         packet.flags.letters(),
         packet.len,
         packet.win,
     )?;
-    let state = packet.state.map_or("no entry", |state| state.name());
-    let liberal = if packet.liberal == packet.ctstate { "" } else { ", not if liberal" };
-    writeln!(
-        out,
-        "      {} {}: {}{}; state {state}{liberal}",
-        packet.ctstate.name(),
-        packet.reason.code(),
-        packet.reason.words(),
-        excess(packet),
-    )
+    let mut numbers = format!("seq {}", number(packet.seq, directions[direction].first_seq));
+    if packet.flags.contains(Flags::ACK) {
+        let _ = write!(numbers, "  ack {}", number(packet.ack, peer_first));
+    }
+    if let Some(edge) = packet.sack {
+        let _ = write!(numbers, "  sack {}", number(edge, peer_first));
+    }
+    writeln!(out, "      {numbers}")?;
+    let (ctstate, reason) = (packet.ctstate.name(), packet.reason);
+    writeln!(out, "      {ctstate} {}: {}{}", reason.code(), reason.words(), excess(packet))
+}
+
+/// Names a frame, and its file when there are several.
+fn place_name(place: Place) -> String {
+    match place.file {
+        Some(file) => format!("file {file} frame {}", place.frame),
+        None => format!("frame {}", place.frame),
+    }
 }
 
 /// Says by how many bytes which bound is violated.
 fn excess(packet: &KeyPacket) -> String {
     let bound = match packet.reason {
-        Reason::SeqOver | Reason::SeqOvershoot => "I (highest byte the receiver allowed)",
-        Reason::SeqUnder => "II (one window below what was sent)",
-        Reason::AckOver => "III (highest byte seen from the other side)",
-        Reason::AckUnder => "IV (one window below what was acknowledged)",
+        Reason::SeqOver | Reason::SeqOvershoot => "I, the highest byte that the receiver allowed",
+        Reason::SeqUnder => "II, one window below the highest byte sent",
+        Reason::AckOver => "III, the highest byte seen from the other side",
+        Reason::AckUnder => "IV, one window below the highest byte seen from the other side",
         _ => return String::new(),
     };
     let margin = packet.margins.and_then(|margins| margins.of(packet.reason));
     margin.map_or_else(String::new, |margin| {
-        let beyond = u64::from(margin.unsigned_abs());
-        format!("\n        by {} beyond bound {bound}", counted(beyond, "byte"))
+        let beyond = counted(u64::from(margin.unsigned_abs()), "byte");
+        format!("\n        {beyond} beyond bound {bound}")
     })
 }
 
-const fn direction_arrow(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Original => "original >",
-        Direction::Reply => "reply    <",
-    }
-}
-
-/// Writes a number relative to the first one of its side, and raw.
+/// Writes a number relative to the first one of its side, and raw in brackets.
 fn number(number: SeqNum, first: Option<SeqNum>) -> String {
     match first {
-        Some(first) => format!("{}({number})", number.offset_from(first)),
-        None => format!("?({number})"),
+        Some(first) => format!("{} ({number})", number.offset_from(first)),
+        None => format!("({number})"),
     }
 }
 
-/// Writes a Wireshark display filter that shows these packets.
-fn display_filter((a, b): (Endpoint, Endpoint), packets: &[&KeyPacket]) -> String {
+/// Writes a Wireshark display filter that shows the whole flow.
+fn flow_filter(a: Endpoint, b: Endpoint) -> String {
     let ip = if a.addr.is_ipv4() { "ip" } else { "ipv6" };
-    let frames: Vec<_> = packets.iter().map(|packet| packet.frame.to_string()).collect();
     format!(
-        "{ip}.addr=={} && {ip}.addr=={} && tcp.port=={} && tcp.port=={} && frame.number in {{{}}}",
-        a.addr,
-        b.addr,
-        a.port,
-        b.port,
-        frames.join(",")
+        "{ip}.addr=={} && {ip}.addr=={} && tcp.port=={} && tcp.port=={}",
+        a.addr, b.addr, a.port, b.port,
     )
 }
 
 fn write_capture(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nCapture")?;
-    for input in &audit.inputs {
-        write_input(input, out)?;
+    for input in &audit.inputs.read {
+        write_input(&input.summary, out)?;
     }
     if let (Some(first), Some(last)) = (audit.first_ts, audit.last_ts) {
         writeln!(out, "  {first}, {}", span(first, last))?;
@@ -300,9 +317,10 @@ fn write_method(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
     }
     let checksums = match audit.method.sysctls.checksum {
         Setting::On => "checksums judged, except those that cover the pseudo-header only",
-        Setting::Off => "checksums not judged (--sysctl nf_conntrack_checksum=1 judges them)",
+        Setting::Off => "checksums not judged; --sysctl nf_conntrack_checksum=1 judges them",
     };
-    writeln!(out, "  {checksums}; the tracker is assumed at the capture point, seeing every packet")
+    writeln!(out, "  {checksums}")?;
+    writeln!(out, "  assumed: the tracker sits at the capture point and sees every packet captured")
 }
 
 fn policy_line(policy: Policy) -> String {
@@ -328,8 +346,4 @@ fn offset(ts: Timestamp, start: Timestamp) -> String {
     let sign = if micros < 0 { '-' } else { '+' };
     let micros = micros.unsigned_abs();
     format!("{sign}{}.{:06} s", micros / 1_000_000, micros % 1_000_000)
-}
-
-fn bytes(count: u64) -> String {
-    counted(count, "byte")
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::audit::PacketVerdict;
+use crate::audit::{Inputs, PacketVerdict, Place};
 use crate::conntrack::Margins;
 
 /// Writes the verdicts, a line each, in the order given.
@@ -10,14 +10,22 @@ use crate::conntrack::Margins;
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write_verdicts(verdicts: &[PacketVerdict], out: &mut dyn Write) -> io::Result<()> {
-    verdicts.iter().try_for_each(|verdict| write_line(verdict, out))
+pub fn write_verdicts(
+    verdicts: &[PacketVerdict],
+    inputs: &Inputs,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    verdicts.iter().try_for_each(|verdict| write_line(verdict, inputs.place(verdict.frame), out))
 }
 
 /// Every text here is a name of this program's own, so that nothing needs escaping.
-fn write_line(line: &PacketVerdict, out: &mut dyn Write) -> io::Result<()> {
-    let PacketVerdict { frame, ts, flow, direction, verdict, liberal } = line;
-    write!(out, "{{\"frame\":{frame},\"ts\":\"{ts}\",\"flow\":")?;
+fn write_line(line: &PacketVerdict, place: Place, out: &mut dyn Write) -> io::Result<()> {
+    let PacketVerdict { ts, flow, direction, verdict, liberal, .. } = line;
+    write!(out, "{{")?;
+    if let Some(file) = place.file {
+        write!(out, "\"file\":{file},")?;
+    }
+    write!(out, "\"frame\":{},\"ts\":\"{ts}\",\"flow\":", place.frame)?;
     match flow {
         Some(flow) => write!(out, "{flow}")?,
         None => write!(out, "null")?,
@@ -76,7 +84,7 @@ mod tests {
             liberal: CtState::Established,
         };
         let mut out = Vec::new();
-        write_verdicts(&[line], &mut out).unwrap();
+        write_verdicts(&[line], &Inputs::default(), &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"frame\":7,\"ts\":\"2015-05-05T10:02:11.000123456Z\",\"flow\":1,\"dir\":\"reply\",\

@@ -167,6 +167,10 @@ impl FrameSource for FileSource {
         }
     }
 
+    fn next_number(&self) -> u64 {
+        self.timeline.next_number
+    }
+
     fn summary(&self) -> SourceSummary {
         let mut format = self.format.describe();
         if let Some(codec) = self.codec {

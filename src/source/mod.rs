@@ -60,6 +60,9 @@ pub trait FrameSource {
     /// [`Error`] when the input cannot be read or is damaged at this point.
     fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error>;
 
+    /// Returns the number of the next frame.
+    fn next_number(&self) -> u64;
+
     /// Returns what is known of the input so far: formats, interfaces and drop counts.
     fn summary(&self) -> SourceSummary;
 }

@@ -45,7 +45,7 @@ pub(super) fn decode(packet: Packetized<'_>) -> Decoded {
     };
     let rest = packet.payload.after(HEADER_LEN);
     let payload_len = payload_len(header, rest);
-    let too_long = payload_len > rest.len && packet.checksums == Checksums::Verified;
+    let too_long = payload_len > rest.len && packet.checksums != Checksums::Ignored;
     if header[0] >> 4 != 6 || too_long {
         return Decoded::Undecodable(Undecodable::BadIpHeader);
     }
@@ -61,13 +61,12 @@ pub(super) fn decode(packet: Packetized<'_>) -> Decoded {
     if datagram.protocol == TCP {
         return transport::decode(&datagram);
     }
-    let has_length = header[4..6] != [0, 0];
-    match fragment_header(&datagram).filter(|_| has_length) {
-        Some(found) if !holds_all_headers(&datagram, found) => decode_extended(&datagram),
-        Some(found) => {
+    match fragment_header(&datagram) {
+        Ok(Some(found)) if !is_passed(&datagram, header, found) => {
             Decoded::Fragment(fragment(&datagram, found, header, packet.offset + HEADER_LEN))
         }
-        None => decode_extended(&datagram),
+        Ok(_) | Err(Missing::Absent) => decode_extended(&datagram),
+        Err(Missing::Cut) => Decoded::Undecodable(Undecodable::IpHeaderCut),
     }
 }
 
@@ -148,37 +147,41 @@ fn step(payload: Payload<'_>, here: Next) -> Result<Next, Missing> {
 /// Finds the fragment header, as `find_prev_fhdr()` does (`nf_conntrack_reasm.c`, Linux 6.18).
 ///
 /// One of offset 0 with nothing to follow is an atomic fragment (RFC 6946), which is whole.
-fn fragment_header(datagram: &Datagram<'_>) -> Option<FragmentHeader> {
+fn fragment_header(datagram: &Datagram<'_>) -> Result<Option<FragmentHeader>, Missing> {
     let mut here = Next { protocol: datagram.protocol, at: 0 };
     while is_extension(here.protocol) && here.protocol != NO_NEXT_HEADER {
         if here.protocol == FRAGMENT {
-            let [protocol, _, w0, w1, i0, i1, i2, i3] = datagram.payload.chunk(here.at).ok()?;
+            let [protocol, _, w0, w1, i0, i1, i2, i3] = datagram.payload.chunk(here.at)?;
             let found = FragmentHeader {
                 at: here.at,
                 next: Next { protocol, at: here.at + FRAGMENT_HEADER_LEN },
                 word: u16::from_be_bytes([w0, w1]),
                 id: u32::from_be_bytes([i0, i1, i2, i3]),
             };
-            return (found.word & (OFFSET_MASK | MORE_FRAGMENTS) != 0).then_some(found);
+            return Ok((found.word & (OFFSET_MASK | MORE_FRAGMENTS) != 0).then_some(found));
         }
-        here = step(datagram.payload, here).ok()?;
+        here = step(datagram.payload, here)?;
     }
-    None
+    Ok(None)
 }
 
-/// Returns whether a fragment may be held: a first one without all headers is not, by RFC 8200,
-/// section 4.5, and `ipv6frag_thdr_truncated()` (`net/ipv6/reassembly.c`, Linux 6.18).
-fn holds_all_headers(datagram: &Datagram<'_>, found: FragmentHeader) -> bool {
-    if found.word & OFFSET_MASK != 0 {
+/// Returns whether the kernel lets a fragment pass as it is: any in a jumbogram, and a first one
+/// without all headers, by RFC 8200, section 4.5, and `ipv6frag_thdr_truncated()`
+/// (`net/ipv6/reassembly.c`, Linux 6.18).
+fn is_passed(datagram: &Datagram<'_>, header: &[u8; HEADER_LEN], found: FragmentHeader) -> bool {
+    if header[4..6] == [0, 0] {
         return true;
     }
-    let Ok(upper) = upper_layer(datagram.payload, found.next) else { return true };
+    if found.word & OFFSET_MASK != 0 {
+        return false;
+    }
+    let Ok(upper) = upper_layer(datagram.payload, found.next) else { return false };
     let header_len = match upper.protocol {
         TCP => 20,
         UDP | ICMPV6 => 8,
         _ => 1,
     };
-    upper.at + header_len <= datagram.payload.len
+    upper.at + header_len > datagram.payload.len
 }
 
 /// Why the chain of headers leads to no layer 4.

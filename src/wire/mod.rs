@@ -39,6 +39,10 @@ pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
         Ok(network) => network,
         Err(reason) => return Decoded::Undecodable(reason),
     };
+    let checksums = match checksums {
+        Checksums::Verified if link::is_sent_here(frame.link, frame.bytes) => Checksums::Ignored,
+        other => other,
+    };
     let captured = frame.bytes.get(network.offset..).unwrap_or_default();
     let beyond_capture = (frame.original_len as usize).saturating_sub(frame.bytes.len());
     let packet = Packetized {
@@ -50,6 +54,18 @@ pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
         link::Protocol::Ipv4 => ipv4::decode(packet),
         link::Protocol::Ipv6 => ipv6::decode(packet),
     }
+}
+
+/// Returns the captured bytes of a frame from its IP header on, and how many there were on the wire.
+///
+/// # Errors
+///
+/// Why the frame holds no IP packet.
+pub fn ip_packet<'a>(frame: &Frame<'a>) -> Result<(&'a [u8], usize), Undecodable> {
+    let network = link::network(frame.link, frame.bytes)?;
+    let captured = frame.bytes.get(network.offset..).unwrap_or_default();
+    let original_len = (frame.original_len as usize).max(frame.bytes.len());
+    Ok((captured, original_len - frame.bytes.len() + captured.len()))
 }
 
 /// An IP packet as the link layer hands it over.
@@ -74,8 +90,12 @@ pub enum Checksums {
     /// A kernel that receives the packets sees what is captured: it drops those with a wrong IPv4
     /// header checksum or an IP length beyond the frame, and calls INVALID those with a wrong
     /// checksum of layer 4. Judged are packets captured whole; a TCP checksum that covers the
-    /// pseudo-header only is left to the network card of the sender and is never wrong.
+    /// pseudo-header only is left to the network card of the sender and is never wrong, nor is any
+    /// checksum of a packet that a cooked capture marks as sent by the capturing host.
     Verified,
+    /// As [`Checksums::Verified`], but without these exceptions: what a kernel says that is fed the
+    /// captured bytes.
+    Enforced,
 }
 
 /// What a frame turned out to be.

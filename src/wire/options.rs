@@ -18,22 +18,9 @@ const TIMESTAMPS: u8 = 8;
 /// What nearly every data segment carries: NOP, NOP, and the head of the timestamps option.
 const ALIGNED_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
 
-/// Walks the option bytes of a header: those that were captured of `len` by the data offset.
-///
-/// Unknown kinds are skipped by their length; a kind without room for a length byte, a length
-/// below 2 and one beyond the header end the walk. So does the first option that the snap length
-/// cut.
+/// Reads options that are nothing but aligned timestamps; [`walk`] would find the same.
 #[inline]
-pub(super) fn walk(captured: &[u8], len: usize) -> Options {
-    if let Some(timestamps) = only_timestamps(captured) {
-        return Options { timestamps: Some(timestamps), ..Options::default() };
-    }
-    walk_all(captured, len)
-}
-
-/// Reads options that are nothing but aligned timestamps.
-#[inline]
-fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
+pub(super) fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
     let option: &[u8; 12] = captured.try_into().ok()?;
     let [a, b, c, d, v0, v1, v2, v3, e0, e1, e2, e3] = *option;
     ([a, b, c, d] == ALIGNED_TIMESTAMPS).then(|| TcpTimestamps {
@@ -42,7 +29,12 @@ fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
     })
 }
 
-fn walk_all(captured: &[u8], len: usize) -> Options {
+/// Walks the option bytes of a header: those that were captured of `len` by the data offset.
+///
+/// Unknown kinds are skipped by their length; a kind without room for a length byte, a length
+/// below 2 and one beyond the header end the walk. So does the first option that the snap length
+/// cut.
+pub(super) fn walk(captured: &[u8], len: usize) -> Options {
     let mut options = Options::default();
     let mut sack_seen = false;
     let (mut rest, mut rest_len) = (captured, len);
@@ -135,8 +127,11 @@ mod tests {
     #[test]
     fn aligned_timestamps_read_the_same_on_both_paths() {
         let bytes = [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
-        assert_eq!(of(&bytes), walk_all(&bytes, bytes.len()));
-        assert_eq!(of(&bytes).timestamps.unwrap().echo, 0x0506_0708);
+        let timestamps = only_timestamps(&bytes);
+        assert_eq!(of(&bytes), Options { timestamps, ..Options::default() });
+        assert_eq!(timestamps.unwrap().echo, 0x0506_0708);
+        assert_eq!(only_timestamps(&[1, 1, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8]), None);
+        assert_eq!(only_timestamps(&[1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 0]), None);
     }
 
     #[test]

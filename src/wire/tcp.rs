@@ -25,18 +25,22 @@ pub(super) fn decode(datagram: &Datagram<'_>) -> Decoded {
     let options_len = header_len.saturating_sub(FIXED_LEN);
     let fault = fault(datagram, header_len, Flags(fixed[13]));
     let is_truncated = fault == Some(HeaderFault::Truncated);
-    let options = if options_len == 0 || is_truncated {
-        Options::default()
-    } else {
-        options::walk(rest.get(..options_len).unwrap_or(rest), options_len)
+    let options_cut = rest.len() < options_len && !is_truncated;
+    let with_options = |options| {
+        let fixed_fields = fixed_fields(datagram, fixed);
+        let segment = Segment { options, fault, options_cut, ..fixed_fields };
+        Decoded::Segment(Packet { key, orientation, segment })
     };
-    let segment = Segment {
-        options,
-        fault,
-        options_cut: rest.len() < options_len && !is_truncated,
-        ..fixed_fields(datagram, fixed)
-    };
-    Decoded::Segment(Packet { key, orientation, segment })
+    if options_len == 0 || is_truncated {
+        return with_options(Options::default());
+    }
+    let captured = rest.get(..options_len).unwrap_or(rest);
+    match options::only_timestamps(captured) {
+        Some(timestamps) => {
+            with_options(Options { timestamps: Some(timestamps), ..Options::default() })
+        }
+        None => with_options(options::walk(captured, options_len)),
+    }
 }
 
 /// Decodes a segment of which fewer than 20 bytes are there: too short by its IP length, which is
@@ -81,7 +85,7 @@ fn fault(datagram: &Datagram<'_>, header_len: usize, flags: Flags) -> Option<Hea
     if header_len < FIXED_LEN || datagram.payload.len < header_len {
         return Some(HeaderFault::Truncated);
     }
-    if datagram.checksums == Checksums::Verified && is_corrupt(datagram) {
+    if datagram.checksums != Checksums::Ignored && is_corrupt(datagram) {
         return Some(HeaderFault::BadChecksum);
     }
     (!is_valid_combination(flags)).then_some(HeaderFault::BadFlags)
@@ -92,7 +96,9 @@ fn fault(datagram: &Datagram<'_>, header_len: usize, flags: Flags) -> Option<Hea
 fn is_corrupt(datagram: &Datagram<'_>) -> bool {
     let pseudo_header = datagram.pseudo_header();
     let partial = Ok(pseudo_header.fold().to_be_bytes());
-    datagram.is_corrupt(pseudo_header) && datagram.payload.chunk::<2>(16) != partial
+    let is_excused =
+        datagram.checksums == Checksums::Verified && datagram.payload.chunk::<2>(16) == partial;
+    datagram.is_corrupt(pseudo_header) && !is_excused
 }
 
 /// Returns whether the flags, PSH, ECE and CWR aside, are in `tcp_valid_flags`

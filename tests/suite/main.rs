@@ -16,9 +16,20 @@
 mod capture_writer;
 mod captures;
 mod generate;
+mod hostile;
+#[cfg(target_os = "linux")]
+mod kernel;
+mod pipeline;
+mod program;
+mod readme;
+mod recorded;
+mod recorded_kernels;
 mod scenario;
+mod scenarios;
 mod source;
 mod source_captures;
 mod source_compressed;
 mod source_damaged;
+mod tidy;
 mod truth;
+mod wire;

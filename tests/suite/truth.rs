@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 
-use tcp_window_audit::audit::{Audit, Method};
+use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
 use tcp_window_audit::flow::{Happening, Kind};
 use tcp_window_audit::frame::LinkType;
@@ -16,6 +16,7 @@ use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
 use tcp_window_audit::segment::PerDirection;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::tuple::Endpoint;
+use tcp_window_audit::wire::Checksums;
 
 use crate::generate::endpoint::Offer;
 use crate::generate::file::{Record, pcapng};
@@ -116,7 +117,7 @@ fn write(path: &Path, stamps: Stamps) -> BTreeMap<u64, u8> {
 struct Nobody;
 
 impl Observer for Nobody {
-    fn verdicts(&mut self, _: &[tcp_window_audit::audit::PacketVerdict]) -> std::io::Result<()> {
+    fn verdicts(&mut self, _: &[PacketVerdict], _: &Inputs) -> std::io::Result<()> {
         Ok(())
     }
 
@@ -127,7 +128,8 @@ pub(crate) fn audit(path: &Path, flow: Option<u64>) -> Audit {
     let sysctls = Sysctls::default();
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let plan = Plan { method, threads: 1, wanted: Wanted::Findings, flow };
+    let (checksums, wanted) = (Checksums::Ignored, Wanted::Findings);
+    let plan = Plan { method, checksums, threads: 1, inputs: 1, wanted, flow };
     let mut run = Run::new(&plan).unwrap();
     run.read(&mut source::open(path, Timeline::default()).unwrap(), &mut Nobody);
     run.finish()

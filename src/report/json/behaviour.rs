@@ -76,7 +76,7 @@ impl From<EffectCounts> for Effects {
     }
 }
 
-/// A distribution of times; quantiles are exact to 1 %.
+/// A distribution of times; quantiles are exact to 0.1 %.
 #[derive(Serialize)]
 struct Distribution {
     count: u64,

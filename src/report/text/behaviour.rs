@@ -12,25 +12,20 @@ use crate::report::{Detail, counted, grouped};
 use crate::segment::{Direction, PerDirection};
 use crate::tuple::FlowKey;
 
+/// Columns of a line.
+const WIDTH: usize = 100;
+
 /// Writes what the ends of all flows did, and the flows with the most trouble.
 pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
     let behaviour = &audit.totals.behaviour;
     writeln!(out, "\nEndpoints")?;
-    writeln!(out, "  {}", again_line(&behaviour.kinds))?;
-    let flows: Vec<_> = behaviour.flows.list().into_iter().filter(|(_, n)| *n > 0).collect();
+    write_list("  ", &again_words(&behaviour.kinds), out)?;
+    let flows = behaviour.flows.list().into_iter().filter(|(_, count)| *count > 0);
+    let flows: Vec<_> = flows.map(|(code, n)| format!("{code} {}", grouped(n))).collect();
     if !flows.is_empty() {
-        let words = flows.iter().map(|(code, n)| format!("{code} {}", grouped(*n)));
-        writeln!(out, "  connections with {}", words.collect::<Vec<_>>().join(", "))?;
+        write_list("  connections with ", &flows, out)?;
     }
-    let times = [
-        ("round trip, originator's side", &behaviour.rtt_near),
-        ("round trip, responder's side", &behaviour.rtt_far),
-        ("handshake", &behaviour.rtt_handshake),
-        ("no progress before sending again", &behaviour.retransmission_delay),
-    ];
-    for (what, histogram) in times {
-        write_times(what, histogram, out)?;
-    }
+    write_times(audit, out)?;
     if behaviour.holes_forgotten > 0 {
         let holes = counted(behaviour.holes_forgotten, "gap");
         writeln!(out, "  {holes} not followed: too many in one connection")?;
@@ -43,29 +38,61 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     Ok(())
 }
 
-fn again_line(kinds: &KindCounts) -> String {
-    let again = kinds.retransmitted();
-    if again.packets == 0 && kinds.iter().next().is_none() {
-        return "nothing sent again".to_owned();
+/// Writes words with commas between them, on as many lines as they need.
+fn write_list(lead: &str, words: &[String], out: &mut dyn Write) -> io::Result<()> {
+    let indent = lead.len() - lead.trim_start().len() + 2;
+    let mut line = lead.to_owned();
+    for (index, word) in words.iter().enumerate() {
+        let comma = if index + 1 < words.len() { "," } else { "" };
+        let is_full = line.chars().count() + word.chars().count() + comma.len() > WIDTH;
+        if is_full && index > 0 {
+            writeln!(out, "{}", line.trim_end())?;
+            line = " ".repeat(indent);
+        }
+        line.push_str(word);
+        line.push_str(comma);
+        line.push(' ');
     }
-    let list: Vec<_> = kinds
-        .iter()
-        .map(|(kind, count)| format!("{} {}", kind.code(), grouped(count.packets)))
-        .collect();
-    let packets = counted(again.packets, "packet");
-    format!("{packets} sent again ({} bytes): {}", grouped(again.bytes), list.join(", "))
+    writeln!(out, "{}", line.trim_end())
 }
 
-fn write_times(what: &str, times: &Histogram, out: &mut dyn Write) -> io::Result<()> {
-    let quantiles = [500, 900, 1000].map(|permille| times.quantile_us(permille));
-    let [Some(median), Some(high), Some(most)] = quantiles else { return Ok(()) };
-    writeln!(
-        out,
-        "  {what}: half within {}, 90 % within {}, all within {}",
-        millis(median),
-        millis(high),
-        millis(most)
-    )
+/// Says what was sent below the highest number, by kind.
+fn again_words(kinds: &KindCounts) -> Vec<String> {
+    let again = kinds.retransmitted();
+    let mut words = Vec::new();
+    if again.packets == 0 {
+        words.push("nothing sent again".to_owned());
+    } else {
+        let packets = counted(again.packets, "packet");
+        words.push(format!("{packets} sent again ({} bytes)", grouped(again.bytes)));
+    }
+    let by_kind = kinds.iter();
+    words.extend(by_kind.map(|(kind, n)| format!("{} {}", kind.code(), grouped(n.packets))));
+    words
+}
+
+/// Writes the medians and the extremes of what was timed.
+fn write_times(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
+    let behaviour = &audit.totals.behaviour;
+    let times = [
+        ("round trip to the originator", &behaviour.rtt_near),
+        ("to the responder", &behaviour.rtt_far),
+        ("handshake", &behaviour.rtt_handshake),
+        ("sent again after", &behaviour.retransmission_delay),
+    ];
+    let words = times.into_iter().filter_map(|(what, times)| times_of(what, times));
+    let words: Vec<_> = words.collect();
+    if words.is_empty() { Ok(()) } else { write_list("  ", &words, out) }
+}
+
+fn times_of(what: &str, times: &Histogram) -> Option<String> {
+    let (least, most) = (times.quantile_us(0)?, times.quantile_us(1000)?);
+    Some(if least == most {
+        format!("{what} {}", millis(most))
+    } else {
+        let median = times.quantile_us(500)?;
+        format!("{what} {} (at most {})", millis(median), millis(most))
+    })
 }
 
 fn write_effects(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
@@ -73,13 +100,12 @@ fn write_effects(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
     if effects.dropped + effects.not_dropped == 0 {
         return Ok(());
     }
-    writeln!(
-        out,
-        "  INVALID packets proven dropped behind the capture point {}, not dropped {}, unknown {}",
-        grouped(effects.dropped),
-        grouped(effects.not_dropped),
-        grouped(effects.unknown)
-    )
+    let words = [
+        format!("proven dropped behind the capture point {}", grouped(effects.dropped)),
+        format!("not dropped {}", grouped(effects.not_dropped)),
+        format!("unknown {}", grouped(effects.unknown)),
+    ];
+    write_list("  INVALID packets: ", &words, out)
 }
 
 fn write_troubled(flow: &FlowTrouble, out: &mut dyn Write) -> io::Result<()> {
@@ -87,7 +113,7 @@ fn write_troubled(flow: &FlowTrouble, out: &mut dyn Write) -> io::Result<()> {
     let summary = &flow.summary;
     writeln!(
         out,
-        "\n  flow {}  {original} > {reply}  {} {}",
+        "\n  flow {}  {original} > {reply}\n    {} {}",
         flow.audit.first_frame,
         summary.conn_state.name(),
         summary.history
@@ -98,10 +124,10 @@ fn write_troubled(flow: &FlowTrouble, out: &mut dyn Write) -> io::Result<()> {
 
 fn write_sides(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     let PerDirection { original, reply } = &summary.sides;
-    for (name, side) in [("original >", original), ("reply    <", reply)] {
+    for (name, side) in [("    original > ", original), ("    reply    < ", reply)] {
         let facts = facts(side);
         if !facts.is_empty() {
-            writeln!(out, "    {name} {}", facts.join(", "))?;
+            write_list(name, &facts, out)?;
         }
     }
     Ok(())
@@ -111,12 +137,12 @@ fn write_sides(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
 fn facts(side: &SideSummary) -> Vec<String> {
     let mut facts = Vec::new();
     if !side.kinds.is_empty() {
-        facts.push(again_line(&side.counts()));
+        facts.extend(again_words(&side.counts()));
     }
     let window = &side.window;
     if window.zero > 0 {
         let longest = millis(u64::from(window.longest_zero_us));
-        facts.push(format!("window zero {} times, at most {longest}", window.zero));
+        facts.push(format!("window zero {} (longest {longest})", times(window.zero)));
     }
     let counts = [
         (window.full, "windows filled"),
@@ -143,9 +169,9 @@ fn facts(side: &SideSummary) -> Vec<String> {
 fn scaling_facts(side: &SideSummary) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some(shift) = side.hidden_shift {
-        facts.push(format!("windows are scaled by at least {shift}, unlike the handshake says"));
+        facts.push(format!("windows scaled by at least {shift}, not as negotiated"));
     } else if let Some(shift) = side.suspected_shift {
-        facts.push(format!("windows look scaled by {shift}, though that was not negotiated"));
+        facts.push(format!("windows look scaled by {shift}, which was not negotiated"));
     }
     if side.peer_is_blind {
         facts.push("the other side takes these windows for unscaled".to_owned());
@@ -158,21 +184,17 @@ fn scaling_facts(side: &SideSummary) -> Vec<String> {
 
 fn write_stall(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     if let Some(stall) = summary.stall {
-        writeln!(
-            out,
-            "    longest of {}: {} waiting for {}, ended by {} in frame {}",
-            counted(u64::from(summary.stalls), "stall"),
-            millis(u64::from(stall.micros)),
-            stall.waiting.code(),
-            stall.end.code(),
-            stall.frame
-        )?;
+        let words = [
+            format!("{} waiting for {}", millis(u64::from(stall.micros)), stall.waiting.code()),
+            format!("ended by {} in frame {}", stall.end.code(), stall.frame),
+        ];
+        let stalls = counted(u64::from(summary.stalls), "stall");
+        write_list(&format!("    longest of {stalls}: "), &words, out)?;
     }
     let handshake = &summary.handshake;
     if !handshake.syn_retries_us.is_empty() {
         let times = handshake.syn_retries_us.iter().map(|us| millis(u64::from(*us)));
-        let times = times.collect::<Vec<_>>().join(", ");
-        writeln!(out, "    SYN sent again after {times}")?;
+        write_list("    SYN sent again after ", &times.collect::<Vec<_>>(), out)?;
     }
     let counts = [
         (handshake.syn_acks_reset, "SYN-ACK answered by RST"),
@@ -192,7 +214,7 @@ pub(super) fn write_full(told: &FlowStory, out: &mut dyn Write) -> io::Result<()
     let FlowStory { key, audit, summary, story } = told;
     let (original, reply) = key.endpoints(audit.original);
     writeln!(out, "\nFlow {} in full", audit.first_frame)?;
-    writeln!(out, "  {original} > {reply}  {}", id_line(key, summary))?;
+    writeln!(out, "  {original} > {reply}\n  {}", id_line(key, summary))?;
     for direction in Direction::BOTH {
         write_side(direction, &summary.sides[direction], out)?;
     }
@@ -234,19 +256,17 @@ fn write_side(direction: Direction, side: &SideSummary, out: &mut dyn Write) -> 
         Scaling::Off => "not scaled".to_owned(),
         Scaling::By(shift) => format!("scaled by {shift}"),
     };
-    let mss = side.mss.map_or_else(String::new, |mss| format!(", mss {mss}"));
-    let sack = if side.sack_permitted { ", SACK" } else { "" };
-    let timestamps = if side.timestamps { ", timestamps" } else { "" };
-    let rtt = side.rtt_min_us.map_or_else(String::new, |least| {
+    let mut words = vec![offer, scaling];
+    words.extend(side.mss.map(|mss| format!("mss {mss}")));
+    words.extend(side.sack_permitted.then(|| "SACK".to_owned()));
+    words.extend(side.timestamps.then(|| "timestamps".to_owned()));
+    words.push(format!("at most {} bytes in flight", grouped(side.max_flight.into())));
+    if let Some(least) = side.rtt_min_us {
+        words.push(format!("answered within {}", millis(least.into())));
         let smoothed = side.rtt_smoothed_us.unwrap_or(least);
-        format!(", answered within {}, usually {}", millis(least.into()), millis(smoothed.into()))
-    });
-    writeln!(
-        out,
-        "  {:<8} {offer}, {scaling}{mss}{sack}{timestamps}; at most {} bytes in flight{rtt}",
-        direction.name(),
-        grouped(side.max_flight.into()),
-    )
+        words.push(format!("usually {}", millis(smoothed.into())));
+    }
+    write_list(&format!("  {:<8} ", direction.name()), &words, out)
 }
 
 fn words(what: &Happening) -> String {
@@ -278,6 +298,10 @@ fn words(what: &Happening) -> String {
             format!("proves INVALID frame {frame} {}", effect.code())
         }
     }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{} times", grouped(u64::from(count))) }
 }
 
 /// Writes a time in milliseconds with microseconds behind the point.

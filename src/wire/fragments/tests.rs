@@ -1,3 +1,5 @@
+//! Fragments in every order, twice, overlapping, too long, too late and too many.
+
 use std::net::IpAddr;
 
 use super::*;

@@ -7,8 +7,6 @@ use crate::wire::bytes::{be16, u8_at};
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
-/// Customer tag (IEEE 802.1Q), service tag (802.1ad), and the two from before there was a standard.
-const VLAN_TAGS: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
 const PPPOE_SESSION: u16 = 0x8864;
 const MPLS: [u16; 2] = [0x8847, 0x8848];
 
@@ -44,9 +42,9 @@ pub(super) fn behind(
     mut ethertype: u16,
     mut at: usize,
 ) -> Result<Network, Undecodable> {
-    while VLAN_TAGS.contains(&ethertype) {
-        ethertype = be16(bytes, at + 2).ok_or(Undecodable::LinkHeaderCut)?;
-        at += 4;
+    while let Some(len) = tag_len(ethertype) {
+        ethertype = be16(bytes, at + len).ok_or(Undecodable::LinkHeaderCut)?;
+        at += len + 2;
     }
     match ethertype {
         IPV4 => Ok(Network::v4(at)),
@@ -55,6 +53,24 @@ pub(super) fn behind(
         PPPOE_SESSION => pppoe(bytes, at),
         0..=MAX_LENGTH => llc(bytes, at),
         _ => Err(Undecodable::NotIp),
+    }
+}
+
+/// Returns how many bytes stand between this type field and the next one of the same frame, for
+/// the types that announce another.
+const fn tag_len(ethertype: u16) -> Option<usize> {
+    const ADDRESSES_LEN: usize = 12;
+    match ethertype {
+        // VLAN: the customer tag (IEEE 802.1Q), the service tag (802.1ad), and two from before.
+        0x8100 | 0x88a8 | 0x9100 | 0x9200 => Some(2),
+        // VN-Tag.
+        0x8926 => Some(4),
+        // The tag of 802.1BR, and Cisco metadata.
+        0x893f | 0x8909 => Some(6),
+        // A whole frame behind the service instance tag (802.1ah), and behind a FabricPath tag.
+        0x88e7 => Some(4 + ADDRESSES_LEN),
+        0x8903 => Some(2 + ADDRESSES_LEN),
+        _ => None,
     }
 }
 

@@ -1,3 +1,5 @@
+//! Each link header leads to the packet behind it, or says that it was cut.
+
 use super::*;
 
 /// Link types with the header that they put in front of an IPv4 packet.

@@ -81,7 +81,7 @@ pub(crate) struct Captured {
 
 /// A segment on its way.
 #[derive(Clone, Copy)]
-struct Sent {
+struct Travelling {
     segment: Segment,
     /// The number of the segment among those of its sender.
     number: u64,
@@ -126,7 +126,7 @@ struct Run {
     /// When each end's interface has sent what it was given.
     free: PerDirection<i64>,
     /// Arrivals by time, then by order of sending.
-    events: BTreeMap<(i64, u64), (Place, Direction, Sent)>,
+    events: BTreeMap<(i64, u64), (Place, Direction, Travelling)>,
     /// How many segments each end has sent, and the end of the highest one.
     sent: PerDirection<(u64, Option<SeqNum>)>,
     /// The number after the latest segment of each end that passed the tap.
@@ -197,16 +197,16 @@ impl Run {
     }
 
     /// Notes which segment of its sender this is, and whether it repeats bytes.
-    fn number(&mut self, direction: Direction, segment: Segment) -> Sent {
+    fn number(&mut self, direction: Direction, segment: Segment) -> Travelling {
         let (number, highest) = self.sent[direction];
         let sent_again = segment.len > 0 && highest.is_some_and(|end| segment.seq.is_before(end));
         let end = highest.map_or(segment.end(), |end| end.latest(segment.end()));
         self.sent[direction] = (number + 1, Some(end));
-        Sent { segment, number, sent_again }
+        Travelling { segment, number, sent_again }
     }
 
     /// Sends a segment over the link that leads to `place`.
-    fn travel(&mut self, now: i64, direction: Direction, mut sent: Sent, place: Place) {
+    fn travel(&mut self, now: i64, direction: Direction, mut sent: Travelling, place: Place) {
         let segment = &mut sent.segment;
         let link = match (direction, place) {
             (Direction::Original, Place::Tap) | (Direction::Reply, Place::End) => {
@@ -239,8 +239,8 @@ impl Run {
         self.events.insert((arrives, self.serial), (place, direction, sent));
     }
 
-    fn pass_tap(&mut self, now: i64, direction: Direction, sent: Sent) {
-        let Sent { segment, number, sent_again } = sent;
+    fn pass_tap(&mut self, now: i64, direction: Direction, sent: Travelling) {
+        let Travelling { segment, number, sent_again } = sent;
         let overtaken = number < self.passed[direction];
         self.passed[direction] = self.passed[direction].max(number + 1);
         let missed = self.random.happens(self.flow.tap.loss_permille);

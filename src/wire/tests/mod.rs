@@ -1,6 +1,13 @@
+//! Frames and what they are decoded to, from the link header to the TCP options.
+
+mod extensions;
+mod icmp;
+mod others;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::PacketBuilder;
+use proptest::prelude::*;
 
 use super::*;
 use crate::frame::LinkType;
@@ -120,12 +127,17 @@ fn each_link_header_leads_to_the_same_segment() {
     sll_vlan[14..20].copy_from_slice(&[0x81, 0, 0, 7, 8, 0]);
     let mut sll2 = [0_u8; 20];
     sll2[0] = 8;
-    let cases: [(u16, Vec<u8>); 16] = [
+    let cases: [(u16, Vec<u8>); 21] = [
         (1, behind(&mac, &[8, 0])),
         (1, behind(&mac, &behind(&[0, 65], &llc_snap))),
         (1, behind(&mac, &[0, 60, 6, 6, 3])),
         (1, behind(&mac, &[0x88, 0x64, 0x11, 0, 0, 1, 0, 59, 0, 0x21])),
         (1, behind(&mac, &[0x88, 0x47, 0, 1, 0x00, 64, 0, 2, 0x01, 64])),
+        (1, behind(&mac, &[0x89, 0x26, 1, 1, 1, 1, 8, 0])),
+        (1, behind(&mac, &[0x89, 0x3f, 1, 1, 1, 1, 1, 1, 0x81, 0, 0, 7, 8, 0])),
+        (1, behind(&mac, &[0x89, 0x09, 1, 1, 0, 1, 0, 9, 8, 0])),
+        (1, behind(&behind(&mac, &[0x88, 0xe7, 0, 1, 2, 3]), &behind(&mac, &[8, 0]))),
+        (1, behind(&behind(&mac, &[0x89, 0x03, 0x40, 0x20]), &behind(&mac, &[8, 0]))),
         (0, vec![2, 0, 0, 0]),
         (0, vec![0, 0, 0, 2]),
         (108, vec![0, 0, 0, 2]),
@@ -240,6 +252,17 @@ fn an_empty_header_checksum_counts_only_when_checksums_are_verified() {
 }
 
 #[test]
+fn an_empty_header_checksum_goes_with_an_empty_length() {
+    let mut packet = v4();
+    packet[2..4].fill(0);
+    packet[10..12].fill(0);
+    let verified = |packet: &[u8]| decode_with(&frame(LinkType::RAW, packet), Checksums::Verified);
+    assert_eq!(segment(verified(&packet)).segment.len, 5);
+    packet[11] = 1;
+    assert_eq!(verified(&packet), Decoded::Undecodable(Undecodable::BadIpHeader));
+}
+
+#[test]
 fn an_ipv6_payload_beyond_the_frame_is_dropped() {
     let bad = Decoded::Undecodable(Undecodable::BadIpHeader);
     let mut packet = v6();
@@ -345,4 +368,74 @@ fn a_fault_that_the_length_proves_outlives_the_cut() {
     let cut = |len| decode(&cut_frame(LinkType::RAW, &packet[..len], packet.len()));
     assert_eq!(fault(cut(24)), Some(HeaderFault::Short));
     assert_eq!(cut(23), Decoded::Undecodable(Undecodable::TcpHeaderCut));
+}
+
+/// Decodes bytes as if they were a frame, and a fragment of one datagram after the other.
+fn decode_anything(reassembler: &mut fragments::Reassembler, frame: &Frame<'_>) {
+    let verified = decode_with(frame, Checksums::Verified);
+    for decoded in [decode(frame), verified] {
+        if let Decoded::Fragment(fragment) = decoded {
+            reassembler.add(&fragment.read(frame), frame.clock);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_too_strange(
+        link in 0_u16..300,
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        beyond in 0_usize..3000,
+    ) {
+        let frame = cut_frame(LinkType(link), &bytes, bytes.len() + beyond);
+        decode_anything(&mut fragments::Reassembler::default(), &frame);
+    }
+
+    #[test]
+    fn no_change_of_a_packet_is_too_strange(
+        is_v4: bool,
+        changes in prop::collection::vec((0_usize..64, any::<u8>()), 0..6),
+        rest in prop::collection::vec(any::<u8>(), 0..100),
+        cut in 0_usize..160,
+    ) {
+        let mut reassembler = fragments::Reassembler::default();
+        let mut packet = if is_v4 { v4() } else { v6() };
+        packet.extend(rest);
+        for (at, value) in changes {
+            if let Some(byte) = packet.get_mut(at) {
+                *byte = value;
+            }
+            let bytes = if is_v4 { with_checksum(packet.clone()) } else { packet.clone() };
+            let captured = bytes.get(..cut).unwrap_or(&bytes);
+            let frame = cut_frame(LinkType::RAW, captured, bytes.len());
+            decode_anything(&mut reassembler, &frame);
+        }
+    }
+}
+
+#[test]
+fn checksums_of_packets_that_the_capturing_host_sent_are_never_judged() {
+    let mut corrupt = v4();
+    *corrupt.last_mut().unwrap() ^= 1;
+    let cooked = |packet_type: u8| {
+        let mut bytes = vec![0, packet_type, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 0x08, 0x00];
+        bytes.extend(&corrupt);
+        bytes
+    };
+    let cooked_2 = |packet_type: u8| {
+        let mut bytes = vec![0x08, 0x00, 0, 0, 0, 0, 0, 1, 0, 1, packet_type, 6];
+        bytes.extend([2, 0, 0, 0, 0, 1, 0, 0]);
+        bytes.extend(&corrupt);
+        bytes
+    };
+    let judge = |link, bytes: &[u8], checksums| fault(decode_with(&frame(link, bytes), checksums));
+    let bad = Some(HeaderFault::BadChecksum);
+    for (link, received, sent) in [
+        (LinkType::LINUX_SLL, cooked(0), cooked(4)),
+        (LinkType::LINUX_SLL2, cooked_2(0), cooked_2(4)),
+    ] {
+        assert_eq!(judge(link, &received, Checksums::Verified), bad);
+        assert_eq!(judge(link, &sent, Checksums::Verified), None);
+        assert_eq!(judge(link, &sent, Checksums::Enforced), bad);
+    }
 }
