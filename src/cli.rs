@@ -44,6 +44,10 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     verdicts: Option<PathBuf>,
 
+    /// Report one connection in full, by its id: the number of its first frame
+    #[arg(long, value_name = "ID")]
+    flow: Option<u64>,
+
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -154,6 +158,8 @@ pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
     pub(crate) threads: usize,
+    /// The flow to report in full.
+    pub(crate) flow: Option<u64>,
     pub(crate) outputs: Vec<Output>,
     pub(crate) format: Format,
     pub(crate) detail: Detail,
@@ -247,6 +253,7 @@ impl Args {
         };
         Ok(Config {
             threads: self.threads.map_or_else(all_cores, usize::from),
+            flow: self.flow,
             files: self.files,
             method,
             outputs,

@@ -69,7 +69,8 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
         Setting::Off => Checksums::Ignored,
     };
     let inputs = config.files.len();
-    let plan = Plan { method, checksums, threads: config.threads, inputs, wanted };
+    let flow = config.flow;
+    let plan = Plan { method, checksums, threads: config.threads, inputs, wanted, flow };
     let mut run = Run::new(&plan);
     let mut timeline = Timeline::default();
     let mut opened = false;

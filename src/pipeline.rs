@@ -14,7 +14,9 @@ mod slice;
 
 use std::hash::{BuildHasher, Hasher};
 
-use crate::audit::{Audit, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals};
+use crate::audit::{
+    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+};
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
 use crate::source::{self, FrameSource};
@@ -47,6 +49,8 @@ pub struct Plan {
     pub inputs: usize,
     /// What is wanted beside the audit.
     pub wanted: Wanted,
+    /// The flow to report in full, by the number of its first frame.
+    pub flow: Option<u64>,
 }
 
 /// What a run gives beside the audit.
@@ -98,7 +102,8 @@ impl Run {
         let features = plan.method.policies.iter().map(Policy::features).collect();
         let panel = Panel::new(features, plan.method.sysctls.limits);
         let seed = random_seed();
-        let shards = (0..threads).map(|_| Shard::new(panel.clone(), seed, plan.wanted)).collect();
+        let shard = || Shard::new(panel.clone(), seed, plan.wanted, plan.flow);
+        let shards = (0..threads).map(|_| shard()).collect();
         let checksums = plan.checksums;
         Self {
             shards,
@@ -185,7 +190,8 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        let (findings, findings_not_kept) = findings.finish();
+        let Collected { kept: findings, not_kept: findings_not_kept, troubled, story } =
+            findings.finish();
         Audit {
             method: self.method,
             inputs: self.reports.inputs,
@@ -197,6 +203,8 @@ impl Run {
             totals,
             findings,
             findings_not_kept,
+            troubled,
+            story,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::conntrack::{
     Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
     Verdict,
 };
-use crate::flow::{FlowAudit, FlowFinding, Observation};
+use crate::flow::{FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
 use crate::pipeline::Wanted;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::time::Timestamp;
@@ -53,6 +53,8 @@ pub(super) struct Shard {
     panel: Panel,
     opinions: Opinions,
     wanted: Wanted,
+    /// The flow to report in full.
+    full: Option<u64>,
     totals: Totals,
     findings: Findings,
     /// The verdicts of the batch at hand, when wanted.
@@ -60,13 +62,14 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(panel: Panel, seed: u64, wanted: Wanted) -> Self {
+    pub(super) fn new(panel: Panel, seed: u64, wanted: Wanted, full: Option<u64>) -> Self {
         Self {
             table: Table::new(seed),
             totals: Totals::new(panel.len()),
             panel,
             opinions: Opinions::default(),
             wanted,
+            full,
             findings: Findings::default(),
             verdicts: Vec::new(),
         }
@@ -101,7 +104,7 @@ impl Shard {
         let Some(flow) = self.table.get_mut(position) else { return };
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
         if flow.audit.ends_before(segment, &verdict) {
-            let fresh = FlowAudit::new(frame, ts, &arrival);
+            let fresh = start(frame, ts, &arrival, self.full);
             let ended = std::mem::replace(&mut flow.audit, fresh);
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
@@ -112,7 +115,10 @@ impl Shard {
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
-        flow.audit.observe(&Observation { frame, ts, arrival, verdict, liberal, invalid_for });
+        let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
+        if let Some(repeated) = flow.audit.observe(&observation) {
+            self.totals.behaviour.count_repeated(repeated);
+        }
         let flow_id = flow.audit.first_frame;
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
@@ -151,7 +157,7 @@ impl Shard {
             bury(ended, &mut self.totals, &mut self.findings);
         }
         self.make_room(item.stamp.clock);
-        let audit = FlowAudit::new(item.stamp.number, item.stamp.ts, arrival);
+        let audit = start(item.stamp.number, item.stamp.ts, arrival, self.full);
         self.table.insert(item.hash, Flow { key: item.packet.key, track: Track::default(), audit })
     }
 
@@ -173,6 +179,16 @@ impl Shard {
     }
 }
 
+/// Starts a flow, with everything told if it is the one to be reported in full.
+#[inline]
+fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: Option<u64>) -> FlowAudit {
+    let mut audit = FlowAudit::new(frame, ts, arrival);
+    if full == Some(frame) {
+        audit.tell_all();
+    }
+    audit
+}
+
 fn bury(flow: Flow, totals: &mut Totals, findings: &mut Findings) {
     settle_accounts(flow.key, flow.audit, totals, findings);
 }
@@ -191,12 +207,24 @@ fn settle_accounts(
     let one_way = directions.original.packets == 0 || directions.reply.packets == 0;
     totals.flows_one_way += u64::from(one_way);
     totals.payload_bytes += directions.original.bytes + directions.reply.bytes;
+    let summary = audit.summary();
+    totals.behaviour.count_flow(&summary);
+    if let Some(story) = audit.take_story() {
+        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
+        findings.tell(FlowStory { key, audit, summary, story });
+    }
+    audit.forget_details();
+    if summary.weight() > 0 {
+        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
+        findings.push_troubled(FlowTrouble { key, audit, summary });
+    }
     if let Some(evidence) = audit.evidence.take()
         && !evidence.hit_under.is_empty()
     {
         totals.count_flow_hits(evidence.hit_under);
         if evidence.invalid_packets() > 0 || evidence.invalid_liberal > 0 {
-            findings.push(FlowFinding { key, audit, evidence: *evidence });
+            let summary = Box::new(summary);
+            findings.push(FlowFinding { key, audit, evidence: *evidence, summary });
         }
     }
 }

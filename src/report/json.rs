@@ -1,5 +1,8 @@
 //! The report as one JSON document. The types are the report's own: what is not known is left out.
 
+mod behaviour;
+mod story;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -9,6 +12,7 @@ use crate::audit::{Audit, Hits, Inputs, Place, Tally, Totals};
 use crate::conntrack::{Margins, Policy, Setting};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
 use crate::source::{Interface, SourceSummary};
+use behaviour::{Full, Tcp, Totals as BehaviourTotals, Troubled};
 
 /// Name and version of the schema; additions do not change it.
 const SCHEMA: &str = "tcp-window-audit/1";
@@ -34,6 +38,11 @@ struct Report {
     flows: Vec<Flow>,
     #[serde(skip_serializing_if = "is_zero")]
     flows_not_kept: u64,
+    endpoints: BehaviourTotals,
+    /// The flows whose ends had the most trouble, the worst first.
+    troubled: Vec<Troubled>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<Full>,
 }
 
 #[derive(Serialize)]
@@ -139,6 +148,7 @@ struct Flow {
     resp_bytes: u64,
     syn_seen: [bool; 2],
     picked_up: bool,
+    tcp: Tcp,
     invalid: FlowInvalid,
     evidence: Vec<Packet>,
 }
@@ -175,6 +185,7 @@ struct Packet {
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
     liberal: &'static str,
+    effect: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     margins: Option<Distances>,
     /// Bytes beyond the bound that the reason names.
@@ -208,6 +219,9 @@ impl Report {
             what_if: Judge::all(audit),
             flows: audit.findings.iter().map(|finding| Flow::of(finding, &audit.inputs)).collect(),
             flows_not_kept: audit.findings_not_kept,
+            endpoints: BehaviourTotals::of(&audit.totals.behaviour),
+            troubled: Troubled::all(audit),
+            flow: audit.story.as_deref().map(Full::of),
         }
     }
 }
@@ -330,7 +344,7 @@ impl Judge {
 
 impl Flow {
     fn of(finding: &FlowFinding, inputs: &Inputs) -> Self {
-        let FlowFinding { key, audit, evidence } = finding;
+        let FlowFinding { key, audit, evidence, summary } = finding;
         let (original, reply) = key.endpoints(audit.original);
         let directions = audit.directions();
         let OneWay { packets: orig_pkts, bytes: orig_bytes, .. } = directions.original;
@@ -349,6 +363,7 @@ impl Flow {
             resp_bytes,
             syn_seen: [directions.original.syn_seen, directions.reply.syn_seen],
             picked_up: audit.picked_up,
+            tcp: Tcp::of(key, summary),
             invalid: FlowInvalid {
                 strict: evidence.invalid_packets(),
                 liberal: evidence.invalid_liberal,
@@ -388,6 +403,7 @@ impl Packet {
             reason: packet.reason.code(),
             state: packet.state.map(super::super::conntrack::state::TcpState::name),
             liberal: packet.liberal.name(),
+            effect: packet.effect.code(),
             margins: packet.margins.map(Distances::from),
             excess: margin.filter(|&margin| margin < 0).map(i32::unsigned_abs),
         }

@@ -1,5 +1,7 @@
 //! The report for a terminal: the answer first, then what it rests on.
 
+mod behaviour;
+
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -28,6 +30,10 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     write_flows(audit, detail, out)?;
     if audit.strict().packets > 0 {
         what_if::write(audit, out)?;
+    }
+    behaviour::write(audit, detail, out)?;
+    if let Some(told) = &audit.story {
+        behaviour::write_full(told, out)?;
     }
     write_capture(audit, out)?;
     write_method(audit, out)
@@ -124,7 +130,7 @@ fn write_flow(
     most: usize,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let FlowFinding { key, audit, evidence } = finding;
+    let FlowFinding { key, audit, evidence, .. } = finding;
     let (original, reply) = key.endpoints(audit.original);
     let directions = audit.directions();
     let packets = directions.original.packets + directions.reply.packets;

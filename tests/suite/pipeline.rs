@@ -113,7 +113,7 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
     let checksums = if settings.checksum == 0 { Checksums::Ignored } else { Checksums::Verified };
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let plan = Plan { method, checksums, threads, inputs: 1, wanted: Wanted::Verdicts };
+    let plan = Plan { method, checksums, threads, inputs: 1, wanted: Wanted::Verdicts, flow: None };
     let mut run = Run::new(&plan);
     let mut collector = Collector::default();
     let input = Box::new(std::io::Cursor::new(capture));

@@ -92,6 +92,7 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
         threads: 2,
         inputs: 1,
         wanted: Wanted::Verdicts,
+        flow: None,
     });
     let mut collector = Collector::default();
     let mut source = source::open(path, Timeline::default()).unwrap();
