@@ -9,7 +9,7 @@ use crate::flow::FlowFinding;
 use crate::segment::Direction;
 use crate::source::SourceSummary;
 use crate::time::Timestamp;
-use crate::wire::Undecodable;
+use crate::wire::{Tunnels, Undecodable};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
@@ -226,6 +226,8 @@ impl Inputs {
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Which packet of a frame was judged.
+    pub tunnels: Tunnels,
     /// The inputs.
     pub inputs: Inputs,
     /// Why the inputs were not read to their end, if they were not.

@@ -9,6 +9,7 @@ use tcp_window_audit::audit::Method;
 use tcp_window_audit::conntrack::profile::Certainty;
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls};
 use tcp_window_audit::report::{Detail, Format};
+use tcp_window_audit::wire::Tunnels;
 
 /// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 ///
@@ -31,6 +32,10 @@ struct Args {
     /// Setting to judge by, such as `nf_conntrack_tcp_loose=0`; repeatable
     #[arg(long = "sysctl", value_name = "KEY=VALUE")]
     sysctls: Vec<String>,
+
+    /// Open tunnels, and judge the innermost packet instead of the outermost
+    #[arg(long)]
+    inner: bool,
 
     /// Write a report, in the format that the extension tells (.txt or .json); repeatable
     #[arg(short, long = "output", value_name = "FILE")]
@@ -105,6 +110,7 @@ pub(crate) enum Progress {
 pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
+    pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
     pub(crate) outputs: Vec<Output>,
     pub(crate) format: Format,
@@ -169,6 +175,7 @@ impl Args {
             _ => Progress::Never,
         };
         Ok(Config {
+            tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
             files: self.files,
             method,

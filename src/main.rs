@@ -61,7 +61,8 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
         Setting::Off => Checksums::Ignored,
     };
     let inputs = config.files.len();
-    let plan = Plan { method, checksums, threads: config.threads, inputs, wanted };
+    let (tunnels, threads) = (config.tunnels, config.threads);
+    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted };
     let mut run = match Run::new(&plan) {
         Ok(run) => run,
         Err(error) => {

@@ -19,8 +19,8 @@ use crate::audit::{Audit, Findings, Input, Inputs, Method, PacketVerdict, Tally,
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
 use crate::source::{self, FrameSource};
-use crate::wire::Checksums;
 use crate::wire::fragments::Reassembler;
+use crate::wire::{Checksums, Tunnels};
 use shard::Shard;
 use slice::{Decoder, Slice, Times};
 
@@ -34,6 +34,8 @@ pub struct Plan {
     pub method: Method,
     /// How checksums are judged.
     pub checksums: Checksums,
+    /// Which packet of a frame is judged.
+    pub tunnels: Tunnels,
     /// Worker threads, at least 1.
     pub threads: usize,
     /// How many inputs there will be.
@@ -115,7 +117,7 @@ impl Run {
             shards,
             slices: Vec::new(),
             reassembler: Reassembler::new(checksums),
-            decoder: Decoder { checksums, seed, shards: threads },
+            decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
             tally: Tally::default(),
             times: Times::default(),
             verdicts: Vec::new(),
@@ -243,6 +245,7 @@ impl Run {
         let (findings, findings_not_kept) = findings.finish();
         Audit {
             method: self.method,
+            tunnels: self.decoder.tunnels,
             inputs: self.inputs,
             incomplete: self.incomplete,
             first_ts: self.times.earliest,

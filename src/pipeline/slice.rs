@@ -8,7 +8,9 @@ use crate::segment::Segment;
 use crate::time::Timestamp;
 use crate::tuple::{FlowKey, Orientation};
 use crate::wire::fragments::{Piece, Reassembler};
-use crate::wire::{Checksums, Decoded, IcmpError, Packet, decode_with};
+use crate::wire::{
+    Checksums, Decoded, IcmpError, Packet, Tunnels, Undecodable, decode_innermost, decode_with,
+};
 
 /// What a frame holds for the tracker.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +57,7 @@ impl Item {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decoder {
     pub(super) checksums: Checksums,
+    pub(super) tunnels: Tunnels,
     pub(super) seed: u64,
     pub(super) shards: usize,
 }
@@ -76,10 +79,16 @@ impl Decoder {
         reassembler: &mut Reassembler,
         tally: &mut Tally,
     ) {
-        let Some(decoded) = reassembler.add(piece, item.clock) else {
+        let Some(mut decoded) = reassembler.add(piece, item.clock) else {
             tally.fragments += 1;
             return;
         };
+        if let Decoded::Other(datagram) = &decoded
+            && self.tunnels == Tunnels::Opened
+            && datagram.may_be_tunnel()
+        {
+            decoded = Decoded::Undecodable(Undecodable::TunnelFragmented);
+        }
         if let Some(body) = count(&decoded, tally) {
             item.body = body;
             if let Some((key, orientation)) = address(&decoded) {
@@ -174,7 +183,10 @@ impl Slice {
         let end = batch.len().min(start + SLICE);
         for frame in batch.frames(start..end) {
             self.times.add(frame.ts);
-            let decoded = decode_with(&frame, how.checksums);
+            let decoded = match how.tunnels {
+                Tunnels::Closed => decode_with(&frame, how.checksums),
+                Tunnels::Opened => decode_innermost(&frame, how.checksums),
+            };
             let Some(body) = count(&decoded, &mut self.tally) else { continue };
             let mut item = Item::new(&frame, body);
             if let Some((key, orientation)) = address(&decoded) {

@@ -9,6 +9,7 @@ use crate::audit::{Audit, Hits, Inputs, Place, Tally, Totals};
 use crate::conntrack::{Margins, Policy, Setting};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
 use crate::source::{Interface, SourceSummary};
+use crate::wire::Tunnels;
 
 /// Name and version of the schema; additions do not change it.
 const SCHEMA: &str = "tcp-window-audit/1";
@@ -75,6 +76,9 @@ struct Capture {
     other_protocols: BTreeMap<String, u64>,
     undecodable: BTreeMap<String, u64>,
     options_cut: u64,
+    /// Whether tunnels were opened.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    inner: bool,
 }
 
 #[derive(Serialize)]
@@ -248,6 +252,7 @@ impl Capture {
             other_protocols: tally.other.iter().map(|(p, count)| (p.to_string(), *count)).collect(),
             undecodable: tally.undecodable.iter().map(|(r, count)| (r.code(), *count)).collect(),
             options_cut: audit.totals.options_cut,
+            inner: audit.tunnels == Tunnels::Opened,
         }
     }
 }

@@ -31,4 +31,5 @@ mod source_captures;
 mod source_compressed;
 mod source_damaged;
 mod tidy;
+mod tunnels;
 mod wire;
