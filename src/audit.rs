@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
 use crate::flow::FlowFinding;
+use crate::frame;
 use crate::segment::Direction;
 use crate::source::SourceSummary;
 use crate::time::Timestamp;
@@ -190,11 +191,9 @@ pub struct Method {
 pub struct Input {
     /// What the source says of it.
     pub summary: SourceSummary,
-    /// The number of its first frame within the run; frames are counted over all inputs.
-    pub first_frame: u64,
 }
 
-/// Where a frame stands.
+/// Where a frame stands, as reports tell it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place {
     /// Position of its input in [`Inputs::read`], if several inputs were asked for.
@@ -208,16 +207,15 @@ pub struct Place {
 pub struct Inputs {
     /// How many were asked for.
     pub asked_for: usize,
-    /// Those begun so far, in order.
+    /// Those that could be opened, in the order given.
     pub read: Vec<Input>,
 }
 
 impl Inputs {
     /// Finds the place of a frame, given its number within the run.
     pub fn place(&self, number: u64) -> Place {
-        let file = self.read.iter().rposition(|input| input.first_frame <= number);
-        let first = file.and_then(|file| self.read.get(file)).map_or(1, |input| input.first_frame);
-        Place { file: file.filter(|_| self.asked_for > 1), frame: number - first + 1 }
+        let frame::Place { file, frame } = frame::Place::of(number);
+        Place { file: (self.asked_for > 1).then_some(file), frame }
     }
 }
 
@@ -310,10 +308,12 @@ impl Findings {
 /// The verdict on one packet, as the verdict stream shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketVerdict {
-    /// Number of the frame within the run, from 1.
+    /// Number of the frame within the run, see [`frame::Place::number`].
     pub frame: u64,
     /// Capture time.
     pub ts: Timestamp,
+    /// Tracker time, by which the frames of several files are ordered.
+    pub clock: Timestamp,
     /// Number of the flow's first frame within the run.
     pub flow: Option<u64>,
     /// Direction in the entry.

@@ -3,7 +3,7 @@
 mod cli;
 mod output;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cli::Config;
@@ -11,7 +11,8 @@ use output::{Sinks, say};
 use tcp_window_audit::audit::Audit;
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
-use tcp_window_audit::source::{self, Timeline};
+use tcp_window_audit::source::merged::Merged;
+use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::wire::Checksums;
 
 /// The exit statuses that scripts rely on.
@@ -70,27 +71,32 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
             return None;
         }
     };
-    let mut timeline = Timeline::default();
-    let mut opened = false;
-    for file in &config.files {
-        match open(file, timeline) {
-            Ok(mut source) => {
-                opened = true;
-                run.read(&mut source, sinks);
-                timeline = source.timeline();
-            }
-            Err(error) => {
-                say(&chain(&error));
-                run.miss(&error);
-            }
-        }
-    }
+    let mut source = open(&config.files, |error| {
+        say(&chain(error));
+        run.miss(error);
+    })?;
+    run.read(&mut *source, sinks);
     sinks.end_progress();
-    opened.then(|| run.finish())
+    Some(run.finish())
 }
 
-fn open(file: &Path, timeline: Timeline) -> Result<source::file::FileSource, source::Error> {
-    source::open(file, timeline)
+/// Opens one file, or several as one time line; returns none when not a single one can be read.
+fn open(
+    files: &[PathBuf],
+    mut miss: impl FnMut(&source::Error),
+) -> Option<Box<dyn FrameSource + Send>> {
+    if let [file] = files {
+        return match source::open(file, Timeline::default()) {
+            Ok(source) => Some(Box::new(source)),
+            Err(error) => {
+                miss(&error);
+                None
+            }
+        };
+    }
+    let (merged, refused) = Merged::open(files);
+    refused.iter().for_each(miss);
+    if merged.is_empty() { None } else { Some(Box::new(merged)) }
 }
 
 /// Chooses the exit status: an incomplete audit weighs more than what it found.

@@ -130,14 +130,14 @@ impl Run {
 
     /// Audits a source to its end; what keeps it from being read further becomes part of the audit.
     pub fn read(&mut self, source: &mut (dyn FrameSource + Send), observer: &mut dyn Observer) {
-        let first_frame = source.next_number();
-        self.inputs.read.push(Input { summary: source.summary(), first_frame });
+        let begun = self.inputs.read.len();
+        self.inputs.read.extend(inputs(source));
         if let Err(error) = self.read_batches(source, observer) {
             self.incomplete.push(chain(&error));
         }
-        if let Some(input) = self.inputs.read.last_mut() {
-            input.summary = source.summary();
-        }
+        self.incomplete.extend(source.take_problems().iter().map(|problem| chain(problem)));
+        self.inputs.read.truncate(begun);
+        self.inputs.read.extend(inputs(source));
     }
 
     /// Notes an input that could not even be opened.
@@ -225,7 +225,7 @@ impl Run {
         if self.verdicts.is_empty() || self.verdicts_failed {
             return;
         }
-        self.verdicts.sort_by_key(|verdict| verdict.frame);
+        self.verdicts.sort_by_key(|verdict| (verdict.clock, verdict.frame));
         if let Err(error) = observer.verdicts(&self.verdicts, &self.inputs) {
             self.verdicts_failed = true;
             self.incomplete.push(format!("the verdicts are not complete: {}", chain(&error)));
@@ -257,6 +257,10 @@ impl Run {
             findings_not_kept,
         }
     }
+}
+
+fn inputs(source: &dyn FrameSource) -> impl Iterator<Item = Input> {
+    source.summaries().into_iter().map(|summary| Input { summary })
 }
 
 /// Returns a seed that an input cannot know. It decides where an entry lies in memory, nothing

@@ -154,9 +154,10 @@ impl Shard {
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
         if self.wanted == Wanted::Verdicts {
-            let Item { number: frame, ts, .. } = *item;
+            let Item { number: frame, ts, clock, .. } = *item;
             let direction = verdict.direction;
-            self.verdicts.push(PacketVerdict { frame, ts, flow, direction, verdict, liberal });
+            let told = PacketVerdict { frame, ts, clock, flow, direction, verdict, liberal };
+            self.verdicts.push(told);
         }
     }
 }

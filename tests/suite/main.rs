@@ -19,6 +19,7 @@ mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod merged;
 mod pipeline;
 mod program;
 mod readme;
