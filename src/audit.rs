@@ -8,7 +8,7 @@ use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
 use crate::flow::FlowFinding;
 use crate::frame;
 use crate::segment::Direction;
-use crate::source::SourceSummary;
+use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
 use crate::wire::{Tunnels, Undecodable};
 
@@ -209,6 +209,8 @@ pub struct Inputs {
     pub asked_for: usize,
     /// Those that could be opened, in the order given.
     pub read: Vec<Input>,
+    /// What a filter left out of them.
+    pub filter: Option<FilterSummary>,
 }
 
 impl Inputs {

@@ -33,6 +33,10 @@ struct Args {
     #[arg(long = "sysctl", value_name = "KEY=VALUE")]
     sysctls: Vec<String>,
 
+    /// Audit only the packets that a BPF filter lets pass; needs libpcap
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<String>,
+
     /// Open tunnels, and judge the innermost packet instead of the outermost
     #[arg(long)]
     inner: bool,
@@ -110,6 +114,7 @@ pub(crate) enum Progress {
 pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
+    pub(crate) filter: Option<String>,
     pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
     pub(crate) outputs: Vec<Output>,
@@ -175,6 +180,7 @@ impl Args {
             _ => Progress::Never,
         };
         Ok(Config {
+            filter: self.filter,
             tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
             files: self.files,

@@ -142,6 +142,28 @@ impl Batch {
         }
     }
 
+    /// Drops the frames that are not wanted; the others keep their numbers.
+    pub fn retain(&mut self, mut is_wanted: impl FnMut(&Frame<'_>) -> bool) {
+        let mut records = std::mem::take(&mut self.records);
+        let (mut position, mut dropped, mut listed) = (0, 0, Vec::new());
+        records.retain_mut(|record| {
+            let frame = self.frame_of(position, record);
+            position += 1;
+            if !is_wanted(&frame) {
+                dropped += 1;
+                return false;
+            }
+            if !self.numbers.is_empty() {
+                listed.push(frame.number);
+            }
+            record.numbers_skipped = record.numbers_skipped.saturating_add(dropped);
+            true
+        });
+        self.records = records;
+        self.numbers = listed;
+        self.numbers_skipped = self.numbers_skipped.saturating_add(dropped);
+    }
+
     /// Returns the latest capture time.
     pub fn latest(&self) -> Option<Timestamp> {
         self.records.iter().map(|record| record.ts).max()

@@ -11,6 +11,7 @@ use output::{Sinks, say};
 use tcp_window_audit::audit::Audit;
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
+use tcp_window_audit::source::filter::{Filter, Filtered};
 use tcp_window_audit::source::merged::Merged;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::wire::Checksums;
@@ -71,10 +72,20 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
             return None;
         }
     };
+    let filter = match config.filter.as_deref().map(Filter::new).transpose() {
+        Ok(filter) => filter,
+        Err(error) => {
+            say(&chain(&error));
+            return None;
+        }
+    };
     let mut source = open(&config.files, |error| {
         say(&chain(error));
         run.miss(error);
     })?;
+    if let Some(filter) = filter {
+        source = Box::new(Filtered::new(source, filter));
+    }
     run.read(&mut *source, sinks);
     sinks.end_progress();
     Some(run.finish())

@@ -122,7 +122,7 @@ impl Run {
             times: Times::default(),
             verdicts: Vec::new(),
             verdicts_failed: false,
-            inputs: Inputs { asked_for: plan.inputs, read: Vec::new() },
+            inputs: Inputs { asked_for: plan.inputs, ..Inputs::default() },
             incomplete: Vec::new(),
             method: plan.method.clone(),
         })
@@ -136,6 +136,7 @@ impl Run {
             self.incomplete.push(chain(&error));
         }
         self.incomplete.extend(source.take_problems().iter().map(|problem| chain(problem)));
+        self.inputs.filter = source.filter();
         self.inputs.read.truncate(begun);
         self.inputs.read.extend(inputs(source));
     }

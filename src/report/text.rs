@@ -9,7 +9,7 @@ use crate::flow::{FlowFinding, KeyPacket};
 use crate::report::{Detail, counted, grouped, printable};
 use crate::segment::Flags;
 use crate::seq::SeqNum;
-use crate::source::SourceSummary;
+use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
 use crate::tuple::Endpoint;
 use crate::wire::{Tunnels, Undecodable};
@@ -229,6 +229,14 @@ fn write_capture(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  {first}, {}", span(first, last))?;
     }
     writeln!(out, "  {}", frames_line(&audit.tally))?;
+    if let Some(FilterSummary { expression, left_out }) = &audit.inputs.filter {
+        let left_out = counted(*left_out, "frame");
+        writeln!(
+            out,
+            "    {left_out} beside these left out by --filter {}",
+            printable(expression)
+        )?;
+    }
     for (reason, count) in &audit.tally.undecodable {
         writeln!(out, "    {:>9}  {}", grouped(*count), undecodable(*reason))?;
     }

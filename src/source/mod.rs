@@ -11,8 +11,14 @@ mod bytes;
 mod decompress;
 mod error;
 pub mod file;
+pub mod filter;
 mod input;
 mod interface;
+#[cfg(unix)]
+mod libpcap;
+#[cfg(not(unix))]
+#[path = "libpcap_elsewhere.rs"]
+mod libpcap;
 pub mod merged;
 mod open;
 mod pcap;
@@ -80,6 +86,11 @@ pub trait FrameSource {
     fn take_problems(&mut self) -> Vec<Error> {
         Vec::new()
     }
+
+    /// Returns what a filter left out, where there is one.
+    fn filter(&self) -> Option<FilterSummary> {
+        None
+    }
 }
 
 /// What a source says of its input; complete once the last frame has been read.
@@ -96,6 +107,15 @@ pub struct SourceSummary {
     pub file_len: Option<u64>,
     /// The interfaces of the capture, in order of appearance; one for classic pcap.
     pub interfaces: Vec<Interface>,
+}
+
+/// What a filter did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FilterSummary {
+    /// The expression, in the words of the user.
+    pub expression: String,
+    /// Frames that it did not let pass.
+    pub left_out: u64,
 }
 
 /// An interface as the capture describes it.
