@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
 use crate::flow::{FlowFinding, FlowStory, FlowTrouble};
+use crate::frame;
 use crate::segment::Direction;
-use crate::source::SourceSummary;
+use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
-use crate::wire::Undecodable;
+use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
 mod histogram;
@@ -202,11 +203,9 @@ pub struct Method {
 pub struct Input {
     /// What the source says of it.
     pub summary: SourceSummary,
-    /// The number of its first frame within the run; frames are counted over all inputs.
-    pub first_frame: u64,
 }
 
-/// Where a frame stands.
+/// Where a frame stands, as reports tell it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place {
     /// Position of its input in [`Inputs::read`], if several inputs were asked for.
@@ -220,16 +219,17 @@ pub struct Place {
 pub struct Inputs {
     /// How many were asked for.
     pub asked_for: usize,
-    /// Those begun so far, in order.
+    /// Those that could be opened, in the order given.
     pub read: Vec<Input>,
+    /// What a filter left out of them.
+    pub filter: Option<FilterSummary>,
 }
 
 impl Inputs {
     /// Finds the place of a frame, given its number within the run.
     pub fn place(&self, number: u64) -> Place {
-        let file = self.read.iter().rposition(|input| input.first_frame <= number);
-        let first = file.and_then(|file| self.read.get(file)).map_or(1, |input| input.first_frame);
-        Place { file: file.filter(|_| self.asked_for > 1), frame: number - first + 1 }
+        let frame::Place { file, frame } = frame::Place::of(number);
+        Place { file: (self.asked_for > 1).then_some(file), frame }
     }
 }
 
@@ -238,6 +238,8 @@ impl Inputs {
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Which packet of a frame was judged.
+    pub tunnels: Tunnels,
     /// The inputs.
     pub inputs: Inputs,
     /// Why the inputs were not read to their end, if they were not.
@@ -377,10 +379,12 @@ pub struct Collected {
 /// The verdict on one packet, as the verdict stream shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketVerdict {
-    /// Number of the frame within the run, from 1.
+    /// Number of the frame within the run, see [`frame::Place::number`].
     pub frame: u64,
     /// Capture time.
     pub ts: Timestamp,
+    /// Tracker time, by which the frames of several files are ordered.
+    pub clock: Timestamp,
     /// Number of the flow's first frame within the run.
     pub flow: Option<u64>,
     /// Direction in the entry.

@@ -10,6 +10,7 @@ use tcp_window_audit::conntrack::profile::Certainty;
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
 use tcp_window_audit::kernel::host;
 use tcp_window_audit::report::{Detail, Format};
+use tcp_window_audit::wire::Tunnels;
 
 /// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 ///
@@ -31,6 +32,14 @@ struct Args {
 
     #[command(flatten)]
     judge: JudgeArgs,
+
+    /// Audit only the packets that a BPF filter lets pass; needs libpcap
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<String>,
+
+    /// Open tunnels, and judge the innermost packet instead of the outermost
+    #[arg(long)]
+    inner: bool,
 
     /// Write a report, in the format that the extension tells (.txt or .json); repeatable
     #[arg(short, long = "output", value_name = "FILE")]
@@ -157,6 +166,8 @@ pub(crate) struct Verification {
 pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
+    pub(crate) filter: Option<String>,
+    pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
     /// The flow to report in full.
     pub(crate) flow: Option<u64>,
@@ -252,6 +263,8 @@ impl Args {
             _ => Progress::Never,
         };
         Ok(Config {
+            filter: self.filter,
+            tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
             flow: self.flow,
             files: self.files,

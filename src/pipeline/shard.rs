@@ -172,9 +172,10 @@ impl Shard {
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
         if self.wanted == Wanted::Verdicts {
-            let Stamp { number: frame, ts, .. } = item.stamp;
+            let Stamp { number: frame, ts, clock } = item.stamp;
             let direction = verdict.direction;
-            self.verdicts.push(PacketVerdict { frame, ts, flow, direction, verdict, liberal });
+            let told = PacketVerdict { frame, ts, clock, flow, direction, verdict, liberal };
+            self.verdicts.push(told);
         }
     }
 }

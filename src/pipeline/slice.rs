@@ -8,7 +8,10 @@ use crate::frame::{Batch, Frame};
 use crate::segment::Segment;
 use crate::time::Timestamp;
 use crate::wire::fragments::{Piece, Reassembler};
-use crate::wire::{Checksums, Decoded, IcmpError, Packet, decode_plain, decode_with};
+use crate::wire::{
+    Checksums, Decoded, IcmpError, Packet, Tunnels, Undecodable, decode_innermost, decode_plain,
+    decode_with,
+};
 
 /// What kind of packet an item is.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +52,7 @@ impl Stamp {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decoder {
     pub(super) checksums: Checksums,
+    pub(super) tunnels: Tunnels,
     pub(super) seed: u64,
     pub(super) shards: usize,
 }
@@ -115,13 +119,19 @@ impl Settler {
         let mut fragments = std::mem::take(&mut slice.fragments);
         for (stamp, piece) in fragments.drain(..) {
             match self.reassembler.add(&piece, stamp.clock) {
+                Some(Decoded::Other(datagram))
+                    if self.decoder.tunnels == Tunnels::Opened && datagram.may_be_tunnel() =>
+                {
+                    let cut = Decoded::Undecodable(Undecodable::TunnelFragmented);
+                    slice.take(stamp, &cut, &self.decoder);
+                }
                 Some(decoded) => slice.take(stamp, &decoded, &self.decoder),
                 None => slice.tally.fragments += 1,
             }
         }
         slice.fragments = fragments;
         for items in &mut slice.items {
-            items.sort_by_key(|item| item.stamp.number);
+            items.sort_by_key(|item| (item.stamp.clock, item.stamp.number));
         }
     }
 }
@@ -168,7 +178,10 @@ impl Slice {
 
     /// Decodes a frame of any kind.
     fn decode_any(&mut self, stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
-        let decoded = decode_with(frame, how.checksums);
+        let decoded = match how.tunnels {
+            Tunnels::Closed => decode_with(frame, how.checksums),
+            Tunnels::Opened => decode_innermost(frame, how.checksums),
+        };
         if let Decoded::Fragment(fragment) = &decoded {
             self.fragments.push((stamp, fragment.read(frame)));
         } else {

@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::audit::{Audit, Hits, Inputs, Place, Tally, Totals};
 use crate::conntrack::{Margins, Policy, Setting};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
-use crate::source::{Interface, SourceSummary};
+use crate::source::{FilterSummary, Interface, SourceSummary};
+use crate::wire::Tunnels;
 use behaviour::{Full, Tcp, Totals as BehaviourTotals, Troubled};
 
 /// Name and version of the schema; additions do not change it.
@@ -87,6 +88,24 @@ struct Capture {
     other_protocols: BTreeMap<String, u64>,
     undecodable: BTreeMap<String, u64>,
     options_cut: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<Filter>,
+    /// Whether tunnels were opened.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    inner: bool,
+}
+
+/// What was left out on request, and is in no other count.
+#[derive(Serialize)]
+struct Filter {
+    expression: String,
+    frames_left_out: u64,
+}
+
+impl Filter {
+    fn of(filter: &FilterSummary) -> Self {
+        Self { expression: filter.expression.clone(), frames_left_out: filter.left_out }
+    }
 }
 
 #[derive(Serialize)]
@@ -274,6 +293,8 @@ impl Capture {
             other_protocols: tally.other.iter().map(|(p, count)| (p.to_string(), *count)).collect(),
             undecodable: tally.undecodable.iter().map(|(r, count)| (r.code(), *count)).collect(),
             options_cut: audit.totals.options_cut,
+            filter: audit.inputs.filter.as_ref().map(Filter::of),
+            inner: audit.tunnels == Tunnels::Opened,
         }
     }
 }

@@ -11,10 +11,10 @@ use crate::flow::{FlowFinding, KeyPacket};
 use crate::report::{Detail, counted, grouped, printable, what_if};
 use crate::segment::Flags;
 use crate::seq::SeqNum;
-use crate::source::SourceSummary;
+use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
 use crate::tuple::Endpoint;
-use crate::wire::Undecodable;
+use crate::wire::{Tunnels, Undecodable};
 
 /// Writes the report.
 pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
@@ -243,6 +243,14 @@ fn write_capture(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  {first}, {}", span(first, last))?;
     }
     writeln!(out, "  {}", frames_line(&audit.tally))?;
+    if let Some(FilterSummary { expression, left_out }) = &audit.inputs.filter {
+        let left_out = counted(*left_out, "frame");
+        writeln!(
+            out,
+            "    {left_out} beside these left out by --filter {}",
+            printable(expression)
+        )?;
+    }
     for (reason, count) in &audit.tally.undecodable {
         writeln!(out, "    {:>9}  {}", grouped(*count), undecodable(*reason))?;
     }
@@ -312,6 +320,9 @@ fn undecodable(reason: Undecodable) -> String {
         Undecodable::OtherHeaderCut => "cut inside the header of another protocol".to_owned(),
         Undecodable::FragmentDropped => "fragments that reassembly drops".to_owned(),
         Undecodable::IncompleteDatagram => "fragments whose datagram never came".to_owned(),
+        Undecodable::TunnelHeaderCut => "cut inside the header of a tunnel".to_owned(),
+        Undecodable::TunnelFragmented => "tunnels in fragments, which are not opened".to_owned(),
+        Undecodable::TunnelTooDeep => "tunnels around more tunnels than are opened".to_owned(),
     }
 }
 
@@ -325,6 +336,9 @@ fn write_method(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         Setting::Off => "checksums not judged; --sysctl nf_conntrack_checksum=1 judges them",
     };
     writeln!(out, "  {checksums}")?;
+    if audit.tunnels == Tunnels::Opened {
+        writeln!(out, "  tunnels opened: the innermost packet of each frame is judged")?;
+    }
     writeln!(out, "  assumed: the tracker sits at the capture point and sees every packet captured")
 }
 

@@ -15,10 +15,12 @@
 
 mod capture_writer;
 mod captures;
+mod filter;
 mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod merged;
 mod pipeline;
 mod program;
 mod readme;
@@ -32,4 +34,5 @@ mod source_compressed;
 mod source_damaged;
 mod tidy;
 mod truth;
+mod tunnels;
 mod wire;
