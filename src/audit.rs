@@ -98,6 +98,8 @@ pub struct Totals {
     pub errors_related: u64,
     /// ICMP errors about none.
     pub errors_invalid: u64,
+    /// Datagrams of other protocols, by protocol number and by what rules would see.
+    pub datagrams: BTreeMap<(u8, CtState), u64>,
     /// INVALID segments by reason.
     pub invalid_by_reason: BTreeMap<Reason, u64>,
     /// Segments that passed although a rule spoke of them, by reason.
@@ -150,6 +152,11 @@ impl Totals {
         }
     }
 
+    /// Counts a datagram of another protocol.
+    pub fn count_datagram(&mut self, protocol: u8, ctstate: CtState) {
+        *self.datagrams.entry((protocol, ctstate)).or_default() += 1;
+    }
+
     /// Counts the flows that each policy hit.
     pub fn count_flow_hits(&mut self, hit_under: Members) {
         for policy in hit_under.iter() {
@@ -174,6 +181,9 @@ impl Totals {
         self.flows_one_way += part.flows_one_way;
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
+        for (key, count) in &part.datagrams {
+            *self.datagrams.entry(*key).or_default() += count;
+        }
         for (mine, theirs) in [
             (&mut self.invalid_by_reason, &part.invalid_by_reason),
             (&mut self.passed_by_reason, &part.passed_by_reason),

@@ -9,6 +9,7 @@
 //! Does not: know file formats or reports.
 
 mod crew;
+mod datagrams;
 mod shard;
 mod slice;
 
@@ -23,6 +24,7 @@ use crate::source::{self, FrameSource};
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
+use datagrams::Datagrams;
 use shard::Shard;
 use slice::{Decoder, Settler, Slice, Times};
 
@@ -104,7 +106,9 @@ impl Run {
         let features = plan.method.policies.iter().map(Policy::features).collect();
         let panel = Panel::new(features, plan.method.sysctls.limits);
         let seed = random_seed();
-        let shard = || Shard::new(panel.clone(), seed, plan.wanted, plan.flow);
+        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
+        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
+        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
         let shards = (0..threads).map(|_| shard()).collect();
         let checksums = plan.checksums;
         Self {

@@ -7,8 +7,9 @@ use crate::conntrack::{
     Verdict,
 };
 use crate::flow::{FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
-use crate::pipeline::Wanted;
+use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
+use crate::pipeline::{Plan, Wanted};
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
@@ -50,6 +51,7 @@ impl Flow {
 /// The owner of a part of the flows.
 pub(super) struct Shard {
     table: Table<Flow>,
+    datagrams: Datagrams,
     panel: Panel,
     opinions: Opinions,
     wanted: Wanted,
@@ -62,14 +64,15 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(panel: Panel, seed: u64, wanted: Wanted, full: Option<u64>) -> Self {
+    pub(super) fn new(panel: Panel, datagrams: Datagrams, seed: u64, plan: &Plan) -> Self {
         Self {
             table: Table::new(seed),
+            datagrams,
             totals: Totals::new(panel.len()),
             panel,
             opinions: Opinions::default(),
-            wanted,
-            full,
+            wanted: plan.wanted,
+            full: plan.flow,
             findings: Findings::default(),
             verdicts: Vec::new(),
         }
@@ -83,6 +86,9 @@ impl Shard {
                 match item.kind {
                     Kind::Segment => self.take_segment(item),
                     Kind::Error(addressee) => self.take_error(item, addressee),
+                    Kind::Datagram(datagram) => {
+                        self.datagrams.take(item, datagram, &mut self.totals);
+                    }
                 }
             }
         }

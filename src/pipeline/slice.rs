@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::audit::Tally;
 use crate::conntrack::Addressee;
 use crate::frame::{Batch, Frame};
+use crate::pipeline::datagrams::Datagram;
 use crate::segment::Segment;
 use crate::time::Timestamp;
 use crate::wire::fragments::{Piece, Reassembler};
@@ -21,6 +22,8 @@ pub(super) enum Kind {
     /// An ICMP error about TCP: key and orientation are those of the quoted packet, and there is
     /// no segment.
     Error(Addressee),
+    /// A datagram of another protocol.
+    Datagram(Datagram),
 }
 
 /// A packet for the tracker.
@@ -206,6 +209,10 @@ impl Slice {
             }
             Decoded::Other(datagram) => {
                 *self.tally.other.entry(datagram.key.protocol()).or_default() += 1;
+                let (key, kind) = Datagram::of(datagram);
+                let orientation = datagram.orientation;
+                let packet = Packet { key, orientation, segment: Segment::default() };
+                self.route(stamp, &packet, Kind::Datagram(kind), how);
             }
             // A whole datagram is no fragment.
             Decoded::Fragment(_) => self.tally.fragments += 1,

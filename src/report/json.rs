@@ -62,6 +62,9 @@ struct Summary {
     invalid_by_reason: BTreeMap<&'static str, u64>,
     passed_by_reason: BTreeMap<&'static str, u64>,
     ctstate: BTreeMap<&'static str, u64>,
+    /// Datagrams of other protocols, by protocol number and by what rules would see.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    datagrams: BTreeMap<u8, BTreeMap<&'static str, u64>>,
     flows_picked_up: u64,
     flows_one_way: u64,
     flows_untracked: u64,
@@ -270,12 +273,21 @@ impl Summary {
             invalid_if_liberal: audit.liberal().into(),
             invalid_by_reason: by_code(&totals.invalid_by_reason),
             passed_by_reason: by_code(&totals.passed_by_reason),
+            datagrams: datagrams(totals),
             ctstate: ctstate.into_iter().filter(|(_, count)| *count > 0).collect(),
             flows_picked_up: totals.flows_picked_up,
             flows_one_way: totals.flows_one_way,
             flows_untracked: totals.flows_untracked,
         }
     }
+}
+
+fn datagrams(totals: &Totals) -> BTreeMap<u8, BTreeMap<&'static str, u64>> {
+    let mut by_protocol: BTreeMap<u8, BTreeMap<&'static str, u64>> = BTreeMap::new();
+    for ((protocol, ctstate), count) in &totals.datagrams {
+        by_protocol.entry(*protocol).or_default().insert(ctstate.name(), *count);
+    }
+    by_protocol
 }
 
 impl Capture {

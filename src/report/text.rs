@@ -251,6 +251,9 @@ fn write_capture(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
             printable(expression)
         )?;
     }
+    for line in datagram_lines(audit) {
+        writeln!(out, "    {line}")?;
+    }
     for (reason, count) in &audit.tally.undecodable {
         writeln!(out, "    {:>9}  {}", grouped(*count), undecodable(*reason))?;
     }
@@ -306,6 +309,33 @@ fn frames_line(tally: &Tally) -> String {
         }
     }
     line
+}
+
+/// Says of each other protocol what rules would see of its datagrams.
+fn datagram_lines(audit: &Audit) -> Vec<String> {
+    let mut lines: Vec<(u8, String)> = Vec::new();
+    for ((protocol, ctstate), count) in &audit.totals.datagrams {
+        let state = format!("{} {}", grouped(*count), ctstate.name());
+        match lines.last_mut() {
+            Some((last, line)) if last == protocol => {
+                let _ = write!(line, ", {state}");
+            }
+            _ => lines.push((*protocol, format!("{}: {state}", protocol_name(*protocol)))),
+        }
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// Names an IP protocol.
+fn protocol_name(number: u8) -> String {
+    let name = match number {
+        1 => "ICMP",
+        17 => "UDP",
+        58 => "ICMPv6",
+        132 => "SCTP",
+        _ => return format!("protocol {number}"),
+    };
+    name.to_owned()
 }
 
 /// Says why a frame could not be judged.

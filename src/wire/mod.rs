@@ -174,7 +174,7 @@ pub struct IcmpError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NonTcp {
     /// The flow, with the IP protocol number. UDP, UDP-Lite, SCTP and DCCP have their ports;
-    /// ICMP queries have their id as both ports; other protocols have none (0).
+    /// ICMP queries have their id as both ports, and type and code of the request in the key; other protocols have none (0).
     pub key: FlowKey,
     /// Which way the datagram travels.
     pub orientation: Orientation,
