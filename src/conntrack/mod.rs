@@ -10,6 +10,7 @@
 //! * [`window`]: the four bounds of the window check.
 //! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
 //! * [`icmp`]: errors about a connection.
+//! * `ordinary`: the short way for the segments that nearly all segments are.
 //! * [`track`]: one connection under several policies at once, forked only where they part.
 //! * [`what_if`]: every kernel with every switch.
 //! * [`table`]: finds connections.
@@ -21,6 +22,7 @@
 
 pub mod entry;
 pub mod icmp;
+mod ordinary;
 mod out_of_sync;
 pub mod policy;
 pub mod profile;
