@@ -148,7 +148,7 @@ impl Run {
             self.work(&batch);
             let mut teller = Teller { reports: &mut self.reports, observer };
             let mut verdicts = Vec::new();
-            self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.verdicts));
+            self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.take_verdicts()));
             teller.verdicts(&mut verdicts);
             teller.progress(batch.len() as u64, source);
             let is_dense = batch.len() * DENSE_FRAME_BYTES > batch.buffer.len();

@@ -228,7 +228,7 @@ impl<'a> Hall<'a> {
                 Job::Track { desk, shard, mut parts } => {
                     for part in &mut parts {
                         shard.take(&part.items);
-                        part.verdicts = std::mem::take(&mut shard.verdicts);
+                        part.verdicts = shard.take_verdicts();
                     }
                     self.board().put_back(desk, shard, parts);
                     self.bell.notify_all();
