@@ -168,7 +168,7 @@ impl Run {
             slice.decode(batch, range, &self.settler.decoder);
             self.settler.settle(slice);
             for (shard, items) in self.shards.iter_mut().zip(&slice.items) {
-                shard.take(items);
+                shard.take(items.as_slice());
             }
         }
     }
