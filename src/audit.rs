@@ -145,6 +145,12 @@ impl Totals {
             };
             *by_reason.entry(reason).or_default() += 1;
         }
+        if !invalid_for.is_empty() {
+            self.count_hits(invalid_for);
+        }
+    }
+
+    fn count_hits(&mut self, invalid_for: Members) {
         for policy in invalid_for.iter() {
             if let Some(hits) = self.hits.get_mut(policy) {
                 hits.packets += 1;

@@ -161,7 +161,7 @@ impl Run {
             self.work(&batch);
             let mut teller = Teller { reports: &mut self.reports, observer };
             let mut verdicts = Vec::new();
-            self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.verdicts));
+            self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.take_verdicts()));
             teller.verdicts(&mut verdicts);
             teller.progress(batch.len() as u64, source);
             let is_dense = batch.len() * DENSE_FRAME_BYTES > batch.buffer.len();
@@ -181,7 +181,7 @@ impl Run {
             slice.decode(batch, range, &self.settler.decoder);
             self.settler.settle(slice);
             for (shard, items) in self.shards.iter_mut().zip(&slice.items) {
-                shard.take(items);
+                shard.take(items.as_slice());
             }
         }
     }

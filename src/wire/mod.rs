@@ -27,7 +27,7 @@ use crate::frame::Frame;
 use crate::segment::Segment;
 use crate::tuple::{FlowKey, Orientation};
 use fragments::Fragment;
-pub use plain::decode_plain;
+pub use plain::{Plain, plain};
 
 /// Decodes a frame; checksums of layer 4 are not judged, see [`Checksums::Ignored`].
 #[inline]
