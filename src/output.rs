@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Config, Progress};
+use crate::cli::{Config, Progress, Reading};
 use tcp_window_audit::audit::{Audit, Inputs, PacketVerdict};
 use tcp_window_audit::pipeline::Observer;
 use tcp_window_audit::report::{self, Detail};
@@ -81,6 +81,8 @@ pub(crate) struct Sinks {
     verdicts: VerdictSink,
     progress: Progress,
     next_update: u64,
+    /// Whether verdicts are to be seen as soon as they are known.
+    is_followed: bool,
     line_shown: bool,
 }
 
@@ -98,7 +100,9 @@ impl Sinks {
             drop(Pending::create(&output.path)?);
         }
         let progress = config.progress;
-        Ok(Self { verdicts, progress, next_update: PROGRESS_STEP, line_shown: false })
+        let is_followed = config.input == Reading::WhileItGrows;
+        let next_update = PROGRESS_STEP;
+        Ok(Self { verdicts, progress, next_update, is_followed, line_shown: false })
     }
 
     /// Ends the progress line.
@@ -153,7 +157,10 @@ impl Observer for Sinks {
                 report::write_verdicts(verdicts, inputs, &mut pending.file)
             }
             VerdictSink::Stdout(out) => {
-                let written = report::write_verdicts(verdicts, inputs, out);
+                let mut written = report::write_verdicts(verdicts, inputs, out);
+                if self.is_followed {
+                    written = written.and_then(|()| out.flush());
+                }
                 let closed =
                     written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
                 if closed {

@@ -160,12 +160,13 @@ impl Run {
                     rayon::join(|| source.fill(&mut next), || self.work_parallel(&current))
                 });
                 self.pool = Some(pool);
+                self.hand_over(observer);
                 reading
             } else {
                 self.work(&current);
+                self.hand_over(observer);
                 source.fill(&mut next)
             };
-            self.hand_over(observer);
             observer.progress(self.tally.frames(), source);
             more = reading?;
             std::mem::swap(&mut current, &mut next);

@@ -16,6 +16,7 @@
 mod capture_writer;
 mod captures;
 mod filter;
+mod follow;
 mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
