@@ -15,8 +15,11 @@
 
 mod capture_writer;
 mod captures;
+mod corpus;
 mod filter;
 mod follow;
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
 mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
