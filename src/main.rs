@@ -45,13 +45,11 @@ fn audit(config: &Config) -> u8 {
         }
     };
     let Some(audit) = run(config, &mut sinks) else { return FAILED };
-    match sinks.finish(&audit, config) {
-        Ok(()) => status(&audit),
-        Err(error) => {
-            say(&chain(&error));
-            FAILED
-        }
+    let failures = sinks.finish(&audit, config);
+    for error in &failures {
+        say(&chain(error));
     }
+    if failures.is_empty() { status(&audit) } else { FAILED }
 }
 
 /// Runs the audit over all files; returns none when not a single one could be opened.

@@ -25,6 +25,7 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod merged;
+mod outputs;
 mod pipeline;
 mod program;
 mod readme;
