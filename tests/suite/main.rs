@@ -13,6 +13,7 @@
 )]
 //! The tests that work through data: conversations, captures, golden files.
 
+mod accounting;
 mod capture_writer;
 mod captures;
 mod corpus;

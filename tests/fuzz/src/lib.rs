@@ -66,7 +66,7 @@ pub fn frame(data: &[u8]) {
 pub fn conversation(data: &[u8]) {
     let capture = converse(data);
     let mut source = open(&capture).expect("a capture of our own");
-    let (audit, verdicts) = audit(&mut source, Tunnels::Closed);
+    let (audit, verdicts) = audit(&mut source, Tunnels::Closed, 1);
     let packets = data.len() as u64 / 8;
     assert_eq!(audit.tally.frames(), packets);
     assert_eq!(verdicts, audit.tally.segments + audit.tally.tcp_errors);
@@ -77,7 +77,7 @@ pub fn conversation(data: &[u8]) {
 pub fn report(data: &[u8]) {
     for tunnels in [Tunnels::Closed, Tunnels::Opened] {
         let Some(mut source) = open(data) else { return };
-        let (audit, verdicts) = audit(&mut source, tunnels);
+        let (audit, verdicts) = audit(&mut source, tunnels, 1);
         assert_eq!(verdicts, audit.tally.segments + audit.tally.tcp_errors);
         let totals = &audit.totals;
         let judged = totals.new + totals.established + totals.invalid + totals.dropped;
@@ -104,7 +104,7 @@ fn open(data: &[u8]) -> Option<FileSource> {
 }
 
 /// Audits a source, and counts the verdicts told.
-fn audit(source: &mut FileSource, tunnels: Tunnels) -> (Audit, u64) {
+pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audit, u64) {
     let sysctls = Sysctls::default();
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let checksums = match sysctls.checksum {
@@ -112,8 +112,8 @@ fn audit(source: &mut FileSource, tunnels: Tunnels) -> (Audit, u64) {
         Setting::Off => Checksums::Ignored,
     };
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let plan = Plan { method, checksums, tunnels, threads: 1, inputs: 1, wanted: Wanted::Verdicts };
-    let mut run = Run::new(&plan).expect("one thread");
+    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted: Wanted::Verdicts };
+    let mut run = Run::new(&plan).expect("threads");
     let mut counter = Counter(0);
     run.read(source, &mut counter);
     (run.finish(), counter.0)
