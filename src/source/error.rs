@@ -54,6 +54,14 @@ pub enum Error {
         /// The program that compresses so.
         codec: &'static str,
     },
+    /// A compressed file cannot be followed: what is written last comes out late or never.
+    #[error("{name}: compressed with {codec}: --follow needs a plain capture file")]
+    FollowCompressed {
+        /// The input.
+        name: String,
+        /// The program that compresses so.
+        codec: &'static str,
+    },
     /// The compressed data end early or are damaged.
     #[error(
         "{name}: cannot decompress ({codec}) after frame {frames}, at uncompressed byte {offset}"

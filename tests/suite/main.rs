@@ -13,14 +13,21 @@
 )]
 //! The tests that work through data: conversations, captures, golden files.
 
+mod accounting;
 mod capture_writer;
 mod captures;
+mod confined;
+mod corpus;
 mod filter;
+mod follow;
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
 mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod merged;
+mod outputs;
 mod pipeline;
 mod program;
 mod readme;
