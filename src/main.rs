@@ -71,13 +71,7 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let inputs = config.files.len();
     let flow = config.flow;
     let plan = Plan { method, checksums, threads: config.threads, inputs, wanted, flow };
-    let mut run = match Run::new(&plan) {
-        Ok(run) => run,
-        Err(error) => {
-            say(&chain(&error));
-            return None;
-        }
-    };
+    let mut run = Run::new(&plan);
     let mut timeline = Timeline::default();
     let mut opened = false;
     for file in &config.files {

@@ -118,11 +118,7 @@ impl FlowKey {
 
     #[inline]
     fn from_words(src: ([u64; 2], u16), dst: ([u64; 2], u16), tail: u64) -> (Self, Orientation) {
-        let (low, high, orientation) = if src <= dst {
-            (src, dst, Orientation::LowToHigh)
-        } else {
-            (dst, src, Orientation::HighToLow)
-        };
+        let (low, high, orientation) = ordered(src, dst);
         let rest = u64::from(low.1) << 48 | u64::from(high.1) << 32 | tail;
         (Self { low: low.0, high: high.0, rest }, orientation)
     }
@@ -179,6 +175,12 @@ impl FlowKey {
             IpAddr::V6(Ipv6Addr::from_bits(u128::from(words[0]) << 64 | u128::from(words[1])))
         }
     }
+}
+
+/// Puts the lower one first, and says which way a packet from `src` to `dst` goes.
+#[inline]
+fn ordered<T: PartialOrd>(src: T, dst: T) -> (T, T, Orientation) {
+    if src <= dst { (src, dst, Orientation::LowToHigh) } else { (dst, src, Orientation::HighToLow) }
 }
 
 #[inline]

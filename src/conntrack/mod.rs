@@ -9,6 +9,7 @@
 //! * [`state`]: the table of transitions between TCP states.
 //! * [`window`]: the four bounds of the window check.
 //! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
+//! * [`datagram`]: UDP, ICMP queries and other protocols.
 //! * [`icmp`]: errors about a connection.
 //! * [`track`]: one connection under several policies at once, forked only where they part.
 //! * [`what_if`]: every kernel with every switch.
@@ -19,6 +20,7 @@
 //!
 //! Know a file, a clock, a thread, a report or a link layer.
 
+pub mod datagram;
 pub mod entry;
 pub mod icmp;
 mod out_of_sync;
@@ -33,6 +35,7 @@ pub mod verdict;
 pub mod what_if;
 pub mod window;
 
+pub use datagram::{DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts};
 pub use entry::{Arrival, Entry};
 pub use icmp::{Addressee, ErrorArrival};
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};

@@ -13,6 +13,10 @@ use crate::tuple::FlowKey;
 pub trait Keyed {
     /// Returns the key under which this is found.
     fn key(&self) -> &FlowKey;
+
+    /// Reads a word of each cache line that the work on this element will read or write, and
+    /// returns their sum.
+    fn touch(&self) -> u64;
 }
 
 /// Where an element stands in its table; valid until the element is removed.
@@ -97,6 +101,28 @@ impl<T: Keyed> Table<T> {
                 if self.get(position).is_some_and(|element| element.key() == key) {
                     return Some(position);
                 }
+            }
+            at = self.next(at);
+        }
+    }
+
+    /// Brings what the coming look-ups will need into the cache: first the index, then the
+    /// elements. The reads do not depend on each other, so that waiting for memory overlaps.
+    pub fn fetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
+        let slots = hashes.clone().map(|hash| self.slot(self.home(tag_of(hash))));
+        std::hint::black_box(slots.fold(0, u64::wrapping_add));
+        let elements = hashes.filter_map(|hash| self.get(self.likely(tag_of(hash))?));
+        std::hint::black_box(elements.fold(0, |sum, element| element.touch().wrapping_add(sum)));
+    }
+
+    /// Returns the first position with this tag: nearly always that of the element.
+    #[inline]
+    fn likely(&self, tag: u32) -> Option<Position> {
+        let mut at = self.home(tag);
+        loop {
+            let slot = self.slot(at);
+            if slot == EMPTY || tag_of(slot) == tag {
+                return (slot != EMPTY).then_some(position_of(slot));
             }
             at = self.next(at);
         }
@@ -266,6 +292,10 @@ mod tests {
     impl Keyed for Element {
         fn key(&self) -> &FlowKey {
             &self.0
+        }
+
+        fn touch(&self) -> u64 {
+            u64::from(self.1)
         }
     }
 

@@ -36,8 +36,12 @@ impl Members {
     }
 
     /// Returns the numbers of the policies, in ascending order.
+    #[inline]
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..MAX_POLICIES).filter(move |&policy| self.contains(policy))
+        self.0
+            .into_iter()
+            .enumerate()
+            .flat_map(|(index, word)| bits(word).map(move |bit| index * 64 + bit))
     }
 
     /// Returns whether no policy is in the set.
@@ -56,6 +60,17 @@ impl Members {
     pub fn minus(self, other: Self) -> Self {
         Self(std::array::from_fn(|i| word(self, i) & !word(other, i)))
     }
+}
+
+/// Returns the positions of the bits that are set, lowest first.
+#[inline]
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = word.trailing_zeros();
+        // Without the lowest bit; nothing changes when there is none.
+        word &= word.wrapping_sub(1);
+        (lowest < u64::BITS).then_some(lowest as usize)
+    })
 }
 
 fn word(members: Members, index: usize) -> u64 {

@@ -8,13 +8,17 @@ use crate::conntrack::{
 };
 use crate::flow::{FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
 use crate::pipeline::Wanted;
-use crate::pipeline::slice::{Body, Item};
-use crate::segment::Segment;
+use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
+use crate::wire::Packet;
 
 /// The policy number of the liberal twin in the panel.
 const LIBERAL: usize = 1;
+
+/// Packets whose flows are brought into the cache together: enough that waiting for memory
+/// overlaps, few enough that what was brought is still there when its turn comes.
+const AHEAD: usize = 64;
 
 /// A flow while the tracker remembers it.
 #[derive(Debug)]
@@ -27,6 +31,13 @@ struct Flow {
 impl Keyed for Flow {
     fn key(&self) -> &FlowKey {
         &self.key
+    }
+
+    #[inline]
+    fn touch(&self) -> u64 {
+        let [word, ..] = self.key.words();
+        let expires = self.track.entry().map_or(0, |entry| entry.expires.0.cast_unsigned());
+        word.wrapping_add(expires).wrapping_add(self.audit.first_frame)
     }
 }
 
@@ -64,16 +75,15 @@ impl Shard {
         }
     }
 
-    /// Takes the items of a slice that belong to shard `own`, or all of them.
-    pub(super) fn take(&mut self, items: &[Item], own: Option<usize>) {
-        for item in items {
-            if own.is_some_and(|own| own != item.shard as usize) {
-                continue;
-            }
-            match &item.body {
-                Body::Segment(segment) => self.take_segment(item, segment),
-                Body::Error(addressee) => self.take_error(item, *addressee),
-                Body::Fragment => {}
+    /// Takes what the shard is to track, in capture order.
+    pub(super) fn take(&mut self, items: &[Item]) {
+        for run in items.chunks(AHEAD) {
+            self.table.fetch(run.iter().map(|item| item.hash));
+            for item in run {
+                match item.kind {
+                    Kind::Segment => self.take_segment(item),
+                    Kind::Error(addressee) => self.take_error(item, addressee),
+                }
             }
         }
     }
@@ -86,8 +96,9 @@ impl Shard {
     }
 
     #[inline]
-    fn take_segment(&mut self, item: &Item, segment: &Segment) {
-        let Item { number: frame, ts, clock: now, orientation, .. } = *item;
+    fn take_segment(&mut self, item: &Item) {
+        let Stamp { number: frame, ts, clock: now } = item.stamp;
+        let Packet { orientation, ref segment, .. } = item.packet;
         let arrival = Arrival { segment, orientation, now };
         let Some(position) = self.find_or_start(item, &arrival) else { return };
         let Some(flow) = self.table.get_mut(position) else { return };
@@ -116,10 +127,11 @@ impl Shard {
 
     /// Judges an ICMP error by the flow that it quotes, which it does not prolong.
     fn take_error(&mut self, item: &Item, addressee: Addressee) {
-        let arrival = ErrorArrival { quoted: item.orientation, addressee, now: item.clock };
-        let position = self.table.find(&item.key, item.hash);
+        let arrival =
+            ErrorArrival { quoted: item.packet.orientation, addressee, now: item.stamp.clock };
+        let position = self.table.find(&item.packet.key, item.hash);
         let flow = position.and_then(|position| self.table.get(position));
-        let flow = flow.filter(|flow| !flow.is_over(item.clock));
+        let flow = flow.filter(|flow| !flow.is_over(item.stamp.clock));
         let judge = |policy| match flow {
             Some(flow) => flow.track.judge_error(&arrival, &self.panel, policy),
             None => Track::default().judge_error(&arrival, &self.panel, policy),
@@ -137,16 +149,16 @@ impl Shard {
     /// Finds the flow of an item; a flow that is over makes room for the next.
     #[inline]
     fn find_or_start(&mut self, item: &Item, arrival: &Arrival<'_>) -> Option<Position> {
-        if let Some(position) = self.table.find(&item.key, item.hash) {
-            if !self.table.get(position)?.is_over(item.clock) {
+        if let Some(position) = self.table.find(&item.packet.key, item.hash) {
+            if !self.table.get(position)?.is_over(item.stamp.clock) {
                 return Some(position);
             }
             let ended = self.table.remove(position)?;
             bury(ended, &mut self.totals, &mut self.findings);
         }
-        self.make_room(item.clock);
-        let audit = start(item.number, item.ts, arrival, self.full);
-        self.table.insert(item.hash, Flow { key: item.key, track: Track::default(), audit })
+        self.make_room(item.stamp.clock);
+        let audit = start(item.stamp.number, item.stamp.ts, arrival, self.full);
+        self.table.insert(item.hash, Flow { key: item.packet.key, track: Track::default(), audit })
     }
 
     /// Drops the flows that are over before the table has to grow.
@@ -160,7 +172,7 @@ impl Shard {
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
         if self.wanted == Wanted::Verdicts {
-            let Item { number: frame, ts, .. } = *item;
+            let Stamp { number: frame, ts, .. } = item.stamp;
             let direction = verdict.direction;
             self.verdicts.push(PacketVerdict { frame, ts, flow, direction, verdict, liberal });
         }

@@ -45,6 +45,11 @@ fn answer(audit: &Audit) -> String {
     let packets = counted(audit.tally.segments, "packet");
     let flows = counted(audit.totals.flows, "connection");
     if strict.packets == 0 {
+        let errors = audit.totals.errors_invalid;
+        if errors > 0 {
+            let errors = counted(errors, "ICMP error");
+            return format!("INVALID: {errors} about TCP; all of {packets}, {flows} pass");
+        }
         return format!("Nothing INVALID: {packets}, {flows}");
     }
     format!(

@@ -18,6 +18,7 @@ mod ipv4;
 mod ipv6;
 mod link;
 mod options;
+mod plain;
 mod tcp;
 mod transport;
 
@@ -25,6 +26,7 @@ use crate::frame::Frame;
 use crate::segment::Segment;
 use crate::tuple::{FlowKey, Orientation};
 use fragments::Fragment;
+pub use plain::decode_plain;
 
 /// Decodes a frame; checksums of layer 4 are not judged, see [`Checksums::Ignored`].
 #[inline]
@@ -33,7 +35,6 @@ pub fn decode(frame: &Frame<'_>) -> Decoded {
 }
 
 /// Decodes a frame and judges its checksums as told.
-#[inline]
 pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
     let network = match link::network(frame.link, frame.bytes) {
         Ok(network) => network,
@@ -114,7 +115,7 @@ pub enum Decoded {
 }
 
 /// A TCP segment with its flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Packet {
     /// The flow that the segment belongs to; both ports are 0 when the header is too short to hold
     /// them ([`HeaderFault::NotTrackable`](crate::segment::HeaderFault::NotTrackable)).

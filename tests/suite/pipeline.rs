@@ -114,7 +114,7 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
     let plan = Plan { method, checksums, threads, inputs: 1, wanted: Wanted::Verdicts, flow: None };
-    let mut run = Run::new(&plan).unwrap();
+    let mut run = Run::new(&plan);
     let mut collector = Collector::default();
     let input = Box::new(std::io::Cursor::new(capture));
     let mut source =

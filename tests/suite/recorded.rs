@@ -93,8 +93,7 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
         inputs: 1,
         wanted: Wanted::Verdicts,
         flow: None,
-    })
-    .unwrap();
+    });
     let mut collector = Collector::default();
     let mut source = source::open(path, Timeline::default()).unwrap();
     run.read(&mut source, &mut collector);

@@ -130,7 +130,7 @@ pub(crate) fn audit(path: &Path, flow: Option<u64>) -> Audit {
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
     let (checksums, wanted) = (Checksums::Ignored, Wanted::Findings);
     let plan = Plan { method, checksums, threads: 1, inputs: 1, wanted, flow };
-    let mut run = Run::new(&plan).unwrap();
+    let mut run = Run::new(&plan);
     run.read(&mut source::open(path, Timeline::default()).unwrap(), &mut Nobody);
     run.finish()
 }
