@@ -7,6 +7,7 @@
 //! UPDATE_EXPECT=1 cargo test --test suite -- --ignored emulated     writes testdata/flow/emulated.md
 //! ```
 #![cfg(target_os = "linux")]
+#![expect(clippy::disallowed_methods, reason = "the transfers run in real time, as the kernels do")]
 
 mod host;
 mod path;

@@ -34,3 +34,4 @@ mod source_damaged;
 mod tidy;
 mod truth;
 mod wire;
+mod wireshark;

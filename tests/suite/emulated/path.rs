@@ -1,4 +1,5 @@
 //! A path between two tun devices that loses, holds up and copies packets, and records them.
+#![expect(clippy::disallowed_methods, reason = "the path runs in real time, as the kernels do")]
 
 use std::collections::BinaryHeap;
 use std::fs::File;
