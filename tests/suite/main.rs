@@ -18,6 +18,7 @@ mod capture_writer;
 mod captures;
 mod confined;
 mod corpus;
+mod emulated;
 mod filter;
 mod follow;
 #[path = "../fuzz/src/lib.rs"]
@@ -43,3 +44,4 @@ mod tidy;
 mod truth;
 mod tunnels;
 mod wire;
+mod wireshark;
