@@ -141,11 +141,14 @@ fn transfer(how: Conditions, shape: Shape) -> std::io::Result<(Kernel, Ours)> {
 }
 
 fn receive(device: &Sender<std::io::Result<File>>, now: &Receiver<()>) {
-    device.send(host::enter("10.99.0.2/24")).unwrap();
+    let end = host::enter("10.99.0.2/24");
+    // Listening before the sender is told of the device: its first SYN must find somebody.
+    let listener = end.is_ok().then(|| TcpListener::bind("10.99.0.2:5001").unwrap());
+    device.send(end).unwrap();
+    let Some(listener) = listener else { return };
     if now.recv().is_err() {
         return;
     }
-    let listener = TcpListener::bind("10.99.0.2:5001").unwrap();
     let (mut stream, _) = listener.accept().unwrap();
     let mut buffer = vec![0; 1 << 16];
     while stream.read(&mut buffer).is_ok_and(|len| len > 0) {}
