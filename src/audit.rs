@@ -5,18 +5,27 @@
 use std::collections::BTreeMap;
 
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
-use crate::flow::FlowFinding;
+use crate::flow::{FlowFinding, FlowStory, FlowTrouble};
 use crate::frame;
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
 use crate::wire::{Tunnels, Undecodable};
 
+mod behaviour;
+mod histogram;
+
+pub use behaviour::{Behaviour, FlowsWith};
+pub use histogram::Histogram;
+
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
 /// Evidence takes up to 2 KiB a flow, so that a capture in which everything is INVALID costs
 /// 200 MB at most; flows beyond are counted, and their number is reported.
 pub const MAX_FINDINGS: usize = 100_000;
+
+/// The flows whose ends had the most trouble that are kept, whatever the tracker said of them.
+pub const MAX_TROUBLED: usize = 50;
 
 /// What became of the frames of a run; every frame is in exactly one count.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -75,7 +84,7 @@ pub struct Hits {
 }
 
 /// Counts over all judged packets and all flows.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug)]
 pub struct Totals {
     /// TCP segments by what rules would see: NEW.
     pub new: u64,
@@ -89,6 +98,8 @@ pub struct Totals {
     pub errors_related: u64,
     /// ICMP errors about none.
     pub errors_invalid: u64,
+    /// Datagrams of other protocols, by protocol number and by what rules would see.
+    pub datagrams: BTreeMap<(u8, CtState), u64>,
     /// INVALID segments by reason.
     pub invalid_by_reason: BTreeMap<Reason, u64>,
     /// Segments that passed although a rule spoke of them, by reason.
@@ -107,6 +118,8 @@ pub struct Totals {
     pub payload_bytes: u64,
     /// What each policy of the panel calls INVALID, in the panel's order.
     pub hits: Vec<Hits>,
+    /// What the ends of the flows did.
+    pub behaviour: Behaviour,
 }
 
 impl Totals {
@@ -132,11 +145,22 @@ impl Totals {
             };
             *by_reason.entry(reason).or_default() += 1;
         }
+        if !invalid_for.is_empty() {
+            self.count_hits(invalid_for);
+        }
+    }
+
+    fn count_hits(&mut self, invalid_for: Members) {
         for policy in invalid_for.iter() {
             if let Some(hits) = self.hits.get_mut(policy) {
                 hits.packets += 1;
             }
         }
+    }
+
+    /// Counts a datagram of another protocol.
+    pub fn count_datagram(&mut self, protocol: u8, ctstate: CtState) {
+        *self.datagrams.entry((protocol, ctstate)).or_default() += 1;
     }
 
     /// Counts the flows that each policy hit.
@@ -162,6 +186,10 @@ impl Totals {
         self.flows_untracked += part.flows_untracked;
         self.flows_one_way += part.flows_one_way;
         self.payload_bytes += part.payload_bytes;
+        self.behaviour.merge(&part.behaviour);
+        for (key, count) in &part.datagrams {
+            *self.datagrams.entry(*key).or_default() += count;
+        }
         for (mine, theirs) in [
             (&mut self.invalid_by_reason, &part.invalid_by_reason),
             (&mut self.passed_by_reason, &part.passed_by_reason),
@@ -246,6 +274,10 @@ pub struct Audit {
     pub findings: Vec<FlowFinding>,
     /// Flows with INVALID packets beyond those kept.
     pub findings_not_kept: u64,
+    /// The flows whose ends had the most trouble, the worst first; at most [`MAX_TROUBLED`].
+    pub troubled: Vec<FlowTrouble>,
+    /// The flow that was asked for in full, if it was there.
+    pub story: Option<Box<FlowStory>>,
 }
 
 impl Audit {
@@ -257,6 +289,19 @@ impl Audit {
     /// Returns the same with `nf_conntrack_tcp_be_liberal` = 1.
     pub fn liberal(&self) -> Hits {
         self.totals.hits.get(1).copied().unwrap_or_default()
+    }
+
+    /// Returns a link type that is not known, when all frames are of such: nothing was audited.
+    pub fn unsupported_link_type(&self) -> Option<u16> {
+        let mut unknown = 0;
+        let mut link_type = None;
+        for (reason, count) in &self.tally.undecodable {
+            if let Undecodable::LinkType(number) = reason {
+                unknown += count;
+                link_type = link_type.or(Some(*number));
+            }
+        }
+        link_type.filter(|_| unknown == self.tally.frames())
     }
 
     /// Returns the findings with the most INVALID packets first; among equals the earlier first.
@@ -274,6 +319,8 @@ impl Audit {
 pub struct Findings {
     kept: Vec<FlowFinding>,
     not_kept: u64,
+    troubled: Vec<FlowTrouble>,
+    story: Option<Box<FlowStory>>,
 }
 
 impl Findings {
@@ -285,17 +332,42 @@ impl Findings {
         }
     }
 
+    /// Adds a flow whose ends had trouble; when there are too many, those with the least go.
+    pub fn push_troubled(&mut self, trouble: FlowTrouble) {
+        self.troubled.push(trouble);
+        if self.troubled.len() >= 2 * MAX_TROUBLED {
+            self.trim_troubled();
+        }
+    }
+
+    /// Adds the flow that is reported in full.
+    pub fn tell(&mut self, story: FlowStory) {
+        self.story = Some(Box::new(story));
+    }
+
     /// Adds the findings of another shard.
     pub fn merge(&mut self, part: Self) {
         self.not_kept += part.not_kept;
         self.kept.extend(part.kept);
         self.trim();
+        self.troubled.extend(part.troubled);
+        self.trim_troubled();
+        self.story = self.story.take().or(part.story);
     }
 
-    /// Returns the findings in order, and how many were not kept.
-    pub fn finish(mut self) -> (Vec<FlowFinding>, u64) {
+    /// Returns the findings in order, how many were not kept, and the flows with trouble.
+    pub fn finish(mut self) -> Collected {
         self.trim();
-        (self.kept, self.not_kept)
+        self.trim_troubled();
+        let Self { kept, not_kept, troubled, story } = self;
+        Collected { kept, not_kept, troubled, story }
+    }
+
+    /// Keeps the flows with the most trouble; among equals the earlier ones.
+    fn trim_troubled(&mut self) {
+        self.troubled
+            .sort_by_key(|flow| (u64::MAX - flow.summary.weight(), flow.audit.first_frame));
+        self.troubled.truncate(MAX_TROUBLED);
     }
 
     /// Keeps the earliest: the earliest of all shards are among the earliest of each.
@@ -305,6 +377,19 @@ impl Findings {
         self.kept.truncate(MAX_FINDINGS);
         self.not_kept += beyond as u64;
     }
+}
+
+/// The findings of all shards, in final order.
+#[derive(Clone, Debug)]
+pub struct Collected {
+    /// The flows with INVALID packets.
+    pub kept: Vec<FlowFinding>,
+    /// How many more there were.
+    pub not_kept: u64,
+    /// The flows whose ends had the most trouble.
+    pub troubled: Vec<FlowTrouble>,
+    /// The flow that was asked for in full.
+    pub story: Option<Box<FlowStory>>,
 }
 
 /// The verdict on one packet, as the verdict stream shows it.

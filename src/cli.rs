@@ -3,11 +3,12 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use tcp_window_audit::audit::Method;
 use tcp_window_audit::conntrack::profile::Certainty;
-use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls};
+use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
+use tcp_window_audit::kernel::host;
 use tcp_window_audit::report::{Detail, Format};
 use tcp_window_audit::wire::Tunnels;
 
@@ -20,19 +21,18 @@ use tcp_window_audit::wire::Tunnels;
 /// incomplete.
 #[derive(Parser, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(subcommand_negates_reqs = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Capture files, pcap or pcapng, as one time line; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Kernel to judge by: a version as `uname -r` prints it, or a profile's name
-    #[arg(long, value_name = "VERSION", default_value = Profile::DEFAULT.name())]
-    kernel: String,
-
-    /// Setting to judge by, such as `nf_conntrack_tcp_loose=0`; repeatable
-    #[arg(long = "sysctl", value_name = "KEY=VALUE")]
-    sysctls: Vec<String>,
+    #[command(flatten)]
+    judge: JudgeArgs,
 
     /// Audit only the packets that a BPF filter lets pass; needs libpcap
     #[arg(long, value_name = "EXPR")]
@@ -58,6 +58,10 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     verdicts: Option<PathBuf>,
 
+    /// Report one connection in full, by its id: the number of its first frame
+    #[arg(long, value_name = "ID")]
+    flow: Option<u64>,
+
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -73,6 +77,36 @@ struct Args {
     /// When to show progress on standard error
     #[arg(long, value_enum, default_value_t = When::Auto)]
     progress: When,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Ask this machine's own kernel, and compare every verdict (root, Linux)
+    ///
+    /// Replays the captures through the running kernel's `nf_conntrack`, in a network namespace
+    /// that vanishes with the program, and prints how many packets agree and each that does not.
+    /// Exit status: 0 all agree, 1 some do not, 2 the kernel could not be asked.
+    Verify {
+        /// Capture files, pcap or pcapng
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+
+        /// Setting for both, such as `nf_conntrack_tcp_be_liberal=1`; repeatable
+        #[arg(long = "sysctl", value_name = "KEY=VALUE")]
+        sysctls: Vec<String>,
+    },
+}
+
+/// What judges.
+#[derive(clap::Args, Debug)]
+struct JudgeArgs {
+    /// Kernel to judge by: a version as `uname -r` prints it, a profile's name, or `host`
+    #[arg(long, value_name = "VERSION", default_value = Profile::DEFAULT.name())]
+    kernel: String,
+
+    /// Setting to judge by, such as `nf_conntrack_tcp_loose=0`, or `host`; repeatable
+    #[arg(long = "sysctl", value_name = "KEY=VALUE")]
+    sysctls: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -125,6 +159,24 @@ pub(crate) enum Progress {
 
 /// What the user asked for, checked.
 #[derive(Clone, Debug)]
+pub(crate) enum Task {
+    Audit(Config),
+    Verify(Verification),
+}
+
+/// A comparison with this machine's kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Verification {
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) policy: Policy,
+    pub(crate) sysctls: Sysctls,
+    /// Release of the running kernel.
+    pub(crate) release: String,
+    pub(crate) notes: Vec<String>,
+}
+
+/// An audit.
+#[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
@@ -132,6 +184,8 @@ pub(crate) struct Config {
     pub(crate) input: Reading,
     pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
+    /// The flow to report in full.
+    pub(crate) flow: Option<u64>,
     pub(crate) outputs: Vec<Output>,
     pub(crate) format: Format,
     pub(crate) detail: Detail,
@@ -157,29 +211,59 @@ pub(crate) enum Error {
     StdinTwice,
     #[error("--follow needs one file, and no standard input")]
     FollowOne,
+    #[error(transparent)]
+    Host(#[from] host::Error),
 }
 
 /// Parses the command line; prints help or usage and ends the program where that is asked for.
-pub(crate) fn parse() -> Result<Config, Error> {
+pub(crate) fn parse() -> Result<Task, Error> {
     Args::parse().check()
 }
 
-impl Args {
-    fn check(self) -> Result<Config, Error> {
-        let mut notes = Vec::new();
+impl JudgeArgs {
+    /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
+    fn check(&self, notes: &mut Vec<String>) -> Result<(Policy, Sysctls), Error> {
         let mut sysctls = Sysctls::default();
         for assignment in &self.sysctls {
-            sysctls.apply(assignment)?;
+            if assignment != "host" {
+                sysctls.apply(assignment)?;
+                continue;
+            }
+            for (key, value) in host::sysctls()? {
+                sysctls.set(key, &value)?;
+            }
         }
-        let kernel = Profile::for_release(&self.kernel)
-            .ok_or_else(|| Error::UnknownKernel(self.kernel.clone()))?;
+        let release = if self.kernel == "host" { host::release()? } else { self.kernel.clone() };
+        let kernel =
+            Profile::for_release(&release).ok_or_else(|| Error::UnknownKernel(release.clone()))?;
         if kernel.certainty == Certainty::Nearest {
             notes.push(format!(
-                "Linux {} was not compared with the model; judging by the nearest that was, {}",
-                self.kernel,
+                "Linux {release} was not compared with the model; judging by the nearest that was, \
+                 {}",
                 kernel.profile.name()
             ));
         }
+        Ok((Policy::new(kernel.profile, &sysctls), sysctls))
+    }
+}
+
+impl Args {
+    fn check(mut self) -> Result<Task, Error> {
+        match self.command.take() {
+            Some(Command::Verify { files, sysctls }) => {
+                let mut notes = Vec::new();
+                let judge = JudgeArgs { kernel: "host".to_owned(), sysctls };
+                let (policy, sysctls) = judge.check(&mut notes)?;
+                let release = host::release()?;
+                Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
+            }
+            None => self.check_audit().map(Task::Audit),
+        }
+    }
+
+    fn check_audit(self) -> Result<Config, Error> {
+        let mut notes = Vec::new();
+        let (policy, sysctls) = self.judge.check(&mut notes)?;
         if self.files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
             return Err(Error::StdinTwice);
         }
@@ -187,8 +271,7 @@ impl Args {
         if self.follow && !matches!(&self.files[..], [file] if file != Path::new("-")) {
             return Err(Error::FollowOne);
         }
-        let policy = Policy::new(kernel.profile, &sysctls);
-        let method = Method { policies: vec![policy, policy.liberal()], sysctls };
+        let method = Method { policies: what_if::panel(policy), sysctls };
         let outputs = self.outputs.iter().map(|path| output(path)).collect::<Result<_, _>>()?;
         let detail = match (self.quiet, self.verbose) {
             (true, _) => Detail::Quiet,
@@ -205,6 +288,7 @@ impl Args {
             input,
             tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
+            flow: self.flow,
             files: self.files,
             method,
             outputs,
@@ -238,7 +322,8 @@ mod tests {
 
     fn config(args: &[&str]) -> Result<Config, Error> {
         let words = [&["tcp-window-audit"], args].concat();
-        Args::try_parse_from(words).map_or_else(|error| panic!("{error}"), Args::check)
+        let args = Args::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
+        args.check_audit()
     }
 
     #[test]

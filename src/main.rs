@@ -2,10 +2,11 @@
 
 mod cli;
 mod output;
+mod verify;
 
 use std::process::ExitCode;
 
-use cli::{Config, Reading};
+use cli::{Config, Reading, Task};
 use output::{Sinks, say};
 use tcp_window_audit::audit::Audit;
 use tcp_window_audit::conntrack::Setting;
@@ -23,7 +24,8 @@ const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let status = match cli::parse() {
-        Ok(config) => audit(&config),
+        Ok(Task::Audit(config)) => audit(&config),
+        Ok(Task::Verify(verification)) => verify::run(&verification),
         Err(error) => {
             say(&chain(&error));
             FAILED
@@ -45,6 +47,13 @@ fn audit(config: &Config) -> u8 {
         }
     };
     let Some(audit) = run(config, &mut sinks) else { return FAILED };
+    if let Some(link_type) = audit.unsupported_link_type() {
+        let file = config.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+        say(&format!(
+            "{file}: frame 1: link type {link_type} is not supported, nor any that follows"
+        ));
+        return FAILED;
+    }
     let failures = sinks.finish(&audit, config);
     for error in &failures {
         say(&chain(error));
@@ -61,17 +70,11 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
         Setting::Off => Checksums::Ignored,
     };
     let inputs = config.files.len();
-    let tunnels = config.tunnels;
+    let (tunnels, flow) = (config.tunnels, config.flow);
     // What has been read is judged at once when nobody waits for the next block.
     let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
-    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted };
-    let mut run = match Run::new(&plan) {
-        Ok(run) => run,
-        Err(error) => {
-            say(&chain(&error));
-            return None;
-        }
-    };
+    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flow };
+    let mut run = Run::new(&plan);
     let filter = match config.filter.as_deref().map(Filter::new).transpose() {
         Ok(filter) => filter,
         Err(error) => {
@@ -88,7 +91,11 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     }
     run.read(&mut *source, sinks);
     sinks.end_progress();
-    Some(run.finish())
+    let audit = run.finish();
+    for problem in &audit.incomplete {
+        say(problem);
+    }
+    Some(audit)
 }
 
 /// Opens one file, or several as one time line; returns none when not a single one can be read.

@@ -1,31 +1,42 @@
 //! Frames in, an [`Audit`] out: batches are decoded, divided by flow and tracked.
 //!
-//! Each shard owns its flows and takes its packets in capture order; nothing is shared. While one
-//! batch is worked on, the next is read. Every step that is not a matter of one flow alone (the
+//! Each shard owns its flows and takes its packets in capture order; nothing is shared. Captures of
+//! large packets are audited by one worker, who is hardly slower than reading; small packets by
+//! all, see [`crew`]. Every step that is not a matter of one flow alone (the
 //! clock, reassembly, the order of output) happens in one place and in capture order, so that the
 //! result does not depend on the number of threads.
 //!
 //! Does not: know file formats or reports.
 
+mod crew;
+mod datagrams;
 mod shard;
 mod slice;
 
 use std::hash::{BuildHasher, Hasher};
 
-use rayon::ThreadPool;
-use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
-
-use crate::audit::{Audit, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals};
+use crate::audit::{
+    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+};
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
 use crate::source::{self, FrameSource};
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
+use crew::{Crew, Foreman};
+use datagrams::Datagrams;
 use shard::Shard;
-use slice::{Decoder, Slice, Times};
+use slice::{Decoder, Settler, Slice, Times};
 
 /// Frames that are decoded and then tracked in one go: few enough to stay in the cache.
 const SLICE: usize = 512;
+
+/// Bytes of a frame, on average, above which reading is most of the work and other workers would
+/// only cost.
+const DENSE_FRAME_BYTES: usize = 400;
+
+/// Batches of smaller frames after which other workers are called: a small input is done by then.
+const DENSE_BATCHES: u32 = 8;
 
 /// How a run is done.
 #[derive(Clone, Debug)]
@@ -42,6 +53,8 @@ pub struct Plan {
     pub inputs: usize,
     /// What is wanted beside the audit.
     pub wanted: Wanted,
+    /// The flow to report in full, by the number of its first frame.
+    pub flow: Option<u64>,
 }
 
 /// What a run gives beside the audit.
@@ -79,164 +92,105 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// A run through one or several sources, which are one time line.
 pub struct Run {
-    /// None with a single worker, which needs no pool.
-    pool: Option<ThreadPool>,
     shards: Vec<Shard>,
     slices: Vec<Slice>,
-    reassembler: Reassembler,
-    decoder: Decoder,
-    tally: Tally,
-    times: Times,
-    verdicts: Vec<PacketVerdict>,
-    verdicts_failed: bool,
-    inputs: Inputs,
-    /// What kept the run from being complete.
-    incomplete: Vec<String>,
+    settler: Settler,
+    reports: Reports,
     method: Method,
 }
 
 impl Run {
     /// Prepares a run.
-    ///
-    /// # Errors
-    ///
-    /// When the threads cannot be started.
-    pub fn new(plan: &Plan) -> Result<Self, rayon::ThreadPoolBuildError> {
+    pub fn new(plan: &Plan) -> Self {
         let threads = plan.threads.max(1);
-        let pool = match threads {
-            1 => None,
-            _ => Some(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?),
-        };
         let features = plan.method.policies.iter().map(Policy::features).collect();
         let panel = Panel::new(features, plan.method.sysctls.limits);
         let seed = random_seed();
-        let shards = (0..threads).map(|_| Shard::new(panel.clone(), seed, plan.wanted)).collect();
+        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
+        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
+        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
+        let shards = (0..threads).map(|_| shard()).collect();
         let checksums = plan.checksums;
-        Ok(Self {
-            pool,
+        Self {
             shards,
-            slices: Vec::new(),
-            reassembler: Reassembler::new(checksums),
-            decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
-            tally: Tally::default(),
-            times: Times::default(),
-            verdicts: Vec::new(),
-            verdicts_failed: false,
-            inputs: Inputs { asked_for: plan.inputs, ..Inputs::default() },
-            incomplete: Vec::new(),
+            slices: vec![Slice::new(threads)],
+            settler: Settler {
+                decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
+                reassembler: Reassembler::new(checksums),
+                times: Times::default(),
+            },
+            reports: Reports {
+                inputs: Inputs { asked_for: plan.inputs, ..Inputs::default() },
+                ..Reports::default()
+            },
             method: plan.method.clone(),
-        })
+        }
     }
 
     /// Audits a source to its end; what keeps it from being read further becomes part of the audit.
     pub fn read(&mut self, source: &mut (dyn FrameSource + Send), observer: &mut dyn Observer) {
-        let begun = self.inputs.read.len();
-        self.inputs.read.extend(inputs(source));
+        let begun = self.reports.inputs.read.len();
+        self.reports.inputs.read.extend(inputs(source));
         if let Err(error) = self.read_batches(source, observer) {
-            self.incomplete.push(chain(&error));
+            self.reports.incomplete.push(chain(&error));
         }
-        self.incomplete.extend(source.take_problems().iter().map(|problem| chain(problem)));
-        self.inputs.filter = source.filter();
-        self.inputs.read.truncate(begun);
-        self.inputs.read.extend(inputs(source));
+        let problems = source.take_problems();
+        self.reports.incomplete.extend(problems.iter().map(|problem| chain(problem)));
+        self.reports.inputs.filter = source.filter();
+        self.reports.inputs.read.truncate(begun);
+        self.reports.inputs.read.extend(inputs(source));
     }
 
     /// Notes an input that could not even be opened.
     pub fn miss(&mut self, error: &source::Error) {
-        self.incomplete.push(chain(error));
+        self.reports.incomplete.push(chain(error));
     }
 
-    /// Reads batch after batch; with several workers, the next is read while one is worked on.
+    /// Reads and works on batch after batch; with several workers and small packets, many at once.
     fn read_batches(
         &mut self,
         source: &mut (dyn FrameSource + Send),
         observer: &mut dyn Observer,
     ) -> Result<(), source::Error> {
-        let (mut current, mut next) = (Batch::default(), Batch::default());
-        let mut more = source.fill(&mut current)?;
-        while more {
-            let reading = if let Some(pool) = self.pool.take() {
-                let (reading, ()) = pool.install(|| {
-                    rayon::join(|| source.fill(&mut next), || self.work_parallel(&current))
-                });
-                self.pool = Some(pool);
-                self.hand_over(observer);
-                reading
-            } else {
-                self.work(&current);
-                self.hand_over(observer);
-                source.fill(&mut next)
-            };
-            observer.progress(self.tally.frames(), source);
-            more = reading?;
-            std::mem::swap(&mut current, &mut next);
+        let mut batch = Batch::default();
+        let mut dense = 0;
+        while self.shards.len() == 1 || dense < DENSE_BATCHES {
+            if !source.fill(&mut batch)? {
+                return Ok(());
+            }
+            self.work(&batch);
+            let mut teller = Teller { reports: &mut self.reports, observer };
+            let mut verdicts = Vec::new();
+            self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.take_verdicts()));
+            teller.verdicts(&mut verdicts);
+            teller.progress(batch.len() as u64, source);
+            let is_dense = batch.len() * DENSE_FRAME_BYTES > batch.buffer.len();
+            dense = if is_dense { dense + 1 } else { 0 };
         }
-        Ok(())
+        let (shards, slices) = (&mut self.shards[..], &mut self.slices);
+        let crew =
+            Crew { decoder: self.settler.decoder, settler: &mut self.settler, shards, slices };
+        crew.read(source, &mut Teller { reports: &mut self.reports, observer })
     }
 
     /// Decodes and tracks a batch slice by slice, so that what is decoded stays in the cache.
     fn work(&mut self, batch: &Batch) {
-        let mut slice = self.slices.pop().unwrap_or_default();
+        let Some(slice) = self.slices.first_mut() else { return };
         for start in (0..batch.len()).step_by(SLICE) {
-            slice.decode(batch, start, &self.decoder);
-            self.settle(&mut slice);
-            for shard in &mut self.shards {
-                shard.take(&slice.items, None);
+            let range = start..batch.len().min(start + SLICE);
+            slice.decode(batch, range, &self.settler.decoder);
+            self.settler.settle(slice);
+            for (shard, items) in self.shards.iter_mut().zip(&slice.items) {
+                shard.take(items.as_slice());
             }
-        }
-        self.slices.push(slice);
-    }
-
-    /// Decodes a batch in parallel, then tracks it in parallel, a shard a worker.
-    fn work_parallel(&mut self, batch: &Batch) {
-        let count = batch.len().div_ceil(SLICE);
-        let mut slices = std::mem::take(&mut self.slices);
-        slices.resize_with(slices.len().max(count), Slice::default);
-        let decoder = &self.decoder;
-        slices.par_iter_mut().take(count).enumerate().for_each(|(index, slice)| {
-            slice.decode(batch, index * SLICE, decoder);
-        });
-        for slice in slices.iter_mut().take(count) {
-            self.settle(slice);
-        }
-        self.shards.par_iter_mut().enumerate().for_each(|(index, shard)| {
-            for slice in slices.iter().take(count) {
-                shard.take(&slice.items, Some(index));
-            }
-        });
-        self.slices = slices;
-    }
-
-    /// Does what must happen in capture order: counts, and completes fragmented datagrams.
-    fn settle(&mut self, slice: &mut Slice) {
-        self.times.merge(&slice.times);
-        for (position, piece) in &slice.fragments {
-            if let Some(item) = slice.items.get_mut(*position) {
-                self.decoder.complete(item, piece, &mut self.reassembler, &mut slice.tally);
-            }
-        }
-        self.tally.merge(&slice.tally);
-    }
-
-    /// Hands the verdicts of the batch over, in capture order.
-    fn hand_over(&mut self, observer: &mut dyn Observer) {
-        self.verdicts.clear();
-        for shard in &mut self.shards {
-            self.verdicts.append(&mut shard.verdicts);
-        }
-        if self.verdicts.is_empty() || self.verdicts_failed {
-            return;
-        }
-        self.verdicts.sort_by_key(|verdict| (verdict.clock, verdict.frame));
-        if let Err(error) = observer.verdicts(&self.verdicts, &self.inputs) {
-            self.verdicts_failed = true;
-            self.incomplete.push(format!("the verdicts are not complete: {}", chain(&error)));
         }
     }
 
     /// Ends all flows and merges the shards.
     pub fn finish(mut self) -> Audit {
-        self.tally.give_up_fragments(self.reassembler.finish());
+        let mut tally = Tally::default();
+        self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
+        tally.give_up_fragments(self.settler.reassembler.finish());
         let mut totals = Totals::new(self.method.policies.len());
         let mut findings = Findings::default();
         for shard in self.shards {
@@ -244,25 +198,63 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        let (findings, findings_not_kept) = findings.finish();
+        let Collected { kept: findings, not_kept: findings_not_kept, troubled, story } =
+            findings.finish();
         Audit {
             method: self.method,
-            tunnels: self.decoder.tunnels,
-            inputs: self.inputs,
-            incomplete: self.incomplete,
-            first_ts: self.times.earliest,
-            last_ts: self.times.latest,
-            time_steps_back: self.times.steps_back,
-            tally: self.tally,
+            tunnels: self.settler.decoder.tunnels,
+            inputs: self.reports.inputs,
+            incomplete: self.reports.incomplete,
+            first_ts: self.settler.times.range().map(|(earliest, _)| earliest),
+            last_ts: self.settler.times.range().map(|(_, latest)| latest),
+            time_steps_back: self.settler.times.steps_back,
+            tally,
             totals,
             findings,
             findings_not_kept,
+            troubled,
+            story,
         }
     }
 }
 
 fn inputs(source: &dyn FrameSource) -> impl Iterator<Item = Input> {
     source.summaries().into_iter().map(|summary| Input { summary })
+}
+
+/// What a run has told so far, and will say of itself at its end.
+#[derive(Default)]
+struct Reports {
+    inputs: Inputs,
+    /// What kept the run from being complete.
+    incomplete: Vec<String>,
+    frames: u64,
+    verdicts_failed: bool,
+}
+
+/// Tells the observer what is finished.
+struct Teller<'a> {
+    reports: &'a mut Reports,
+    observer: &'a mut dyn Observer,
+}
+
+impl Foreman for Teller<'_> {
+    fn verdicts(&mut self, verdicts: &mut Vec<PacketVerdict>) {
+        if verdicts.is_empty() || self.reports.verdicts_failed {
+            return;
+        }
+        verdicts.sort_by_key(|verdict| (verdict.clock, verdict.frame));
+        if let Err(error) = self.observer.verdicts(verdicts, &self.reports.inputs) {
+            self.reports.verdicts_failed = true;
+            let note = format!("the verdicts are not complete: {}", chain(&error));
+            self.reports.incomplete.push(note);
+        }
+    }
+
+    fn progress(&mut self, frames: u64, source: &dyn FrameSource) {
+        self.reports.frames += frames;
+        self.observer.progress(self.reports.frames, source);
+    }
 }
 
 /// Returns a seed that an input cannot know. It decides where an entry lies in memory, nothing

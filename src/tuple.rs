@@ -87,7 +87,8 @@ impl<T> IndexMut<Orientation> for PerOrientation<T> {
 pub struct FlowKey {
     low: [u64; 2],
     high: [u64; 2],
-    /// low port << 48 | high port << 32 | family (4 or 6) << 8 | protocol
+    /// low port << 48 | high port << 32 | ICMP type << 24 | code << 16 | family (4 or 6) << 8 |
+    /// protocol
     rest: u64,
 }
 
@@ -118,11 +119,7 @@ impl FlowKey {
 
     #[inline]
     fn from_words(src: ([u64; 2], u16), dst: ([u64; 2], u16), tail: u64) -> (Self, Orientation) {
-        let (low, high, orientation) = if src <= dst {
-            (src, dst, Orientation::LowToHigh)
-        } else {
-            (dst, src, Orientation::HighToLow)
-        };
+        let (low, high, orientation) = ordered(src, dst);
         let rest = u64::from(low.1) << 48 | u64::from(high.1) << 32 | tail;
         (Self { low: low.0, high: high.0, rest }, orientation)
     }
@@ -136,6 +133,14 @@ impl FlowKey {
             Orientation::LowToHigh => (low, high),
             Orientation::HighToLow => (high, low),
         }
+    }
+
+    /// Returns the key with two more bytes that tell flows of the same endpoints apart: type and code
+    /// of ICMP queries.
+    #[must_use]
+    pub fn with_detail(self, [high, low]: [u8; 2]) -> Self {
+        let detail = u64::from(high) << 24 | u64::from(low) << 16;
+        Self { rest: self.rest | detail, ..self }
     }
 
     /// Returns the IP protocol number.
@@ -179,6 +184,12 @@ impl FlowKey {
             IpAddr::V6(Ipv6Addr::from_bits(u128::from(words[0]) << 64 | u128::from(words[1])))
         }
     }
+}
+
+/// Puts the lower one first, and says which way a packet from `src` to `dst` goes.
+#[inline]
+fn ordered<T: PartialOrd>(src: T, dst: T) -> (T, T, Orientation) {
+    if src <= dst { (src, dst, Orientation::LowToHigh) } else { (dst, src, Orientation::HighToLow) }
 }
 
 #[inline]

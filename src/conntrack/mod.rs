@@ -9,8 +9,11 @@
 //! * [`state`]: the table of transitions between TCP states.
 //! * [`window`]: the four bounds of the window check.
 //! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
+//! * [`datagram`]: UDP, ICMP queries and other protocols.
 //! * [`icmp`]: errors about a connection.
+//! * `ordinary`: the short way for the segments that nearly all segments are.
 //! * [`track`]: one connection under several policies at once, forked only where they part.
+//! * [`what_if`]: every kernel with every switch.
 //! * [`table`]: finds connections.
 //! * [`verdict`]: what is said of a packet.
 //!
@@ -18,8 +21,10 @@
 //!
 //! Know a file, a clock, a thread, a report or a link layer.
 
+pub mod datagram;
 pub mod entry;
 pub mod icmp;
+mod ordinary;
 mod out_of_sync;
 pub mod policy;
 pub mod profile;
@@ -29,8 +34,10 @@ pub mod sysctl;
 pub mod table;
 pub mod track;
 pub mod verdict;
+pub mod what_if;
 pub mod window;
 
+pub use datagram::{DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts};
 pub use entry::{Arrival, Entry};
 pub use icmp::{Addressee, ErrorArrival};
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};

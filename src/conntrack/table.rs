@@ -13,6 +13,10 @@ use crate::tuple::FlowKey;
 pub trait Keyed {
     /// Returns the key under which this is found.
     fn key(&self) -> &FlowKey;
+
+    /// Reads a word of each cache line that the work on this element will read or write, and
+    /// returns their sum.
+    fn touch(&self) -> u64;
 }
 
 /// Where an element stands in its table; valid until the element is removed.
@@ -102,6 +106,37 @@ impl<T: Keyed> Table<T> {
         }
     }
 
+    /// Brings what the coming look-ups will need into the cache: first the index, then the
+    /// elements. The reads do not depend on each other, so that waiting for memory overlaps.
+    ///
+    /// For each hash, `guesses` gets the position where the element most probably is; whether it is
+    /// there must be checked by its key.
+    pub fn fetch(
+        &self,
+        hashes: impl Iterator<Item = u64> + Clone,
+        guesses: &mut Vec<Option<Position>>,
+    ) {
+        let slots = hashes.clone().map(|hash| self.slot(self.home(tag_of(hash))));
+        std::hint::black_box(slots.fold(0, u64::wrapping_add));
+        guesses.clear();
+        guesses.extend(hashes.map(|hash| self.likely(tag_of(hash))));
+        let elements = guesses.iter().flatten().filter_map(|&position| self.get(position));
+        std::hint::black_box(elements.fold(0, |sum, element| element.touch().wrapping_add(sum)));
+    }
+
+    /// Returns the first position with this tag: nearly always that of the element.
+    #[inline]
+    fn likely(&self, tag: u32) -> Option<Position> {
+        let mut at = self.home(tag);
+        loop {
+            let slot = self.slot(at);
+            if slot == EMPTY || tag_of(slot) == tag {
+                return (slot != EMPTY).then_some(position_of(slot));
+            }
+            at = self.next(at);
+        }
+    }
+
     /// Returns the element at a position.
     #[inline]
     pub fn get(&self, Position(index): Position) -> Option<&T> {
@@ -158,6 +193,13 @@ impl<T: Keyed> Table<T> {
             }
         }
         self.sweep_at = (self.len + self.len / 2).max(MIN_SWEEP);
+    }
+
+    /// Removes all elements, handing each to `bury`, in slab order.
+    pub fn drain(&mut self, bury: impl FnMut(T)) {
+        let seed = self.seed;
+        let Self { chunks, .. } = std::mem::replace(self, Self::new(seed));
+        chunks.into_iter().flatten().flatten().for_each(bury);
     }
 
     /// Returns the slot where the search for a tag begins.
@@ -266,6 +308,10 @@ mod tests {
     impl Keyed for Element {
         fn key(&self) -> &FlowKey {
             &self.0
+        }
+
+        fn touch(&self) -> u64 {
+            u64::from(self.1)
         }
     }
 

@@ -5,7 +5,8 @@
 use super::netlink::{self, Attributes, CTNETLINK, Head, Message, Messages};
 use super::packet::Tuple;
 use super::tap::IpVersion;
-use super::verdict::{TcpEntry, TcpState};
+use super::verdict::TcpEntry;
+use crate::conntrack::TcpState;
 use crate::segment::PerDirection;
 
 /// `IPCTNL_MSG_CT_NEW`: what an entry's description comes as, and how one is changed.

@@ -7,7 +7,8 @@ use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::packet::Tuple;
-use super::verdict::{TcpEntry, TcpState};
+use super::verdict::TcpEntry;
+use crate::conntrack::TcpState;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Where an entry is parked after each packet, in seconds: above every code.

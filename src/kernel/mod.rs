@@ -24,9 +24,14 @@
 //! See [`TimeMode`]. In neither mode do timeouts depend on how fast packets are fed. Reassembly of
 //! fragments never times out; a UDP entry is judged "older than 2 s" by the kernel's own clock.
 //!
-//! Does not: know the model of connection tracking, files or reports.
+//! # Parts
+//!
+//! [`Oracle`] asks the kernel; [`compare`] sets the model beside it; [`host`] reads this machine's
+//! release and settings. Only `compare` knows the model. Does not: know files or reports.
 
+pub mod compare;
 mod error;
+pub mod host;
 pub mod replay;
 mod verdict;
 
@@ -58,7 +63,7 @@ pub use elsewhere::Oracle;
 pub use error::{Error, Feature, Guard};
 #[cfg(target_os = "linux")]
 pub use oracle::Oracle;
-pub use verdict::{CtState, EntryState, KernelVerdict, TcpEntry, TcpState};
+pub use verdict::{CtState, EntryState, KernelVerdict, TcpEntry};
 
 /// By which clock the kernel's entries expire.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

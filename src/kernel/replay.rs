@@ -68,6 +68,28 @@ pub fn prepare<'a>(captured: &'a [u8], wire_len: usize, buffer: &'a mut Vec<u8>)
     Prepared { bytes: buffer, changes }
 }
 
+/// Returns the packet with the right IPv4 header checksum, for captures whose checksums are not to be
+/// judged: the kernel drops a datagram with a wrong one before conntrack sees it.
+pub fn repair_header<'a>(packet: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    let header_len = match packet.first() {
+        Some(first) if first >> 4 == 4 => usize::from(first & 0x0f) * 4,
+        _ => return packet,
+    };
+    buffer.clear();
+    buffer.extend_from_slice(packet);
+    let Some(header) = buffer.get_mut(..header_len) else { return packet };
+    let Some(field) = header.get_mut(10..12) else { return packet };
+    field.fill(0);
+    let words = header.chunks_exact(2).filter_map(|pair| pair.first_chunk::<2>());
+    let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(u16::MAX);
+    if let Some(field) = header.get_mut(10..12) {
+        field.copy_from_slice(&checksum.to_be_bytes());
+    }
+    buffer
+}
+
 impl Changes {
     /// Returns a letter for each change: L length, P padding, C checksum, ! header cut.
     pub fn letters(self) -> String {

@@ -1,5 +1,6 @@
 //! What the kernel said about one packet.
 
+use crate::conntrack::TcpState;
 use crate::segment::{Direction, PerDirection};
 
 /// What a rule right after connection tracking sees (`--ctstate`, `ct state`), or why none sees it.
@@ -32,54 +33,6 @@ impl CtState {
             Self::Untracked => "untracked",
             Self::FragmentHeld => "fragment-held",
             Self::Unseen => "unseen",
-        }
-    }
-}
-
-/// The tracker's TCP state: `enum tcp_conntrack` (`nf_conntrack_tcp.h`, Linux 6.18).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[expect(missing_docs, reason = "the kernel's names say all")]
-pub enum TcpState {
-    None,
-    SynSent,
-    SynRecv,
-    Established,
-    FinWait,
-    CloseWait,
-    LastAck,
-    TimeWait,
-    Close,
-    SynSent2,
-}
-
-impl TcpState {
-    /// All states in the kernel's order.
-    pub const ALL: [Self; 10] = [
-        Self::None,
-        Self::SynSent,
-        Self::SynRecv,
-        Self::Established,
-        Self::FinWait,
-        Self::CloseWait,
-        Self::LastAck,
-        Self::TimeWait,
-        Self::Close,
-        Self::SynSent2,
-    ];
-
-    /// Returns the kernel's name: `SYN_SENT`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "NONE",
-            Self::SynSent => "SYN_SENT",
-            Self::SynRecv => "SYN_RECV",
-            Self::Established => "ESTABLISHED",
-            Self::FinWait => "FIN_WAIT",
-            Self::CloseWait => "CLOSE_WAIT",
-            Self::LastAck => "LAST_ACK",
-            Self::TimeWait => "TIME_WAIT",
-            Self::Close => "CLOSE",
-            Self::SynSent2 => "SYN_SENT2",
         }
     }
 }

@@ -1,55 +1,89 @@
 //! A run of frames on its way from bytes to the shards.
 
+use std::ops::Range;
+
 use crate::audit::Tally;
 use crate::conntrack::Addressee;
 use crate::frame::{Batch, Frame};
-use crate::pipeline::SLICE;
+use crate::pipeline::datagrams::Datagram;
 use crate::segment::Segment;
 use crate::time::Timestamp;
-use crate::tuple::{FlowKey, Orientation};
+use crate::tuple::FlowKey;
 use crate::wire::fragments::{Piece, Reassembler};
 use crate::wire::{
-    Checksums, Decoded, IcmpError, Packet, Tunnels, Undecodable, decode_innermost, decode_with,
+    self, Checksums, Decoded, IcmpError, Packet, Tunnels, Undecodable, decode_innermost,
+    decode_with,
 };
 
-/// What a frame holds for the tracker.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Body {
+/// What kind of packet an item is.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) enum Kind {
     /// A TCP segment.
-    Segment(Segment),
-    /// An ICMP error about TCP.
+    #[default]
+    Segment,
+    /// An ICMP error about TCP: key and orientation are those of the quoted packet, and there is
+    /// no segment.
     Error(Addressee),
-    /// A fragment that waits for its turn at the reassembler, or completed nothing there.
-    Fragment,
+    /// A datagram of another protocol.
+    Datagram(Datagram),
 }
 
-/// A frame for the tracker.
-#[derive(Clone, Copy, Debug)]
+/// A packet for the tracker.
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Item {
+    pub(super) stamp: Stamp,
+    /// Hash of the key under the run's seed.
+    pub(super) hash: u64,
+    pub(super) packet: Packet,
+    pub(super) kind: Kind,
+}
+
+/// Packets in places that are used again, so that each is written once, where it stays.
+#[derive(Default, Debug)]
+pub(super) struct Items {
+    places: Vec<Item>,
+    used: usize,
+}
+
+impl Items {
+    /// Returns the packets.
+    pub(super) fn as_slice(&self) -> &[Item] {
+        self.places.get(..self.used).unwrap_or_default()
+    }
+
+    fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Returns the next place, which holds some earlier packet.
+    #[inline]
+    fn next(&mut self) -> Option<&mut Item> {
+        if self.used == self.places.len() {
+            self.places.push(Item::default());
+        }
+        self.used += 1;
+        self.places.get_mut(self.used - 1)
+    }
+
+    /// Puts the packets into capture order.
+    fn sort(&mut self) {
+        let used = self.places.get_mut(..self.used).unwrap_or_default();
+        used.sort_by_key(|item| (item.stamp.clock, item.stamp.number));
+    }
+}
+
+/// The circumstances of a frame.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Stamp {
     pub(super) number: u64,
     pub(super) ts: Timestamp,
     pub(super) clock: Timestamp,
-    pub(super) key: FlowKey,
-    /// Hash of the key under the run's seed.
-    pub(super) hash: u64,
-    pub(super) orientation: Orientation,
-    /// The shard that owns the flow.
-    pub(super) shard: u32,
-    pub(super) body: Body,
 }
 
-impl Item {
-    fn new(frame: &Frame<'_>, body: Body) -> Self {
-        Self {
-            number: frame.number,
-            ts: frame.ts,
-            clock: frame.clock,
-            key: FlowKey::default(),
-            hash: 0,
-            orientation: Orientation::default(),
-            shard: 0,
-            body,
-        }
+impl Stamp {
+    #[inline]
+    const fn of(frame: &Frame<'_>) -> Self {
+        Self { number: frame.number, ts: frame.ts, clock: frame.clock }
     }
 }
 
@@ -62,140 +96,186 @@ pub(super) struct Decoder {
     pub(super) shards: usize,
 }
 
-impl Decoder {
-    #[inline]
-    fn route(&self, item: &mut Item, key: FlowKey, orientation: Orientation) {
-        item.key = key;
-        item.orientation = orientation;
-        item.hash = key.hash_with(self.seed);
-        item.shard = u32::try_from(key.shard(self.shards)).unwrap_or(0);
-    }
-
-    /// Gives a fragment its turn: the datagram that it completes takes its place.
-    pub(super) fn complete(
-        &self,
-        item: &mut Item,
-        piece: &Piece,
-        reassembler: &mut Reassembler,
-        tally: &mut Tally,
-    ) {
-        let Some(mut decoded) = reassembler.add(piece, item.clock) else {
-            tally.fragments += 1;
-            return;
-        };
-        if let Decoded::Other(datagram) = &decoded
-            && self.tunnels == Tunnels::Opened
-            && datagram.may_be_tunnel()
-        {
-            decoded = Decoded::Undecodable(Undecodable::TunnelFragmented);
-        }
-        if let Some(body) = count(&decoded, tally) {
-            item.body = body;
-            if let Some((key, orientation)) = address(&decoded) {
-                self.route(item, key, orientation);
-            }
-        }
-    }
-}
-
-/// Counts what a frame turned out to be, and returns what it holds for the tracker.
-#[inline]
-fn count(decoded: &Decoded, tally: &mut Tally) -> Option<Body> {
-    match decoded {
-        Decoded::Segment(Packet { segment, .. }) => {
-            tally.segments += 1;
-            return Some(Body::Segment(*segment));
-        }
-        Decoded::TcpError(IcmpError { to_quoted_sender, .. }) => {
-            tally.tcp_errors += 1;
-            let addressee =
-                if *to_quoted_sender { Addressee::QuotedSender } else { Addressee::Stranger };
-            return Some(Body::Error(addressee));
-        }
-        Decoded::Other(datagram) => *tally.other.entry(datagram.key.protocol()).or_default() += 1,
-        Decoded::Fragment(_) => return Some(Body::Fragment),
-        Decoded::Undecodable(reason) => *tally.undecodable.entry(*reason).or_default() += 1,
-    }
-    None
-}
-
-#[inline]
-const fn address(decoded: &Decoded) -> Option<(FlowKey, Orientation)> {
-    match decoded {
-        Decoded::Segment(packet) => Some((packet.key, packet.orientation)),
-        Decoded::TcpError(error) => Some((error.key, error.orientation)),
-        _ => None,
-    }
-}
-
 /// The time span of frames, and how often it stepped back.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Times {
-    first: Option<Timestamp>,
-    last: Option<Timestamp>,
-    pub(super) earliest: Option<Timestamp>,
-    pub(super) latest: Option<Timestamp>,
+    span: Option<Span>,
     pub(super) steps_back: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    first: Timestamp,
+    last: Timestamp,
+    earliest: Timestamp,
+    latest: Timestamp,
 }
 
 impl Times {
     #[inline]
     fn add(&mut self, ts: Timestamp) {
-        self.merge(&Self {
-            first: Some(ts),
-            last: Some(ts),
-            earliest: Some(ts),
-            latest: Some(ts),
-            steps_back: 0,
-        });
+        let span = self.span.get_or_insert(Span { first: ts, last: ts, earliest: ts, latest: ts });
+        self.steps_back += u64::from(ts < span.last);
+        span.last = ts;
+        span.earliest = span.earliest.min(ts);
+        span.latest = span.latest.max(ts);
     }
 
     /// Appends the times of the frames that follow.
-    #[inline]
     pub(super) fn merge(&mut self, next: &Self) {
-        let Some(next_first) = next.first else { return };
-        let stepped = self.last.is_some_and(|last| next_first < last);
-        self.steps_back += next.steps_back + u64::from(stepped);
-        self.first = self.first.or(next.first);
-        self.last = next.last;
-        self.earliest = self.earliest.into_iter().chain(next.earliest).min();
-        self.latest = self.latest.max(next.latest);
+        let Some(following) = next.span else { return };
+        self.add(following.first);
+        self.steps_back += next.steps_back;
+        if let Some(span) = &mut self.span {
+            span.last = following.last;
+            span.earliest = span.earliest.min(following.earliest);
+            span.latest = span.latest.max(following.latest);
+        }
+    }
+
+    /// Returns the times of the earliest and the latest frame.
+    pub(super) fn range(&self) -> Option<(Timestamp, Timestamp)> {
+        self.span.map(|span| (span.earliest, span.latest))
+    }
+}
+
+/// Does what must happen in capture order, slice after slice.
+#[derive(Debug)]
+pub(super) struct Settler {
+    pub(super) decoder: Decoder,
+    pub(super) reassembler: Reassembler,
+    pub(super) times: Times,
+}
+
+impl Settler {
+    /// Appends the times of a slice, and gives its fragments their turn: a completed datagram
+    /// takes the place of the fragment that completed it.
+    pub(super) fn settle(&mut self, slice: &mut Slice) {
+        self.times.merge(&slice.times);
+        if slice.fragments.is_empty() {
+            return;
+        }
+        let mut fragments = std::mem::take(&mut slice.fragments);
+        for (stamp, piece) in fragments.drain(..) {
+            match self.reassembler.add(&piece, stamp.clock) {
+                Some(Decoded::Other(datagram))
+                    if self.decoder.tunnels == Tunnels::Opened && datagram.may_be_tunnel() =>
+                {
+                    let cut = Decoded::Undecodable(Undecodable::TunnelFragmented);
+                    slice.take(stamp, &cut, &self.decoder);
+                }
+                Some(decoded) => slice.take(stamp, &decoded, &self.decoder),
+                None => slice.tally.fragments += 1,
+            }
+        }
+        slice.fragments = fragments;
+        for items in &mut slice.items {
+            items.sort();
+        }
     }
 }
 
 /// A run of frames being decoded, reused from run to run.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(super) struct Slice {
-    pub(super) items: Vec<Item>,
+    /// For each shard what it is to track, in capture order once the slice is settled.
+    pub(super) items: Vec<Items>,
+    /// The fragments, which wait for their turn at the reassembler.
+    fragments: Vec<(Stamp, Piece)>,
+    times: Times,
+    /// What became of all frames that went through.
     pub(super) tally: Tally,
-    /// The fragments, and where they stand in `items`.
-    pub(super) fragments: Vec<(usize, Piece)>,
-    pub(super) times: Times,
 }
 
 impl Slice {
-    /// Decodes the frames of the batch from `start` on, [`SLICE`] at most.
-    pub(super) fn decode(&mut self, batch: &Batch, start: usize, how: &Decoder) {
-        self.items.clear();
-        self.fragments.clear();
-        self.tally = Tally::default();
-        self.times = Times::default();
-        let end = batch.len().min(start + SLICE);
-        for frame in batch.frames(start..end) {
-            self.times.add(frame.ts);
-            let decoded = match how.tunnels {
-                Tunnels::Closed => decode_with(&frame, how.checksums),
-                Tunnels::Opened => decode_innermost(&frame, how.checksums),
-            };
-            let Some(body) = count(&decoded, &mut self.tally) else { continue };
-            let mut item = Item::new(&frame, body);
-            if let Some((key, orientation)) = address(&decoded) {
-                how.route(&mut item, key, orientation);
-            } else if let Decoded::Fragment(fragment) = &decoded {
-                self.fragments.push((self.items.len(), fragment.read(&frame)));
-            }
-            self.items.push(item);
+    pub(super) fn new(shards: usize) -> Self {
+        Self {
+            items: std::iter::repeat_with(Items::default).take(shards).collect(),
+            fragments: Vec::new(),
+            times: Times::default(),
+            tally: Tally::default(),
         }
+    }
+
+    /// Decodes the frames `range` of the batch.
+    pub(super) fn decode(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
+        self.items.iter_mut().for_each(Items::clear);
+        self.fragments.clear();
+        self.times = Times::default();
+        for frame in batch.frames(range) {
+            self.times.add(frame.ts);
+            let stamp = Stamp::of(&frame);
+            if how.checksums == Checksums::Ignored
+                && let Some(plain) = wire::plain(&frame)
+                && let Some(item) = self.next(&plain.key, how)
+            {
+                item.stamp = stamp;
+                item.kind = Kind::Segment;
+                item.packet.orientation = plain.orientation;
+                plain.read(&mut item.packet.segment);
+                self.tally.segments += 1;
+            } else {
+                self.decode_any(stamp, &frame, how);
+            }
+        }
+    }
+
+    /// Decodes a frame of any kind.
+    fn decode_any(&mut self, stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
+        let decoded = match how.tunnels {
+            Tunnels::Closed => decode_with(frame, how.checksums),
+            Tunnels::Opened => decode_innermost(frame, how.checksums),
+        };
+        if let Decoded::Fragment(fragment) = &decoded {
+            self.fragments.push((stamp, fragment.read(frame)));
+        } else {
+            self.take(stamp, &decoded, how);
+        }
+    }
+
+    /// Counts what a frame turned out to be, and keeps what it holds for the tracker.
+    fn take(&mut self, stamp: Stamp, decoded: &Decoded, how: &Decoder) {
+        match decoded {
+            Decoded::Segment(packet) => {
+                self.tally.segments += 1;
+                self.route(stamp, packet, Kind::Segment, how);
+            }
+            Decoded::TcpError(error) => {
+                self.tally.tcp_errors += 1;
+                let IcmpError { key, orientation, to_quoted_sender, .. } = *error;
+                let quoted = Packet { key, orientation, segment: Segment::default() };
+                let addressee =
+                    if to_quoted_sender { Addressee::QuotedSender } else { Addressee::Stranger };
+                self.route(stamp, &quoted, Kind::Error(addressee), how);
+            }
+            Decoded::Other(datagram) => {
+                *self.tally.other.entry(datagram.key.protocol()).or_default() += 1;
+                let (key, kind) = Datagram::of(datagram);
+                let orientation = datagram.orientation;
+                let packet = Packet { key, orientation, segment: Segment::default() };
+                self.route(stamp, &packet, Kind::Datagram(kind), how);
+            }
+            // A whole datagram is no fragment.
+            Decoded::Fragment(_) => self.tally.fragments += 1,
+            Decoded::Undecodable(reason) => {
+                *self.tally.undecodable.entry(*reason).or_default() += 1;
+            }
+        }
+    }
+
+    fn route(&mut self, stamp: Stamp, packet: &Packet, kind: Kind, how: &Decoder) {
+        if let Some(item) = self.next(&packet.key, how) {
+            *item = Item { stamp, hash: item.hash, packet: *packet, kind };
+        }
+    }
+
+    /// Returns the place for the next packet of a flow, with key and hash filled in.
+    #[inline]
+    fn next(&mut self, key: &FlowKey, how: &Decoder) -> Option<&mut Item> {
+        let item = self.items.get_mut(key.shard(how.shards))?.next()?;
+        item.packet.key = *key;
+        item.hash = key.hash_with(how.seed);
+        Some(item)
     }
 }
 
@@ -215,8 +295,7 @@ mod tests {
             seconds[..cut].iter().for_each(|ts| head.add(*ts));
             seconds[cut..].iter().for_each(|ts| tail.add(*ts));
             head.merge(&tail);
-            assert_eq!((head.steps_back, head.earliest), (2, Some(seconds[5])), "cut at {cut}");
-            assert_eq!(head.latest, whole.latest);
+            assert_eq!((head.steps_back, head.range()), (2, whole.range()), "cut at {cut}");
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The report as one JSON document. The types are the report's own: what is not known is left out.
 
+mod behaviour;
+mod story;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -10,6 +13,7 @@ use crate::conntrack::{Margins, Policy, Setting};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
 use crate::source::{FilterSummary, Interface, SourceSummary};
 use crate::wire::Tunnels;
+use behaviour::{Full, Tcp, Totals as BehaviourTotals, Troubled};
 
 /// Name and version of the schema; additions do not change it.
 const SCHEMA: &str = "tcp-window-audit/1";
@@ -28,10 +32,18 @@ struct Report {
     problems: Vec<String>,
     verdict: Summary,
     capture: Capture,
-    method: Vec<Judge>,
+    method: Method,
+    /// What every kernel with every switch calls INVALID; only when something is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    what_if: Vec<Judge>,
     flows: Vec<Flow>,
     #[serde(skip_serializing_if = "is_zero")]
     flows_not_kept: u64,
+    endpoints: BehaviourTotals,
+    /// The flows whose ends had the most trouble, the worst first.
+    troubled: Vec<Troubled>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<Full>,
 }
 
 #[derive(Serialize)]
@@ -50,6 +62,9 @@ struct Summary {
     invalid_by_reason: BTreeMap<&'static str, u64>,
     passed_by_reason: BTreeMap<&'static str, u64>,
     ctstate: BTreeMap<&'static str, u64>,
+    /// Datagrams of other protocols, by protocol number and by what rules would see.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    datagrams: BTreeMap<u8, BTreeMap<&'static str, u64>>,
     flows_picked_up: u64,
     flows_one_way: u64,
     flows_untracked: u64,
@@ -116,6 +131,14 @@ struct CaptureInterface {
     drops_os: Option<u64>,
 }
 
+/// What judged, and what it assumed.
+#[derive(Serialize)]
+struct Method {
+    kernel_profile: &'static str,
+    sysctl: BTreeMap<&'static str, u8>,
+    assumption: &'static str,
+}
+
 /// One policy of the panel and what it calls INVALID.
 #[derive(Serialize)]
 struct Judge {
@@ -147,6 +170,7 @@ struct Flow {
     resp_bytes: u64,
     syn_seen: [bool; 2],
     picked_up: bool,
+    tcp: Tcp,
     invalid: FlowInvalid,
     evidence: Vec<Packet>,
 }
@@ -183,6 +207,7 @@ struct Packet {
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
     liberal: &'static str,
+    effect: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     margins: Option<Distances>,
     /// Bytes beyond the bound that the reason names.
@@ -212,9 +237,13 @@ impl Report {
             problems: audit.incomplete.clone(),
             verdict: Summary::of(audit),
             capture: Capture::of(audit),
-            method: Judge::all(audit),
+            method: Method::of(audit),
+            what_if: Judge::all(audit),
             flows: audit.findings.iter().map(|finding| Flow::of(finding, &audit.inputs)).collect(),
             flows_not_kept: audit.findings_not_kept,
+            endpoints: BehaviourTotals::of(&audit.totals.behaviour),
+            troubled: Troubled::all(audit),
+            flow: audit.story.as_deref().map(Full::of),
         }
     }
 }
@@ -244,12 +273,21 @@ impl Summary {
             invalid_if_liberal: audit.liberal().into(),
             invalid_by_reason: by_code(&totals.invalid_by_reason),
             passed_by_reason: by_code(&totals.passed_by_reason),
+            datagrams: datagrams(totals),
             ctstate: ctstate.into_iter().filter(|(_, count)| *count > 0).collect(),
             flows_picked_up: totals.flows_picked_up,
             flows_one_way: totals.flows_one_way,
             flows_untracked: totals.flows_untracked,
         }
     }
+}
+
+fn datagrams(totals: &Totals) -> BTreeMap<u8, BTreeMap<&'static str, u64>> {
+    let mut by_protocol: BTreeMap<u8, BTreeMap<&'static str, u64>> = BTreeMap::new();
+    for ((protocol, ctstate), count) in &totals.datagrams {
+        by_protocol.entry(*protocol).or_default().insert(ctstate.name(), *count);
+    }
+    by_protocol
 }
 
 impl Capture {
@@ -296,9 +334,31 @@ impl CaptureInterface {
     }
 }
 
+impl Method {
+    fn of(audit: &Audit) -> Self {
+        let sysctls = &audit.method.sysctls;
+        let value = |setting| u8::from(setting == Setting::On);
+        Self {
+            kernel_profile: audit.method.policies.first().map_or("", |own| own.profile.name()),
+            sysctl: BTreeMap::from([
+                ("nf_conntrack_checksum", value(sysctls.checksum)),
+                ("nf_conntrack_tcp_be_liberal", value(sysctls.be_liberal)),
+                ("nf_conntrack_tcp_ignore_invalid_rst", value(sysctls.ignore_invalid_rst)),
+                ("nf_conntrack_tcp_loose", value(sysctls.loose)),
+                ("nf_conntrack_tcp_max_retrans", sysctls.limits.max_retrans),
+            ]),
+            assumption: "the tracker sits at the capture point and sees every packet captured",
+        }
+    }
+}
+
 impl Judge {
+    /// Returns the panel beyond the run's own policy and its twin, when anything is INVALID.
     fn all(audit: &Audit) -> Vec<Self> {
-        let policies = audit.method.policies.iter().zip(&audit.totals.hits);
+        if audit.strict().packets == 0 {
+            return Vec::new();
+        }
+        let policies = audit.method.policies.iter().zip(&audit.totals.hits).skip(2);
         policies.map(|(policy, hits)| Self::of(*policy, *hits)).collect()
     }
 
@@ -317,7 +377,7 @@ impl Judge {
 
 impl Flow {
     fn of(finding: &FlowFinding, inputs: &Inputs) -> Self {
-        let FlowFinding { key, audit, evidence } = finding;
+        let FlowFinding { key, audit, evidence, summary } = finding;
         let (original, reply) = key.endpoints(audit.original);
         let directions = audit.directions();
         let OneWay { packets: orig_pkts, bytes: orig_bytes, .. } = directions.original;
@@ -336,6 +396,7 @@ impl Flow {
             resp_bytes,
             syn_seen: [directions.original.syn_seen, directions.reply.syn_seen],
             picked_up: audit.picked_up,
+            tcp: Tcp::of(key, summary),
             invalid: FlowInvalid {
                 strict: evidence.invalid_packets(),
                 liberal: evidence.invalid_liberal,
@@ -375,6 +436,7 @@ impl Packet {
             reason: packet.reason.code(),
             state: packet.state.map(super::super::conntrack::state::TcpState::name),
             liberal: packet.liberal.name(),
+            effect: packet.effect.code(),
             margins: packet.margins.map(Distances::from),
             excess: margin.filter(|&margin| margin < 0).map(i32::unsigned_abs),
         }

@@ -10,6 +10,7 @@ use crate::audit::Audit;
 mod json;
 mod text;
 mod verdicts;
+mod what_if;
 
 pub use verdicts::write_verdicts;
 

@@ -1,12 +1,14 @@
 //! The report for a terminal: the answer first, then what it rests on.
 
+mod behaviour;
+
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use crate::audit::{Audit, Inputs, Place, Tally};
 use crate::conntrack::{Policy, Reason, Setting, TcpState};
 use crate::flow::{FlowFinding, KeyPacket};
-use crate::report::{Detail, counted, grouped, printable};
+use crate::report::{Detail, counted, grouped, printable, what_if};
 use crate::segment::Flags;
 use crate::seq::SeqNum;
 use crate::source::{FilterSummary, SourceSummary};
@@ -26,6 +28,13 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     }
     write_rules(audit, out)?;
     write_flows(audit, detail, out)?;
+    if audit.strict().packets > 0 {
+        what_if::write(audit, out)?;
+    }
+    behaviour::write(audit, detail, out)?;
+    if let Some(told) = &audit.story {
+        behaviour::write_full(told, out)?;
+    }
     write_capture(audit, out)?;
     write_method(audit, out)
 }
@@ -36,6 +45,11 @@ fn answer(audit: &Audit) -> String {
     let packets = counted(audit.tally.segments, "packet");
     let flows = counted(audit.totals.flows, "connection");
     if strict.packets == 0 {
+        let errors = audit.totals.errors_invalid;
+        if errors > 0 {
+            let errors = counted(errors, "ICMP error");
+            return format!("INVALID: {errors} about TCP; all of {packets}, {flows} pass");
+        }
         return format!("Nothing INVALID: {packets}, {flows}");
     }
     format!(
@@ -116,7 +130,7 @@ fn write_flow(
     most: usize,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let FlowFinding { key, audit, evidence } = finding;
+    let FlowFinding { key, audit, evidence, .. } = finding;
     let (original, reply) = key.endpoints(audit.original);
     let directions = audit.directions();
     let packets = directions.original.packets + directions.reply.packets;
@@ -237,6 +251,9 @@ fn write_capture(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
             printable(expression)
         )?;
     }
+    for line in datagram_lines(audit) {
+        writeln!(out, "    {line}")?;
+    }
     for (reason, count) in &audit.tally.undecodable {
         writeln!(out, "    {:>9}  {}", grouped(*count), undecodable(*reason))?;
     }
@@ -292,6 +309,33 @@ fn frames_line(tally: &Tally) -> String {
         }
     }
     line
+}
+
+/// Says of each other protocol what rules would see of its datagrams.
+fn datagram_lines(audit: &Audit) -> Vec<String> {
+    let mut lines: Vec<(u8, String)> = Vec::new();
+    for ((protocol, ctstate), count) in &audit.totals.datagrams {
+        let state = format!("{} {}", grouped(*count), ctstate.name());
+        match lines.last_mut() {
+            Some((last, line)) if last == protocol => {
+                let _ = write!(line, ", {state}");
+            }
+            _ => lines.push((*protocol, format!("{}: {state}", protocol_name(*protocol)))),
+        }
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// Names an IP protocol.
+fn protocol_name(number: u8) -> String {
+    let name = match number {
+        1 => "ICMP",
+        17 => "UDP",
+        58 => "ICMPv6",
+        132 => "SCTP",
+        _ => return format!("protocol {number}"),
+    };
+    name.to_owned()
 }
 
 /// Says why a frame could not be judged.

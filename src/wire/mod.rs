@@ -18,6 +18,7 @@ mod ipv4;
 mod ipv6;
 mod link;
 mod options;
+mod plain;
 mod tcp;
 mod transport;
 mod tunnel;
@@ -26,6 +27,7 @@ use crate::frame::Frame;
 use crate::segment::Segment;
 use crate::tuple::{FlowKey, Orientation};
 use fragments::Fragment;
+pub use plain::{Plain, plain};
 
 /// Decodes a frame; checksums of layer 4 are not judged, see [`Checksums::Ignored`].
 #[inline]
@@ -34,11 +36,14 @@ pub fn decode(frame: &Frame<'_>) -> Decoded {
 }
 
 /// Decodes a frame and judges its checksums as told.
-#[inline]
 pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
     let network = match link::network(frame.link, frame.bytes) {
         Ok(network) => network,
         Err(reason) => return Decoded::Undecodable(reason),
+    };
+    let checksums = match checksums {
+        Checksums::Verified if link::is_sent_here(frame.link, frame.bytes) => Checksums::Ignored,
+        other => other,
     };
     let captured = frame.bytes.get(network.offset..).unwrap_or_default();
     let beyond_capture = (frame.original_len as usize).saturating_sub(frame.bytes.len());
@@ -104,10 +109,11 @@ pub enum Checksums {
     /// A kernel that receives the packets sees what is captured: it drops those with a wrong IPv4
     /// header checksum or an IP length beyond the frame, and calls INVALID those with a wrong
     /// checksum of layer 4. Judged are packets captured whole; a TCP checksum that covers the
-    /// pseudo-header only is left to the network card of the sender and is never wrong.
+    /// pseudo-header only is left to the network card of the sender and is never wrong, nor is any
+    /// checksum of a packet that a cooked capture marks as sent by the capturing host.
     Verified,
-    /// As [`Checksums::Verified`], but a sum of the pseudo-header alone is wrong too: what a kernel
-    /// says that is fed the captured bytes.
+    /// As [`Checksums::Verified`], but without these exceptions: what a kernel says that is fed the
+    /// captured bytes.
     Enforced,
 }
 
@@ -137,7 +143,7 @@ pub enum Decoded {
 }
 
 /// A TCP segment with its flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Packet {
     /// The flow that the segment belongs to; both ports are 0 when the header is too short to hold
     /// them ([`HeaderFault::NotTrackable`](crate::segment::HeaderFault::NotTrackable)).
@@ -168,7 +174,7 @@ pub struct IcmpError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NonTcp {
     /// The flow, with the IP protocol number. UDP, UDP-Lite, SCTP and DCCP have their ports;
-    /// ICMP queries have their id as both ports; other protocols have none (0).
+    /// ICMP queries have their id as both ports, and type and code of the request in the key; other protocols have none (0).
     pub key: FlowKey,
     /// Which way the datagram travels.
     pub orientation: Orientation,

@@ -104,7 +104,7 @@ fn is_corrupt(datagram: &Datagram<'_>) -> bool {
 /// Returns whether the flags, PSH, ECE and CWR aside, are in `tcp_valid_flags`
 /// (`nf_conntrack_proto_tcp.c`, Linux 6.18).
 #[inline]
-const fn is_valid_combination(flags: Flags) -> bool {
+pub(super) const fn is_valid_combination(flags: Flags) -> bool {
     const FIN: u8 = Flags::FIN.0;
     const SYN: u8 = Flags::SYN.0;
     const RST: u8 = Flags::RST.0;

@@ -1,7 +1,9 @@
 //! The live kernel as oracle: skipped where it cannot be asked.
 
+mod agreement;
 mod behaviour;
 mod hostility;
+mod kept;
 mod recorded;
 
 use tcp_window_audit::kernel::{Oracle, OracleSettings};

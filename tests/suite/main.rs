@@ -41,5 +41,6 @@ mod source_captures;
 mod source_compressed;
 mod source_damaged;
 mod tidy;
+mod truth;
 mod tunnels;
 mod wire;

@@ -113,9 +113,9 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
     let checksums = if settings.checksum == 0 { Checksums::Ignored } else { Checksums::Verified };
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let (tunnels, wanted) = (Tunnels::Closed, Wanted::Verdicts);
-    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted };
-    let mut run = Run::new(&plan).unwrap();
+    let (tunnels, wanted, flow) = (Tunnels::Closed, Wanted::Verdicts, None);
+    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flow };
+    let mut run = Run::new(&plan);
     let mut collector = Collector::default();
     let input = Box::new(std::io::Cursor::new(capture));
     let mut source =

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::capture_writer::{MICROSECONDS, Order, PcapWriter};
+use crate::capture_writer::{MICROSECONDS, Order, PcapWriter, PcapngWriter};
 use crate::scenario::testdata;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-window-audit");
@@ -222,12 +222,29 @@ fn a_cut_file_is_audited_up_to_the_cut() {
 }
 
 #[test]
-fn frames_of_an_unknown_link_type_are_counted_by_it() {
+fn a_capture_of_an_unknown_link_type_is_refused_by_its_number() {
     let scratch = Scratch::new("link-type");
     let mut writer = PcapWriter::new(Order::Little, MICROSECONDS, 147);
     writer.frame(1_000_000_000, 60, &[0; 60]);
     scratch.write("user.pcap", &writer.bytes);
     let output = run(&scratch.0, &["user.pcap"]);
+    assert_eq!(status(&output), 2);
+    let error = text(&output.stderr);
+    assert!(error.contains("user.pcap: frame 1: link type 147 is not supported"), "{error}");
+    assert_eq!(error.lines().count(), 1);
+}
+
+#[test]
+fn frames_of_an_unknown_link_type_among_others_are_counted_by_it() {
+    let scratch = Scratch::new("link-types");
+    let mut writer = PcapngWriter::new(Order::Little);
+    writer.interface(147, 0, &[]);
+    writer.interface(101, 0, &[]);
+    writer.enhanced(0, 1, 60, &[0; 60]);
+    writer.enhanced(1, 2, 60, &[0; 60]);
+    scratch.write("mixed.pcapng", &writer.bytes);
+    let output = run(&scratch.0, &["mixed.pcapng"]);
+    assert_eq!(status(&output), 0);
     assert!(text(&output.stdout).contains("of link type 147"), "{}", text(&output.stdout));
 }
 

@@ -93,8 +93,8 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
         threads: 2,
         inputs: 1,
         wanted: Wanted::Verdicts,
-    })
-    .unwrap();
+        flow: None,
+    });
     let mut collector = Collector::default();
     let mut source = source::open(path, Timeline::default()).unwrap();
     run.read(&mut source, &mut collector);

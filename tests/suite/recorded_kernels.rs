@@ -15,6 +15,7 @@ use tcp_window_audit::conntrack::{
     Reason, Setting, Sysctls, Verdict,
 };
 use tcp_window_audit::frame::{Batch, Frame};
+use tcp_window_audit::kernel::compare::reason_code;
 use tcp_window_audit::segment::Direction;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::tuple::FlowKey;
@@ -203,7 +204,8 @@ impl Model {
         verdict.ctstate.name().to_lowercase() == said.v
             && direction(verdict) == said.d
             && state == said.st.as_deref()
-            && self.reasons(verdict) == logged(&said.why)
+            && self.reasons(verdict)
+                == said.why.iter().filter_map(|text| reason_code(text)).collect::<Vec<_>>()
             && entry.is_none_or(|entry| self.numbers_agree(entry, said, frame))
     }
 
@@ -247,37 +249,4 @@ impl Model {
 fn direction(verdict: &Verdict) -> Option<String> {
     let direction = verdict.direction.filter(|_| !verdict.is_invalid())?;
     Some(direction.name()[..1].to_owned())
-}
-
-/// Turns log texts of all kernels into reason codes.
-fn logged(texts: &[String]) -> Vec<&'static str> {
-    const CODES: [(&str, &str); 17] = [
-        ("SEQ is over", "seq_over"),
-        ("bytes more than expected", "seq_overshoot"),
-        ("ACK is over", "ack_over"),
-        ("SEQ is under", "seq_under"),
-        ("ACK is under", "ack_under"),
-        ("ACK under lower bound", "ack_under"),
-        ("lower timeout", "timeout_lowered"),
-        ("lowered timeout", "timeout_lowered"),
-        ("invalid new", "invalid_new"),
-        ("invalid rst", "rst_invalid"),
-        ("challenge-ack ignored", "challenge_ack_ignored"),
-        ("invalid packet ignored", "state_ignored"),
-        (" ignored, state", "state_ignored"),
-        ("invalid state", "state_invalid"),
-        (" invalid, state", "state_invalid"),
-        ("bad checksum", "tcp_bad_csum"),
-        ("truncated packet", "tcp_truncated"),
-    ];
-    let code = |text: &String| {
-        let known = CODES.iter().find(|(words, _)| text.contains(words));
-        match known {
-            Some((_, code)) => code,
-            None if text.contains("invalid tcp flag combination") => "tcp_bad_flags",
-            None if text.contains("short packet") => "tcp_short",
-            None => panic!("unknown log text {text:?}"),
-        }
-    };
-    texts.iter().filter(|text| text.contains("proto_6")).map(code).collect()
 }

@@ -7,6 +7,9 @@ use crate::wire::bytes::be16;
 /// Protocol numbers of Linux (`if_ether.h`) that say that an LLC header follows.
 const LLC: u16 = 0x0004;
 
+/// The packet type of packets that the capturing host sent (`if_packet.h`).
+const OUTGOING: u16 = 4;
+
 /// Finds the IP packet of a frame of version 1, `LINKTYPE_LINUX_SLL`.
 pub(super) fn v1(bytes: &[u8]) -> Result<Network, Undecodable> {
     const PROTOCOL_AT: usize = 14;
@@ -30,4 +33,15 @@ pub(super) fn v2(bytes: &[u8]) -> Result<Network, Undecodable> {
         Some(ethertype) => ethernet::behind(bytes, ethertype, HEADER_LEN),
         None => Err(Undecodable::LinkHeaderCut),
     }
+}
+
+/// Returns whether version 1 says that the capturing host sent the packet: `PACKET_OUTGOING`.
+pub(super) fn is_outgoing_v1(bytes: &[u8]) -> bool {
+    be16(bytes, 0) == Some(OUTGOING)
+}
+
+/// Returns whether version 2 says that the capturing host sent the packet.
+pub(super) fn is_outgoing_v2(bytes: &[u8]) -> bool {
+    const PACKET_TYPE_AT: usize = 10;
+    bytes.get(PACKET_TYPE_AT).is_some_and(|kind| u16::from(*kind) == OUTGOING)
 }

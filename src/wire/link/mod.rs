@@ -31,6 +31,16 @@ pub(super) struct Network {
     pub(super) offset: usize,
 }
 
+/// Returns whether the link header says that the capturing host sent the packet, whose checksums the
+/// network card may still have had to fill in.
+pub(super) fn is_sent_here(link: LinkType, bytes: &[u8]) -> bool {
+    match link {
+        LinkType::LINUX_SLL => cooked::is_outgoing_v1(bytes),
+        LinkType::LINUX_SLL2 => cooked::is_outgoing_v2(bytes),
+        _ => false,
+    }
+}
+
 impl Network {
     const fn v4(offset: usize) -> Self {
         Self { protocol: Protocol::Ipv4, offset }

@@ -412,3 +412,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn checksums_of_packets_that_the_capturing_host_sent_are_never_judged() {
+    let mut corrupt = v4();
+    *corrupt.last_mut().unwrap() ^= 1;
+    let cooked = |packet_type: u8| {
+        let mut bytes = vec![0, packet_type, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 0x08, 0x00];
+        bytes.extend(&corrupt);
+        bytes
+    };
+    let cooked_2 = |packet_type: u8| {
+        let mut bytes = vec![0x08, 0x00, 0, 0, 0, 0, 0, 1, 0, 1, packet_type, 6];
+        bytes.extend([2, 0, 0, 0, 0, 1, 0, 0]);
+        bytes.extend(&corrupt);
+        bytes
+    };
+    let judge = |link, bytes: &[u8], checksums| fault(decode_with(&frame(link, bytes), checksums));
+    let bad = Some(HeaderFault::BadChecksum);
+    for (link, received, sent) in [
+        (LinkType::LINUX_SLL, cooked(0), cooked(4)),
+        (LinkType::LINUX_SLL2, cooked_2(0), cooked_2(4)),
+    ] {
+        assert_eq!(judge(link, &received, Checksums::Verified), bad);
+        assert_eq!(judge(link, &sent, Checksums::Verified), None);
+        assert_eq!(judge(link, &sent, Checksums::Enforced), bad);
+    }
+}

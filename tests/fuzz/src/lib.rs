@@ -112,8 +112,16 @@ pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audi
         Setting::Off => Checksums::Ignored,
     };
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted: Wanted::Verdicts };
-    let mut run = Run::new(&plan).expect("threads");
+    let plan = Plan {
+        method,
+        checksums,
+        tunnels,
+        threads,
+        inputs: 1,
+        wanted: Wanted::Verdicts,
+        flow: None,
+    };
+    let mut run = Run::new(&plan);
     let mut counter = Counter(0);
     run.read(source, &mut counter);
     (run.finish(), counter.0)

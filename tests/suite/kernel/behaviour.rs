@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use tcp_window_audit::conntrack::TcpState;
+use tcp_window_audit::kernel::TimeMode;
 use tcp_window_audit::kernel::{CtState, Error, KernelVerdict, Oracle, OracleSettings, Timeout};
-use tcp_window_audit::kernel::{TcpState, TimeMode};
 use tcp_window_audit::segment::{Direction, PerDirection};
 
 use super::oracle;
