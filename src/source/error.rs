@@ -31,7 +31,10 @@ pub enum Error {
         name: String,
     },
     /// The first bytes are of no known capture format.
-    #[error("{name}: not a capture file (it begins with {magic:02x?})")]
+    #[error(
+        "{name}: not a capture file (it begins with {magic:02x?}); what Wireshark opens, \
+         editcap -F pcapng converts"
+    )]
     NotACapture {
         /// The input.
         name: String,

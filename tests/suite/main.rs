@@ -16,6 +16,7 @@
 mod accounting;
 mod capture_writer;
 mod captures;
+mod compatibility;
 mod confined;
 mod corpus;
 mod emulated;

@@ -102,7 +102,8 @@ fn what_is_compressed_must_be_a_capture_too() {
         let error = read(compress(b"hello")).1.unwrap();
         assert_eq!(
             error.to_string(),
-            "test: not a capture file (it begins with [68, 65, 6c, 6c])",
+            "test: not a capture file (it begins with [68, 65, 6c, 6c]); what Wireshark opens, \
+             editcap -F pcapng converts",
             "{name}"
         );
         let error = read(compress(b"")).1.unwrap();
