@@ -190,7 +190,7 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        let Collected { kept: findings, not_kept: findings_not_kept, troubled, story } =
+        let Collected { kept: findings, not_kept: findings_not_kept, troubled, suspects, story } =
             findings.finish();
         Audit {
             method: self.method,
@@ -204,6 +204,7 @@ impl Run {
             findings,
             findings_not_kept,
             troubled,
+            suspects,
             story,
         }
     }

@@ -24,9 +24,9 @@ pub enum BlockClass {
     Empty,
 }
 
-/// Bytes below the acknowledgement within which a first block is the report of a duplicate: more
-/// than any window. What lies further off was moved there.
-const DSACK_REACH: i32 = 1 << 30;
+/// Bytes below the acknowledgement within which a first block is the report of a duplicate: 64 MiB,
+/// more than a window that is in use. What lies further off was moved there.
+const DSACK_REACH: i32 = 1 << 26;
 
 /// Says where the block at `index` of an acknowledgement lies; `sent` is the highest number sent by
 /// the side that is being acknowledged.
@@ -115,24 +115,31 @@ impl SackAudit {
                 BlockClass::Empty => self.empty += 1,
             }
             if !matches!(class, BlockClass::Dsack | BlockClass::Empty) {
-                self.bound(block.right.offset_from(sent), block.left.offset_from(ack));
+                self.bound(block.right.offset_from(sent));
+                // The shift is at least the lower bound. A first block that then ends at or below
+                // the acknowledgement reports a duplicate, and its left edge bounds nothing.
+                if index > 0 || block.right.offset_from(ack) > self.lowest {
+                    self.bound_above(block.left.offset_from(ack));
+                }
             }
         }
         (sacked, duplicate)
     }
 
-    /// Narrows the bounds by a block whose right edge is `over` bytes above what was sent, and
-    /// whose left edge is `above` bytes above the acknowledgement.
-    ///
-    /// A block begins at least one byte above the acknowledgement: the byte there is missing.
-    fn bound(&mut self, over: i32, above: i32) {
-        let highest = above.saturating_sub(1);
+    /// Narrows the bounds by a block whose right edge is `over` bytes above what was sent.
+    fn bound(&mut self, over: i32) {
         if self.bounded == 0 {
-            (self.lowest, self.highest) = (over, highest);
+            (self.lowest, self.highest) = (over, i32::MAX);
         }
         self.bounded += 1;
         self.lowest = self.lowest.max(over);
-        self.highest = self.highest.min(highest);
+    }
+
+    /// Narrows the bounds by a block whose left edge is `above` bytes above the acknowledgement.
+    ///
+    /// A block begins at least one byte above the acknowledgement: the byte there is missing.
+    fn bound_above(&mut self, above: i32) {
+        self.highest = self.highest.min(above.saturating_sub(1));
     }
 }
 
@@ -194,6 +201,15 @@ mod tests {
             audit.take(&[moved], SeqNum(1000), SeqNum(5000));
         }
         assert_eq!(audit.beyond, 3);
+        assert_eq!(audit.shift(), Some((1_000_000_000, 1_000_000_999)));
+    }
+
+    #[test]
+    fn a_duplicate_reported_at_a_shifted_place_bounds_nothing() {
+        let shift = 1_000_000_000;
+        let mut audit = SackAudit::default();
+        audit.take(&[block(2000 + shift, 5000 + shift)], SeqNum(1000), SeqNum(5000));
+        audit.take(&[block(500 + shift, 900 + shift)], SeqNum(1000), SeqNum(5000));
         assert_eq!(audit.shift(), Some((1_000_000_000, 1_000_000_999)));
     }
 
