@@ -56,9 +56,8 @@ impl<'a> Case<'a> {
     /// Returns the INVALID packets for one of these reasons.
     pub(super) fn invalid(&self, reasons: &[Reason]) -> u64 {
         let count = |evidence: &Evidence| {
-            let by_reason = reasons.iter().filter_map(|reason| {
-                evidence.invalid.get(*reason as usize).copied()
-            });
+            let by_reason =
+                reasons.iter().filter_map(|reason| evidence.invalid.get(*reason as usize).copied());
             by_reason.sum()
         };
         self.evidence.map_or(0, count)

@@ -90,7 +90,9 @@ const fn mechanism(reason: Reason) -> &'static str {
         }
         Reason::StateInvalid => "The state table has no way for this packet in this state.",
         Reason::RstInvalid => "The RST lies below the highest byte that its receiver acknowledged.",
-        Reason::SeqOver => "seq lies above td_maxend: the segment begins beyond the window offered.",
+        Reason::SeqOver => {
+            "seq lies above td_maxend: the segment begins beyond the window offered."
+        }
         Reason::SeqOvershoot => {
             "The segment ends beyond the window by no more than the receiver's largest window."
         }

@@ -2,8 +2,8 @@
 //!
 //! Does not: count them as clean or guilty.
 
-use crate::diagnose::{Cause, Diagnosis, Facts, counted};
 use crate::diagnose::score::{Level, Score};
+use crate::diagnose::{Cause, Diagnosis, Facts, counted};
 
 pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let totals = &facts.audit.totals;

@@ -11,7 +11,7 @@ use crate::diagnose::{Cause, Diagnosis, Facts, counted};
 const FELT_US: u32 = 200_000;
 
 pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
-    let is_clean = |case: &&Case<'_>| case.all_invalid() == 0 && !case.audit.picked_up;
+    let is_clean = |case: &&Case<'_>| case.all_invalid() == 0;
     let clean: Vec<_> = facts.cases.iter().filter(is_clean).collect();
     let slow = clean.iter().filter(|case| reader_is_slow(case)).count();
     let lossy = clean.iter().filter(|case| loses(case)).count();
@@ -56,5 +56,8 @@ fn reader_is_slow(case: &Case<'_>) -> bool {
 
 fn loses(case: &Case<'_>) -> bool {
     let is_shifted = case.sides().any(|(_, side)| side.sack.beyond + side.sack.below > 0);
-    !is_shifted && case.sides().any(|(_, side)| side.retransmitted.packets > 0)
+    // What was sent again mid-stream may have another reason, which the tracker could have seen.
+    !is_shifted
+        && !case.audit.picked_up
+        && case.sides().any(|(_, side)| side.retransmitted.packets > 0)
 }

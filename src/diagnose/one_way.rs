@@ -42,6 +42,9 @@ pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if facts.controls(0) > 0 {
         score.add("flows with both directions", 15);
     }
+    if facts.audit.strict().packets > 2 * invalid {
+        score.add("most INVALID packets are of other flows", -20);
+    }
     diagnosis.score = score;
     diagnosis.notes.push(format!(
         "{} of them are INVALID; be_liberal=1 does not help, for it is the state and not the \

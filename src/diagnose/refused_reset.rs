@@ -30,8 +30,7 @@ pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         counted(flows, "connection")
     );
     let mut diagnosis = Diagnosis::of(Cause::RefusedReset, finding, &cases);
-    let mut score =
-        Score::new(if resets >= SEVERAL { 40 } else { 25 }, facts.quality.percent);
+    let mut score = Score::new(if resets >= SEVERAL { 40 } else { 25 }, facts.quality.percent);
     if survivors > 0 {
         score.add("the receiver went on", 20);
     } else {

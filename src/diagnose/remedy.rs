@@ -78,18 +78,40 @@ pub struct Remedy {
     pub undo: &'static str,
 }
 
+impl Remedy {
+    /// Returns every remedy for some hosts, so that its commands can be tried.
+    pub fn all_for(hosts: &[IpAddr]) -> Vec<Self> {
+        let first = hosts.first().copied();
+        vec![
+            fix_randomiser(first),
+            clear_sack_at_device(),
+            strip_sack(hosts),
+            be_liberal(),
+            ignore_invalid_rst(),
+            log_invalid(),
+            allow_window_scale(),
+            no_scaling_here(),
+            mend_routing(first),
+            no_tracking(hosts),
+        ]
+    }
+}
+
 /// How the effect on the tracker shows.
 const COUNT_INVALID: &str = "conntrack -S | grep -o 'invalid=[0-9]*' before and after, under the \
                              same load: the counters stop rising";
 
 /// Switches SACK rewriting or randomisation at the device: the cure of a sequence randomiser.
-pub(super) fn fix_randomiser() -> Remedy {
-    let lines = "access-list NO-RAND extended permit tcp any host 192.0.2.10\n\
-                 class-map NO-RAND-CM\n match access-list NO-RAND\n\
-                 policy-map global_policy\n class NO-RAND-CM\n  \
-                 set connection random-sequence-number disable\n\
-                 service-policy global_policy global\n\
-                 clear conn address 192.0.2.10";
+pub(super) fn fix_randomiser(host: Option<IpAddr>) -> Remedy {
+    let host = host.map_or_else(|| "192.0.2.10".to_owned(), |host| host.to_string());
+    let lines = &format!(
+        "access-list NO-RAND extended permit tcp any host {host}\n\
+         class-map NO-RAND-CM\n match access-list NO-RAND\n\
+         policy-map global_policy\n class NO-RAND-CM\n  \
+         set connection random-sequence-number disable\n\
+         service-policy global_policy global\n\
+         clear conn address {host}"
+    );
     Remedy {
         id: "C01-device",
         title: "switch sequence randomisation off at the device (Cisco ASA, FTD, PIX)",
@@ -120,21 +142,12 @@ pub(super) fn clear_sack_at_device() -> Remedy {
 /// Strips the permission of SACK from what this host sends to these addresses.
 pub(super) fn strip_sack(peers: &[IpAddr]) -> Remedy {
     let mut rules = String::new();
-    for (family, is_v4) in [("ip", true), ("ip6", false)] {
-        let of_family: Vec<_> = peers
-            .iter()
-            .filter(|peer| peer.is_ipv4() == is_v4)
-            .map(ToString::to_string)
-            .take(MAX_PEERS)
-            .collect();
-        if !of_family.is_empty() {
-            let peers = of_family.join(", ");
-            let _ = writeln!(
-                rules,
-                "    {family} daddr {{ {peers} }} tcp flags & syn == syn reset tcp option sack-perm"
-            );
-        }
+    for peer in peers.iter().take(MAX_PEERS) {
+        let family = family(*peer);
+        let _ = writeln!(rules, "    {family} daddr {peer} tcp flags & syn == syn \\");
+        let _ = writeln!(rules, "      reset tcp option sack-perm");
     }
+    note_others(peers, &mut rules);
     let script = format!(
         "table inet twa {{\n  chain sack {{\n    \
          type filter hook postrouting priority mangle; policy accept;\n{rules}  }}\n}}"
@@ -153,6 +166,18 @@ pub(super) fn strip_sack(peers: &[IpAddr]) -> Remedy {
 
 /// Addresses named in a rule: a line must stay readable; networks serve for more.
 const MAX_PEERS: usize = 2;
+
+const fn family(peer: IpAddr) -> &'static str {
+    if peer.is_ipv4() { "ip" } else { "ip6" }
+}
+
+/// Says in the script that it does not name all.
+fn note_others(peers: &[IpAddr], rules: &mut String) {
+    let others = peers.len().saturating_sub(MAX_PEERS);
+    if others > 0 {
+        let _ = writeln!(rules, "    # likewise for {others} further hosts, or for their network");
+    }
+}
 
 /// Has the tracker accept what is out of the window.
 pub(super) fn be_liberal() -> Remedy {
@@ -247,10 +272,11 @@ pub(super) fn no_scaling_here() -> Remedy {
 pub(super) fn no_tracking(peers: &[IpAddr]) -> Remedy {
     let mut rules = String::new();
     for peer in peers.iter().take(MAX_PEERS) {
-        let family = if peer.is_ipv4() { "ip" } else { "ip6" };
+        let family = family(*peer);
         let _ = writeln!(rules, "    {family} saddr {peer} notrack");
         let _ = writeln!(rules, "    {family} daddr {peer} notrack");
     }
+    note_others(peers, &mut rules);
     let script = format!(
         "table inet twa_raw {{\n  chain pre {{\n    \
          type filter hook prerouting priority raw; policy accept;\n{rules}  }}\n  chain out {{\n    \
@@ -260,7 +286,10 @@ pub(super) fn no_tracking(peers: &[IpAddr]) -> Remedy {
         id: "R3",
         title: "or leave these hosts untracked, and accept ct state untracked for them",
         steps: vec![Step::new(Runner::Nft, &script)],
-        persist: vec![Step::new(Runner::Shell, "nft list table inet twa_raw >> /etc/nftables.conf")],
+        persist: vec![Step::new(
+            Runner::Shell,
+            "nft list table inet twa_raw >> /etc/nftables.conf",
+        )],
         risk: "no NAT, no helpers and no state for that traffic: replies need rules of their own",
         check: "conntrack -L shows no entry of these hosts, and the connections work",
         undo: "nft delete table inet twa_raw",

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use crate::conntrack::Reason;
 use crate::diagnose::case::{Case, evidence};
-use crate::diagnose::{Cause, Diagnosis, Facts, MAX_EVIDENCE, counted, remedy};
 use crate::diagnose::score::Score;
+use crate::diagnose::{Cause, Diagnosis, Facts, MAX_EVIDENCE, counted, remedy};
 use crate::flow::SideSummary;
 use crate::segment::Direction;
 
@@ -62,8 +62,10 @@ pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     diagnosis.evidence = evidence(&cases, RULE, MAX_EVIDENCE);
     let peers: BTreeSet<IpAddr> =
         shifted.iter().map(|found| found.case.address(found.direction)).collect();
+    let hosts: BTreeSet<IpAddr> =
+        shifted.iter().map(|found| found.case.address(found.direction.flip())).collect();
     diagnosis.remedies = vec![
-        remedy::fix_randomiser(),
+        remedy::fix_randomiser(hosts.first().copied().filter(|_| hosts.len() == 1)),
         remedy::clear_sack_at_device(),
         remedy::strip_sack(&peers.into_iter().collect::<Vec<_>>()),
         remedy::be_liberal(),
@@ -78,8 +80,13 @@ fn find<'a>(case: &'a Case<'a>) -> impl Iterator<Item = Shifted<'a>> {
         let (low, high) = side.sack.shift()?;
         let is_far = low >= LEAST_SHIFT || high <= -LEAST_SHIFT;
         let holds = outside >= LEAST_BLOCKS && side.sack.inside == 0;
-        (holds && is_far && case.is_two_way())
-            .then_some(Shifted { case, direction, side, low, high })
+        (holds && is_far && case.is_two_way()).then_some(Shifted {
+            case,
+            direction,
+            side,
+            low,
+            high,
+        })
     })
 }
 
@@ -98,7 +105,7 @@ fn score(facts: &Facts<'_>, shifted: &[Shifted<'_>], cases: &[&Case<'_>]) -> Sco
     if shifted.iter().any(Shifted::is_exact) {
         score.add("exact shift", 20);
     } else {
-        score.add("narrow shift", 10);
+        score.add("every block outside", 10);
     }
     if cases.iter().any(|case| case.drop_is_proven() && case.invalid(RULE) > 0) {
         score.add("drop proven", 20);
@@ -199,5 +206,11 @@ fn parameter(found: &Shifted<'_>) -> (String, String) {
     let flow = case.audit.first_frame;
     let blocks = side.sack.beyond + side.sack.below;
     let name = format!("flow {flow} {}", direction.name());
-    (name, format!("shifted by {low:+} to {high:+} bytes, {blocks} blocks, 0 inside"))
+    let shift = if *high == i32::MAX {
+        // Every block reports a duplicate: nothing bounds the shift from above.
+        format!("at least {low:+}")
+    } else {
+        format!("{low:+} to {high:+}")
+    };
+    (name, format!("shifted by {shift} bytes, {blocks} blocks, 0 inside"))
 }

@@ -64,6 +64,13 @@ impl Conclusion {
         if is_invalid {
             return blamed.map_or_else(|| unexplained(audit), Self::with);
         }
+        if let Some(found) = find(Cause::NotTheFirewall) {
+            return Self {
+                level: VerdictLevel::Nothing,
+                sentence: format!("Not the firewall: {}.", found.finding),
+                ..Self::with(found)
+            };
+        }
         if audit.totals.flows > 0 && audit.totals.flows_picked_up == audit.totals.flows {
             let flows = counted(audit.totals.flows, "connection");
             return Self::without(
@@ -71,14 +78,7 @@ impl Conclusion {
                 format!("Cannot judge strictly: the capture holds the SYN of none of {flows}."),
             );
         }
-        match find(Cause::NotTheFirewall) {
-            Some(found) => Self {
-                level: VerdictLevel::Nothing,
-                sentence: format!("Not the firewall: {}.", found.finding),
-                ..Self::with(found)
-            },
-            None => blamed.map_or_else(nothing, Self::with),
-        }
+        blamed.map_or_else(nothing, Self::with)
     }
 
     fn with(found: &Diagnosis) -> Self {

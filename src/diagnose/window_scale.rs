@@ -99,8 +99,9 @@ fn score(facts: &Facts<'_>, form: Form, cases: &[&Case<'_>]) -> Score {
     if any(|case| case.invalid(RULES) > 0) {
         score.add("packets INVALID by it", 20);
     }
-    if any(|case| case.sides().any(|(_, s)| s.hidden_shift.is_some() && s.suspected_shift.is_some()))
-    {
+    if any(|case| {
+        case.sides().any(|(_, s)| s.hidden_shift.is_some() && s.suspected_shift.is_some())
+    }) {
         score.add("two tests agree", 10);
     }
     if any(offered_once) {
@@ -123,10 +124,7 @@ fn notes(form: Form, cases: &[&Case<'_>]) -> Vec<String> {
     let mut notes = Vec::new();
     let reply_lacks = |case: &&&Case<'_>| {
         let sides = &case.summary.sides;
-        matches!(
-            (sides.original.offer, sides.reply.offer),
-            (Offer::Shift(_), Offer::NotOffered)
-        )
+        matches!((sides.original.offer, sides.reply.offer), (Offer::Shift(_), Offer::NotOffered))
     };
     let lacking = cases.iter().filter(reply_lacks).count();
     if lacking > 0 {

@@ -15,6 +15,7 @@
 
 mod capture_writer;
 mod captures;
+mod diagnosis;
 mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
