@@ -15,6 +15,8 @@
 
 mod capture_writer;
 mod captures;
+mod causes;
+mod conversation;
 mod diagnosis;
 mod generate;
 mod hostile;
