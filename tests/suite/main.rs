@@ -16,9 +16,12 @@
 mod accounting;
 mod capture_writer;
 mod captures;
+mod causes;
 mod compatibility;
 mod confined;
+mod conversation;
 mod corpus;
+mod diagnosis;
 mod emulated;
 mod filter;
 mod follow;
