@@ -112,7 +112,7 @@ fn a_reader_that_shuts_its_window_is_not_the_firewall() {
 #[test]
 fn flows_without_their_syn_are_not_judged_strictly() {
     let late: Vec<_> = healthy().into_iter().filter(|line| line.flags & SYN == 0).collect();
-    let alone = report("late", &[late.clone()]);
+    let alone = report("late", std::slice::from_ref(&late));
     assert_eq!(verdict(&alone), ("cannot_judge", None));
     let beside = report("late_beside", &[late, healthy()]);
     assert_eq!(verdict(&beside), ("none", None));

@@ -2,7 +2,7 @@
 
 use crate::capture_writer::{MICROSECONDS, Order, PcapWriter};
 
-/// LINKTYPE_RAW: frames begin with the IP header.
+/// `LINKTYPE_RAW`: frames begin with the IP header.
 const RAW: u32 = 101;
 /// TCP flags.
 pub const FIN: u8 = 1;

@@ -13,15 +13,24 @@
 )]
 //! The tests that work through data: conversations, captures, golden files.
 
+mod accounting;
 mod capture_writer;
 mod captures;
 mod causes;
+mod confined;
 mod conversation;
+mod corpus;
 mod diagnosis;
+mod filter;
+mod follow;
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
 mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod merged;
+mod outputs;
 mod pipeline;
 mod program;
 mod readme;
@@ -35,4 +44,5 @@ mod source_compressed;
 mod source_damaged;
 mod tidy;
 mod truth;
+mod tunnels;
 mod wire;
