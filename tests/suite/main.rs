@@ -13,6 +13,7 @@
 )]
 //! The tests that work through data: conversations, captures, golden files.
 
+mod behaviour;
 mod capture_writer;
 mod captures;
 mod emulated;
