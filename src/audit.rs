@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
 use crate::flow::{FlowFinding, FlowStory, FlowTrouble};
+use crate::frame;
 use crate::segment::Direction;
-use crate::source::SourceSummary;
+use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
-use crate::wire::Undecodable;
+use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
 mod histogram;
@@ -97,6 +98,8 @@ pub struct Totals {
     pub errors_related: u64,
     /// ICMP errors about none.
     pub errors_invalid: u64,
+    /// Datagrams of other protocols, by protocol number and by what rules would see.
+    pub datagrams: BTreeMap<(u8, CtState), u64>,
     /// INVALID segments by reason.
     pub invalid_by_reason: BTreeMap<Reason, u64>,
     /// Segments that passed although a rule spoke of them, by reason.
@@ -142,11 +145,22 @@ impl Totals {
             };
             *by_reason.entry(reason).or_default() += 1;
         }
+        if !invalid_for.is_empty() {
+            self.count_hits(invalid_for);
+        }
+    }
+
+    fn count_hits(&mut self, invalid_for: Members) {
         for policy in invalid_for.iter() {
             if let Some(hits) = self.hits.get_mut(policy) {
                 hits.packets += 1;
             }
         }
+    }
+
+    /// Counts a datagram of another protocol.
+    pub fn count_datagram(&mut self, protocol: u8, ctstate: CtState) {
+        *self.datagrams.entry((protocol, ctstate)).or_default() += 1;
     }
 
     /// Counts the flows that each policy hit.
@@ -173,6 +187,9 @@ impl Totals {
         self.flows_one_way += part.flows_one_way;
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
+        for (key, count) in &part.datagrams {
+            *self.datagrams.entry(*key).or_default() += count;
+        }
         for (mine, theirs) in [
             (&mut self.invalid_by_reason, &part.invalid_by_reason),
             (&mut self.passed_by_reason, &part.passed_by_reason),
@@ -202,11 +219,9 @@ pub struct Method {
 pub struct Input {
     /// What the source says of it.
     pub summary: SourceSummary,
-    /// The number of its first frame within the run; frames are counted over all inputs.
-    pub first_frame: u64,
 }
 
-/// Where a frame stands.
+/// Where a frame stands, as reports tell it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place {
     /// Position of its input in [`Inputs::read`], if several inputs were asked for.
@@ -220,16 +235,17 @@ pub struct Place {
 pub struct Inputs {
     /// How many were asked for.
     pub asked_for: usize,
-    /// Those begun so far, in order.
+    /// Those that could be opened, in the order given.
     pub read: Vec<Input>,
+    /// What a filter left out of them.
+    pub filter: Option<FilterSummary>,
 }
 
 impl Inputs {
     /// Finds the place of a frame, given its number within the run.
     pub fn place(&self, number: u64) -> Place {
-        let file = self.read.iter().rposition(|input| input.first_frame <= number);
-        let first = file.and_then(|file| self.read.get(file)).map_or(1, |input| input.first_frame);
-        Place { file: file.filter(|_| self.asked_for > 1), frame: number - first + 1 }
+        let frame::Place { file, frame } = frame::Place::of(number);
+        Place { file: (self.asked_for > 1).then_some(file), frame }
     }
 }
 
@@ -238,6 +254,8 @@ impl Inputs {
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Which packet of a frame was judged.
+    pub tunnels: Tunnels,
     /// The inputs.
     pub inputs: Inputs,
     /// Why the inputs were not read to their end, if they were not.
@@ -377,10 +395,12 @@ pub struct Collected {
 /// The verdict on one packet, as the verdict stream shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketVerdict {
-    /// Number of the frame within the run, from 1.
+    /// Number of the frame within the run, see [`frame::Place::number`].
     pub frame: u64,
     /// Capture time.
     pub ts: Timestamp,
+    /// Tracker time, by which the frames of several files are ordered.
+    pub clock: Timestamp,
     /// Number of the flow's first frame within the run.
     pub flow: Option<u64>,
     /// Direction in the entry.

@@ -10,6 +10,7 @@ use tcp_window_audit::conntrack::profile::Certainty;
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
 use tcp_window_audit::kernel::host;
 use tcp_window_audit::report::{Detail, Format};
+use tcp_window_audit::wire::Tunnels;
 
 /// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 ///
@@ -19,6 +20,7 @@ use tcp_window_audit::report::{Detail, Format};
 /// Exit status: 0 nothing INVALID, 1 something INVALID, 2 the audit could not be done or is
 /// incomplete.
 #[derive(Parser, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 #[command(subcommand_negates_reqs = true)]
 struct Args {
@@ -31,6 +33,18 @@ struct Args {
 
     #[command(flatten)]
     judge: JudgeArgs,
+
+    /// Audit only the packets that a BPF filter lets pass; needs libpcap
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<String>,
+
+    /// Go on reading FILE while it grows, until Ctrl-C, which prints the report
+    #[arg(long)]
+    follow: bool,
+
+    /// Open tunnels, and judge the innermost packet instead of the outermost
+    #[arg(long)]
+    inner: bool,
 
     /// Write a report, in the format that the extension tells (.txt or .json); repeatable
     #[arg(short, long = "output", value_name = "FILE")]
@@ -125,6 +139,15 @@ pub(crate) struct Output {
     pub(crate) format: Format,
 }
 
+/// How far inputs are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reading {
+    /// To their end.
+    ToTheEnd,
+    /// Beyond it, as the file grows.
+    WhileItGrows,
+}
+
 /// When progress is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Progress {
@@ -157,6 +180,9 @@ pub(crate) struct Verification {
 pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
+    pub(crate) filter: Option<String>,
+    pub(crate) input: Reading,
+    pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
     /// The flow to report in full.
     pub(crate) flow: Option<u64>,
@@ -185,6 +211,8 @@ pub(crate) enum Error {
     StdinTwice,
     #[error(transparent)]
     Host(#[from] host::Error),
+    #[error("--follow needs one file, and no standard input")]
+    FollowOne,
 }
 
 /// Parses the command line; prints help or usage and ends the program where that is asked for.
@@ -239,6 +267,10 @@ impl Args {
         if self.files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
             return Err(Error::StdinTwice);
         }
+        let input = if self.follow { Reading::WhileItGrows } else { Reading::ToTheEnd };
+        if self.follow && !matches!(&self.files[..], [file] if file != Path::new("-")) {
+            return Err(Error::FollowOne);
+        }
         let method = Method { policies: what_if::panel(policy), sysctls };
         let outputs = self.outputs.iter().map(|path| output(path)).collect::<Result<_, _>>()?;
         let detail = match (self.quiet, self.verbose) {
@@ -252,6 +284,9 @@ impl Args {
             _ => Progress::Never,
         };
         Ok(Config {
+            filter: self.filter,
+            input,
+            tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
             flow: self.flow,
             files: self.files,

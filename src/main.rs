@@ -6,12 +6,15 @@ mod verify;
 
 use std::process::ExitCode;
 
-use cli::{Config, Task};
+use cli::{Config, Reading, Task};
 use output::{Sinks, say};
 use tcp_window_audit::audit::Audit;
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
-use tcp_window_audit::source::{self, Timeline};
+use tcp_window_audit::source::file::FileSource;
+use tcp_window_audit::source::filter::{Filter, Filtered};
+use tcp_window_audit::source::merged::Merged;
+use tcp_window_audit::source::{self, FrameSource, Timeline, interrupt};
 use tcp_window_audit::wire::Checksums;
 
 /// The exit statuses that scripts rely on.
@@ -51,13 +54,11 @@ fn audit(config: &Config) -> u8 {
         ));
         return FAILED;
     }
-    match sinks.finish(&audit, config) {
-        Ok(()) => status(&audit),
-        Err(error) => {
-            say(&chain(&error));
-            FAILED
-        }
+    let failures = sinks.finish(&audit, config);
+    for error in &failures {
+        say(&chain(error));
     }
+    if failures.is_empty() { status(&audit) } else { FAILED }
 }
 
 /// Runs the audit over all files; returns none when not a single one could be opened.
@@ -69,27 +70,56 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
         Setting::Off => Checksums::Ignored,
     };
     let inputs = config.files.len();
-    let flow = config.flow;
-    let plan = Plan { method, checksums, threads: config.threads, inputs, wanted, flow };
+    let (tunnels, flow) = (config.tunnels, config.flow);
+    // What has been read is judged at once when nobody waits for the next block.
+    let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
+    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flow };
     let mut run = Run::new(&plan);
-    let mut timeline = Timeline::default();
-    let mut opened = false;
-    for file in &config.files {
-        match source::open(file, timeline) {
-            Ok(mut source) => {
-                opened = true;
-                run.read(&mut source, sinks);
-                timeline = source.timeline();
-            }
-            Err(error) => run.miss(&error),
+    let filter = match config.filter.as_deref().map(Filter::new).transpose() {
+        Ok(filter) => filter,
+        Err(error) => {
+            say(&chain(&error));
+            return None;
         }
+    };
+    let mut source = open(config, |error| {
+        say(&chain(error));
+        run.miss(error);
+    })?;
+    if let Some(filter) = filter {
+        source = Box::new(Filtered::new(source, filter));
     }
+    run.read(&mut *source, sinks);
     sinks.end_progress();
     let audit = run.finish();
     for problem in &audit.incomplete {
         say(problem);
     }
-    opened.then_some(audit)
+    Some(audit)
+}
+
+/// Opens one file, or several as one time line; returns none when not a single one can be read.
+fn open(
+    config: &Config,
+    mut miss: impl FnMut(&source::Error),
+) -> Option<Box<dyn FrameSource + Send>> {
+    let files = &config.files;
+    if let [file] = files.as_slice() {
+        let opened = match config.input {
+            Reading::ToTheEnd => source::open(file, Timeline::default()),
+            Reading::WhileItGrows => FileSource::follow(file, interrupt::flag()),
+        };
+        return match opened {
+            Ok(source) => Some(Box::new(source)),
+            Err(error) => {
+                miss(&error);
+                None
+            }
+        };
+    }
+    let (merged, refused) = Merged::open(files);
+    refused.iter().for_each(miss);
+    if merged.is_empty() { None } else { Some(Box::new(merged)) }
 }
 
 /// Chooses the exit status: an incomplete audit weighs more than what it found.

@@ -9,6 +9,7 @@
 //! Does not: know file formats or reports.
 
 mod crew;
+mod datagrams;
 mod shard;
 mod slice;
 
@@ -20,9 +21,10 @@ use crate::audit::{
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
 use crate::source::{self, FrameSource};
-use crate::wire::Checksums;
 use crate::wire::fragments::Reassembler;
+use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
+use datagrams::Datagrams;
 use shard::Shard;
 use slice::{Decoder, Settler, Slice, Times};
 
@@ -43,6 +45,8 @@ pub struct Plan {
     pub method: Method,
     /// How checksums are judged.
     pub checksums: Checksums,
+    /// Which packet of a frame is judged.
+    pub tunnels: Tunnels,
     /// Worker threads, at least 1.
     pub threads: usize,
     /// How many inputs there will be.
@@ -102,19 +106,21 @@ impl Run {
         let features = plan.method.policies.iter().map(Policy::features).collect();
         let panel = Panel::new(features, plan.method.sysctls.limits);
         let seed = random_seed();
-        let shard = || Shard::new(panel.clone(), seed, plan.wanted, plan.flow);
+        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
+        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
+        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
         let shards = (0..threads).map(|_| shard()).collect();
         let checksums = plan.checksums;
         Self {
             shards,
             slices: vec![Slice::new(threads)],
             settler: Settler {
-                decoder: Decoder { checksums, seed, shards: threads },
+                decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
                 reassembler: Reassembler::new(checksums),
                 times: Times::default(),
             },
             reports: Reports {
-                inputs: Inputs { asked_for: plan.inputs, read: Vec::new() },
+                inputs: Inputs { asked_for: plan.inputs, ..Inputs::default() },
                 ..Reports::default()
             },
             method: plan.method.clone(),
@@ -123,14 +129,16 @@ impl Run {
 
     /// Audits a source to its end; what keeps it from being read further becomes part of the audit.
     pub fn read(&mut self, source: &mut (dyn FrameSource + Send), observer: &mut dyn Observer) {
-        let first_frame = source.next_number();
-        self.reports.inputs.read.push(Input { summary: source.summary(), first_frame });
+        let begun = self.reports.inputs.read.len();
+        self.reports.inputs.read.extend(inputs(source));
         if let Err(error) = self.read_batches(source, observer) {
             self.reports.incomplete.push(chain(&error));
         }
-        if let Some(input) = self.reports.inputs.read.last_mut() {
-            input.summary = source.summary();
-        }
+        let problems = source.take_problems();
+        self.reports.incomplete.extend(problems.iter().map(|problem| chain(problem)));
+        self.reports.inputs.filter = source.filter();
+        self.reports.inputs.read.truncate(begun);
+        self.reports.inputs.read.extend(inputs(source));
     }
 
     /// Notes an input that could not even be opened.
@@ -153,7 +161,7 @@ impl Run {
             self.work(&batch);
             let mut teller = Teller { reports: &mut self.reports, observer };
             let mut verdicts = Vec::new();
-            self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.verdicts));
+            self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.take_verdicts()));
             teller.verdicts(&mut verdicts);
             teller.progress(batch.len() as u64, source);
             let is_dense = batch.len() * DENSE_FRAME_BYTES > batch.buffer.len();
@@ -173,7 +181,7 @@ impl Run {
             slice.decode(batch, range, &self.settler.decoder);
             self.settler.settle(slice);
             for (shard, items) in self.shards.iter_mut().zip(&slice.items) {
-                shard.take(items);
+                shard.take(items.as_slice());
             }
         }
     }
@@ -194,6 +202,7 @@ impl Run {
             findings.finish();
         Audit {
             method: self.method,
+            tunnels: self.settler.decoder.tunnels,
             inputs: self.reports.inputs,
             incomplete: self.reports.incomplete,
             first_ts: self.settler.times.range().map(|(earliest, _)| earliest),
@@ -207,6 +216,10 @@ impl Run {
             story,
         }
     }
+}
+
+fn inputs(source: &dyn FrameSource) -> impl Iterator<Item = Input> {
+    source.summaries().into_iter().map(|summary| Input { summary })
 }
 
 /// What a run has told so far, and will say of itself at its end.
@@ -230,7 +243,7 @@ impl Foreman for Teller<'_> {
         if verdicts.is_empty() || self.reports.verdicts_failed {
             return;
         }
-        verdicts.sort_by_key(|verdict| verdict.frame);
+        verdicts.sort_by_key(|verdict| (verdict.clock, verdict.frame));
         if let Err(error) = self.observer.verdicts(verdicts, &self.reports.inputs) {
             self.reports.verdicts_failed = true;
             let note = format!("the verdicts are not complete: {}", chain(&error));

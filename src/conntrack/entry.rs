@@ -470,6 +470,6 @@ impl Entry {
 
 /// Returns the low 16 bits, as a store into a `u16` field does.
 #[expect(clippy::cast_possible_truncation, reason = "the kernel's field has 16 bits")]
-const fn low_half(value: u32) -> u16 {
+pub(super) const fn low_half(value: u32) -> u16 {
     value as u16
 }

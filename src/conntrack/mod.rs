@@ -11,6 +11,7 @@
 //! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
 //! * [`datagram`]: UDP, ICMP queries and other protocols.
 //! * [`icmp`]: errors about a connection.
+//! * `ordinary`: the short way for the segments that nearly all segments are.
 //! * [`track`]: one connection under several policies at once, forked only where they part.
 //! * [`what_if`]: every kernel with every switch.
 //! * [`table`]: finds connections.
@@ -23,6 +24,7 @@
 pub mod datagram;
 pub mod entry;
 pub mod icmp;
+mod ordinary;
 mod out_of_sync;
 pub mod policy;
 pub mod profile;

@@ -108,10 +108,19 @@ impl<T: Keyed> Table<T> {
 
     /// Brings what the coming look-ups will need into the cache: first the index, then the
     /// elements. The reads do not depend on each other, so that waiting for memory overlaps.
-    pub fn fetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
+    ///
+    /// For each hash, `guesses` gets the position where the element most probably is; whether it is
+    /// there must be checked by its key.
+    pub fn fetch(
+        &self,
+        hashes: impl Iterator<Item = u64> + Clone,
+        guesses: &mut Vec<Option<Position>>,
+    ) {
         let slots = hashes.clone().map(|hash| self.slot(self.home(tag_of(hash))));
         std::hint::black_box(slots.fold(0, u64::wrapping_add));
-        let elements = hashes.filter_map(|hash| self.get(self.likely(tag_of(hash))?));
+        guesses.clear();
+        guesses.extend(hashes.map(|hash| self.likely(tag_of(hash))));
+        let elements = guesses.iter().flatten().filter_map(|&position| self.get(position));
         std::hint::black_box(elements.fold(0, |sum, element| element.touch().wrapping_add(sum)));
     }
 
@@ -184,6 +193,13 @@ impl<T: Keyed> Table<T> {
             }
         }
         self.sweep_at = (self.len + self.len / 2).max(MIN_SWEEP);
+    }
+
+    /// Removes all elements, handing each to `bury`, in slab order.
+    pub fn drain(&mut self, bury: impl FnMut(T)) {
+        let seed = self.seed;
+        let Self { chunks, .. } = std::mem::replace(self, Self::new(seed));
+        chunks.into_iter().flatten().flatten().for_each(bury);
     }
 
     /// Returns the slot where the search for a tag begins.

@@ -9,7 +9,8 @@
 
 use crate::conntrack::entry::{Arrival, Entry, judge};
 use crate::conntrack::icmp::{ErrorArrival, judge_error};
-use crate::conntrack::policy::{Choices, Features, Limits};
+use crate::conntrack::ordinary;
+use crate::conntrack::policy::{Choices, Feature, Features, Limits};
 use crate::conntrack::verdict::Verdict;
 use crate::time::Timestamp;
 
@@ -83,6 +84,8 @@ pub struct Panel {
     policies: Vec<Features>,
     limits: Limits,
     everyone: Group,
+    /// Whether all policies do; `OpenWrt` can switch it off.
+    checks_windows: bool,
 }
 
 impl Panel {
@@ -93,7 +96,8 @@ impl Panel {
         let mut members = Members::default();
         (0..policies.len()).for_each(|policy| members.insert(policy));
         let varying = varying(&policies, members);
-        Self { policies, limits, everyone: Group { members, varying } }
+        let checks_windows = !policies.iter().any(|policy| policy.contains(Feature::NoWindowCheck));
+        Self { policies, limits, everyone: Group { members, varying }, checks_windows }
     }
 
     /// Returns the number of policies.
@@ -222,6 +226,23 @@ impl Track {
         opinions: &mut Opinions,
     ) -> Verdict {
         opinions.others.clear();
+        if self.forks.is_none()
+            && panel.checks_windows
+            && let Some(entry) = &mut self.entry
+            && let Some(verdict) = ordinary::pass(entry, arrival, &panel.limits)
+        {
+            return verdict;
+        }
+        self.judge_any(arrival, panel, opinions)
+    }
+
+    /// Judges a segment that is not ordinary, or on which policies have parted.
+    fn judge_any(
+        &mut self,
+        arrival: &Arrival<'_>,
+        panel: &Panel,
+        opinions: &mut Opinions,
+    ) -> Verdict {
         let before = self.entry;
         let (verdict, consulted) = panel.judge_as(0, &mut self.entry, arrival);
         let main = self.forks.as_ref().map_or(panel.everyone, |forks| forks.main);

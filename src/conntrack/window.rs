@@ -135,7 +135,8 @@ pub struct Margins {
 
 impl Margins {
     /// Measures a segment with these numbers against both sides.
-    fn measure(sender: &Side, receiver: &Side, numbers: &Numbers) -> Self {
+    #[inline]
+    pub(super) fn measure(sender: &Side, receiver: &Side, numbers: &Numbers) -> Self {
         let ack_window = sender.max_win.max(MAX_ACK_WINDOW);
         Self {
             seq_upper: sender.max_end.offset_from(numbers.seq),
@@ -165,12 +166,12 @@ impl Margins {
 
 /// The numbers of a segment as the check uses them: some resets carry numbers that mean nothing.
 #[derive(Clone, Copy, Debug)]
-struct Numbers {
-    seq: SeqNum,
-    end: SeqNum,
-    ack: SeqNum,
+pub(super) struct Numbers {
+    pub(super) seq: SeqNum,
+    pub(super) end: SeqNum,
+    pub(super) ack: SeqNum,
     /// The highest SACK edge after `ack`, or `ack`.
-    sack: SeqNum,
+    pub(super) sack: SeqNum,
 }
 
 /// What became of a segment at the window check.
@@ -243,7 +244,8 @@ pub(super) fn check(
     };
     let scaled_win = scale(segment, sides[direction].scale);
     if passage == Passage::InWindow {
-        update(sides, direction, segment, &numbers, (scaled_win, choices));
+        widen(sides, direction, numbers.end, choices);
+        update(sides, direction, segment, &numbers, scaled_win);
     }
     let Numbers { seq, ack, end, .. } = numbers;
     Checked { passage, margins: Some(margins), scaled_win, seq, ack, end }
@@ -428,13 +430,27 @@ fn scale(segment: &Segment, shift: u8) -> u32 {
     if segment.has(Flags::SYN) { raw } else { raw << shift }
 }
 
-/// Takes over what a segment inside the window says.
-fn update(
+/// Takes the receiver's window for as large as a segment that reaches beyond it shows it to be.
+fn widen(sides: &mut Sides, direction: Direction, end: SeqNum, choices: &mut Choices) {
+    let limit = sides[direction].max_end;
+    let receiver = &mut sides[direction.flip()];
+    if !end.is_after(limit) {
+        return;
+    }
+    let known = receiver.max_win != 0;
+    if known || !choices.has(Feature::ReceiverMaxwinGuard) {
+        receiver.max_win = receiver.max_win.wrapping_add(end.0.wrapping_sub(limit.0));
+    }
+}
+
+/// Takes over what a segment inside the window says, beside [`widen`].
+#[inline]
+pub(super) fn update(
     sides: &mut Sides,
     direction: Direction,
     segment: &Segment,
     numbers: &Numbers,
-    (win, choices): (u32, &mut Choices),
+    win: u32,
 ) {
     let Numbers { end, ack, sack, .. } = *numbers;
     let sender = &mut sides[direction];
@@ -451,15 +467,7 @@ fn update(
             sender.flags.insert(SideFlags::MAXACK_SET);
         }
     }
-    let sender_limit = sender.max_end;
     let receiver = &mut sides[direction.flip()];
-    if end.is_after(sender_limit) {
-        let known = receiver.max_win != 0;
-        if known || !choices.has(Feature::ReceiverMaxwinGuard) {
-            let excess = end.0.wrapping_sub(sender_limit.0);
-            receiver.max_win = receiver.max_win.wrapping_add(excess);
-        }
-    }
     let announced = sack.plus(win);
     if announced.is_after(receiver.max_end.minus(1)) {
         // One byte may always be sent into a closed window: the zero-window probe.
@@ -520,7 +528,6 @@ mod tests {
 
     #[test]
     fn the_first_announcement_at_the_limit_counts_and_one_below_does_not() {
-        let choices = &mut Choices::new(crate::conntrack::Features::NONE);
         let segment = Segment { flags: Flags::ACK, ..Segment::default() };
         let numbers = |sack| Numbers {
             seq: SeqNum(5001),
@@ -529,10 +536,10 @@ mod tests {
             sack: SeqNum(sack),
         };
         let mut closed = sides();
-        update(&mut closed, Direction::Reply, &segment, &numbers(13_001), (0, choices));
+        update(&mut closed, Direction::Reply, &segment, &numbers(13_001), 0);
         assert_eq!(closed.original.max_end, SeqNum(13_002));
         let mut below = sides();
-        update(&mut below, Direction::Reply, &segment, &numbers(13_000), (0, choices));
+        update(&mut below, Direction::Reply, &segment, &numbers(13_000), 0);
         assert_eq!(below.original.max_end, SeqNum(13_001));
     }
 }

@@ -15,7 +15,7 @@ use std::thread::Builder;
 use crate::audit::PacketVerdict;
 use crate::frame::Batch;
 use crate::pipeline::shard::Shard;
-use crate::pipeline::slice::{Decoder, Item, Settler, Slice};
+use crate::pipeline::slice::{Decoder, Items, Settler, Slice};
 use crate::source::{self, FrameSource};
 
 /// Slices on their way for each worker: enough that nobody runs dry.
@@ -98,7 +98,7 @@ impl<'a> Desk<'a> {
 struct Part {
     /// The number of the slice.
     number: u64,
-    items: Vec<Item>,
+    items: Items,
     verdicts: Vec<PacketVerdict>,
 }
 
@@ -227,8 +227,8 @@ impl<'a> Hall<'a> {
                 Job::Read { source, slice } => self.read(source, slice, &mut batch),
                 Job::Track { desk, shard, mut parts } => {
                     for part in &mut parts {
-                        shard.take(&part.items);
-                        part.verdicts = std::mem::take(&mut shard.verdicts);
+                        shard.take(part.items.as_slice());
+                        part.verdicts = shard.take_verdicts();
                     }
                     self.board().put_back(desk, shard, parts);
                     self.bell.notify_all();

@@ -7,8 +7,9 @@ use crate::conntrack::{
     Verdict,
 };
 use crate::flow::{FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
-use crate::pipeline::Wanted;
+use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
+use crate::pipeline::{Plan, Wanted};
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
@@ -50,58 +51,134 @@ impl Flow {
 /// The owner of a part of the flows.
 pub(super) struct Shard {
     table: Table<Flow>,
+    datagrams: Datagrams,
+    desk: Desk,
+    /// Where the flows of the packets ahead most probably are.
+    guesses: Vec<Option<Position>>,
+}
+
+/// Everything of a shard but the flows: what judges them, and what they showed.
+struct Desk {
     panel: Panel,
     opinions: Opinions,
     wanted: Wanted,
-    /// The flow to report in full.
+    /// The flow that is reported in full.
     full: Option<u64>,
     totals: Totals,
     findings: Findings,
-    /// The verdicts of the batch at hand, when wanted.
-    pub(super) verdicts: Vec<PacketVerdict>,
+    /// The verdicts since they were last taken, when wanted.
+    verdicts: Vec<PacketVerdict>,
 }
 
 impl Shard {
-    pub(super) fn new(panel: Panel, seed: u64, wanted: Wanted, full: Option<u64>) -> Self {
-        Self {
-            table: Table::new(seed),
+    pub(super) fn new(panel: Panel, datagrams: Datagrams, seed: u64, plan: &Plan) -> Self {
+        let desk = Desk {
             totals: Totals::new(panel.len()),
             panel,
             opinions: Opinions::default(),
-            wanted,
-            full,
+            wanted: plan.wanted,
+            full: plan.flow,
             findings: Findings::default(),
             verdicts: Vec::new(),
-        }
+        };
+        Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
     }
 
     /// Takes what the shard is to track, in capture order.
     pub(super) fn take(&mut self, items: &[Item]) {
+        let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {
-            self.table.fetch(run.iter().map(|item| item.hash));
-            for item in run {
+            self.table.fetch(run.iter().map(|item| item.hash), &mut guesses);
+            for (item, guess) in run.iter().zip(&guesses) {
                 match item.kind {
-                    Kind::Segment => self.take_segment(item),
+                    Kind::Segment => self.take_segment(item, *guess),
                     Kind::Error(addressee) => self.take_error(item, addressee),
+                    Kind::Datagram(datagram) => {
+                        self.datagrams.take(item, datagram, &mut self.desk.totals);
+                    }
                 }
             }
         }
+        self.guesses = guesses;
+    }
+
+    /// Returns the verdicts on what was taken since the last time, when they are wanted.
+    pub(super) fn take_verdicts(&mut self) -> Vec<PacketVerdict> {
+        std::mem::take(&mut self.desk.verdicts)
     }
 
     /// Ends all flows and returns what they showed.
     pub(super) fn finish(mut self) -> (Totals, Findings) {
-        let (totals, findings) = (&mut self.totals, &mut self.findings);
-        self.table.sweep(|_| true, |flow| bury(flow, totals, findings));
-        (self.totals, self.findings)
+        self.table.drain(|flow| self.desk.bury(flow));
+        (self.desk.totals, self.desk.findings)
     }
 
+    /// Takes a segment of a flow that is probably at `guess`, if there is one.
     #[inline]
-    fn take_segment(&mut self, item: &Item) {
-        let Stamp { number: frame, ts, clock: now } = item.stamp;
-        let Packet { orientation, ref segment, .. } = item.packet;
-        let arrival = Arrival { segment, orientation, now };
-        let Some(position) = self.find_or_start(item, &arrival) else { return };
-        let Some(flow) = self.table.get_mut(position) else { return };
+    fn take_segment(&mut self, item: &Item, guess: Option<Position>) {
+        let flow = guess.and_then(|position| self.table.get_mut(position));
+        let is_its =
+            |flow: &&mut Flow| flow.key == item.packet.key && !flow.is_over(item.stamp.clock);
+        match flow.filter(is_its) {
+            Some(flow) => self.desk.take(flow, item),
+            None => self.take_elsewhere(item),
+        }
+    }
+
+    /// Takes a segment of a flow that is not where it was thought to be, or of a new one.
+    fn take_elsewhere(&mut self, item: &Item) {
+        let position = self.find_or_start(item);
+        if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
+            self.desk.take(flow, item);
+        }
+    }
+
+    /// Judges an ICMP error by the flow that it quotes, which it does not prolong.
+    fn take_error(&mut self, item: &Item, addressee: Addressee) {
+        let arrival =
+            ErrorArrival { quoted: item.packet.orientation, addressee, now: item.stamp.clock };
+        let position = self.table.find(&item.packet.key, item.hash);
+        let flow = position.and_then(|position| self.table.get(position));
+        let flow = flow.filter(|flow| !flow.is_over(item.stamp.clock));
+        let judge = |policy| match flow {
+            Some(flow) => flow.track.judge_error(&arrival, &self.desk.panel, policy),
+            None => Track::default().judge_error(&arrival, &self.desk.panel, policy),
+        };
+        let (verdict, liberal) = (judge(0), judge(LIBERAL));
+        let flow_id = flow.map(|flow| flow.audit.first_frame);
+        let totals = &mut self.desk.totals;
+        if verdict.is_invalid() {
+            totals.errors_invalid += 1;
+        } else {
+            totals.errors_related += 1;
+        }
+        self.desk.tell(item, flow_id, verdict, liberal.ctstate);
+    }
+
+    /// Finds the flow of an item; a flow that is over makes room for the next.
+    fn find_or_start(&mut self, item: &Item) -> Option<Position> {
+        let Item { stamp, hash, packet: Packet { key, .. }, .. } = *item;
+        if let Some(position) = self.table.find(&key, hash) {
+            if !self.table.get(position)?.is_over(stamp.clock) {
+                return Some(position);
+            }
+            self.desk.bury(self.table.remove(position)?);
+        }
+        if self.table.wants_sweep() {
+            self.table.sweep(|flow| flow.is_over(stamp.clock), |flow| self.desk.bury(flow));
+        }
+        let audit = start(stamp.number, stamp.ts, &arrival(item), self.desk.full);
+        self.table.insert(hash, Flow { key, track: Track::default(), audit })
+    }
+}
+
+impl Desk {
+    /// Judges a segment of a flow, and takes in what it shows.
+    #[inline]
+    fn take(&mut self, flow: &mut Flow, item: &Item) {
+        let Stamp { number: frame, ts, .. } = item.stamp;
+        let arrival = arrival(item);
+        let segment = arrival.segment;
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
         if flow.audit.ends_before(segment, &verdict) {
             let fresh = start(frame, ts, &arrival, self.full);
@@ -119,63 +196,23 @@ impl Shard {
         if let Some(repeated) = flow.audit.observe(&observation) {
             self.totals.behaviour.count_repeated(repeated);
         }
-        let flow_id = flow.audit.first_frame;
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
-        self.tell(item, Some(flow_id), verdict, liberal);
-    }
-
-    /// Judges an ICMP error by the flow that it quotes, which it does not prolong.
-    fn take_error(&mut self, item: &Item, addressee: Addressee) {
-        let arrival =
-            ErrorArrival { quoted: item.packet.orientation, addressee, now: item.stamp.clock };
-        let position = self.table.find(&item.packet.key, item.hash);
-        let flow = position.and_then(|position| self.table.get(position));
-        let flow = flow.filter(|flow| !flow.is_over(item.stamp.clock));
-        let judge = |policy| match flow {
-            Some(flow) => flow.track.judge_error(&arrival, &self.panel, policy),
-            None => Track::default().judge_error(&arrival, &self.panel, policy),
-        };
-        let (verdict, liberal) = (judge(0), judge(LIBERAL));
-        let flow_id = flow.map(|flow| flow.audit.first_frame);
-        if verdict.is_invalid() {
-            self.totals.errors_invalid += 1;
-        } else {
-            self.totals.errors_related += 1;
-        }
-        self.tell(item, flow_id, verdict, liberal.ctstate);
-    }
-
-    /// Finds the flow of an item; a flow that is over makes room for the next.
-    #[inline]
-    fn find_or_start(&mut self, item: &Item, arrival: &Arrival<'_>) -> Option<Position> {
-        if let Some(position) = self.table.find(&item.packet.key, item.hash) {
-            if !self.table.get(position)?.is_over(item.stamp.clock) {
-                return Some(position);
-            }
-            let ended = self.table.remove(position)?;
-            bury(ended, &mut self.totals, &mut self.findings);
-        }
-        self.make_room(item.stamp.clock);
-        let audit = start(item.stamp.number, item.stamp.ts, arrival, self.full);
-        self.table.insert(item.hash, Flow { key: item.packet.key, track: Track::default(), audit })
-    }
-
-    /// Drops the flows that are over before the table has to grow.
-    fn make_room(&mut self, now: Timestamp) {
-        if self.table.wants_sweep() {
-            let (totals, findings) = (&mut self.totals, &mut self.findings);
-            self.table.sweep(|flow| flow.is_over(now), |flow| bury(flow, totals, findings));
-        }
+        self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
     }
 
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
         if self.wanted == Wanted::Verdicts {
-            let Stamp { number: frame, ts, .. } = item.stamp;
+            let Stamp { number: frame, ts, clock } = item.stamp;
             let direction = verdict.direction;
-            self.verdicts.push(PacketVerdict { frame, ts, flow, direction, verdict, liberal });
+            let told = PacketVerdict { frame, ts, clock, flow, direction, verdict, liberal };
+            self.verdicts.push(told);
         }
+    }
+
+    fn bury(&mut self, flow: Flow) {
+        settle_accounts(flow.key, flow.audit, &mut self.totals, &mut self.findings);
     }
 }
 
@@ -189,8 +226,10 @@ fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: Option<u64>) ->
     audit
 }
 
-fn bury(flow: Flow, totals: &mut Totals, findings: &mut Findings) {
-    settle_accounts(flow.key, flow.audit, totals, findings);
+#[inline]
+const fn arrival(item: &Item) -> Arrival<'_> {
+    let Packet { orientation, ref segment, .. } = item.packet;
+    Arrival { segment, orientation, now: item.stamp.clock }
 }
 
 /// Adds a finished flow to the totals, and to the findings if a policy called it INVALID.

@@ -5,23 +5,31 @@ use std::ops::Range;
 use crate::audit::Tally;
 use crate::conntrack::Addressee;
 use crate::frame::{Batch, Frame};
+use crate::pipeline::datagrams::Datagram;
 use crate::segment::Segment;
 use crate::time::Timestamp;
+use crate::tuple::FlowKey;
 use crate::wire::fragments::{Piece, Reassembler};
-use crate::wire::{Checksums, Decoded, IcmpError, Packet, decode_plain, decode_with};
+use crate::wire::{
+    self, Checksums, Decoded, IcmpError, Packet, Tunnels, Undecodable, decode_innermost,
+    decode_with,
+};
 
 /// What kind of packet an item is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) enum Kind {
     /// A TCP segment.
+    #[default]
     Segment,
     /// An ICMP error about TCP: key and orientation are those of the quoted packet, and there is
     /// no segment.
     Error(Addressee),
+    /// A datagram of another protocol.
+    Datagram(Datagram),
 }
 
 /// A packet for the tracker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Item {
     pub(super) stamp: Stamp,
     /// Hash of the key under the run's seed.
@@ -30,8 +38,42 @@ pub(super) struct Item {
     pub(super) kind: Kind,
 }
 
+/// Packets in places that are used again, so that each is written once, where it stays.
+#[derive(Default, Debug)]
+pub(super) struct Items {
+    places: Vec<Item>,
+    used: usize,
+}
+
+impl Items {
+    /// Returns the packets.
+    pub(super) fn as_slice(&self) -> &[Item] {
+        self.places.get(..self.used).unwrap_or_default()
+    }
+
+    fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Returns the next place, which holds some earlier packet.
+    #[inline]
+    fn next(&mut self) -> Option<&mut Item> {
+        if self.used == self.places.len() {
+            self.places.push(Item::default());
+        }
+        self.used += 1;
+        self.places.get_mut(self.used - 1)
+    }
+
+    /// Puts the packets into capture order.
+    fn sort(&mut self) {
+        let used = self.places.get_mut(..self.used).unwrap_or_default();
+        used.sort_by_key(|item| (item.stamp.clock, item.stamp.number));
+    }
+}
+
 /// The circumstances of a frame.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Stamp {
     pub(super) number: u64,
     pub(super) ts: Timestamp,
@@ -49,6 +91,7 @@ impl Stamp {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decoder {
     pub(super) checksums: Checksums,
+    pub(super) tunnels: Tunnels,
     pub(super) seed: u64,
     pub(super) shards: usize,
 }
@@ -115,13 +158,19 @@ impl Settler {
         let mut fragments = std::mem::take(&mut slice.fragments);
         for (stamp, piece) in fragments.drain(..) {
             match self.reassembler.add(&piece, stamp.clock) {
+                Some(Decoded::Other(datagram))
+                    if self.decoder.tunnels == Tunnels::Opened && datagram.may_be_tunnel() =>
+                {
+                    let cut = Decoded::Undecodable(Undecodable::TunnelFragmented);
+                    slice.take(stamp, &cut, &self.decoder);
+                }
                 Some(decoded) => slice.take(stamp, &decoded, &self.decoder),
                 None => slice.tally.fragments += 1,
             }
         }
         slice.fragments = fragments;
         for items in &mut slice.items {
-            items.sort_by_key(|item| item.stamp.number);
+            items.sort();
         }
     }
 }
@@ -130,7 +179,7 @@ impl Settler {
 #[derive(Debug)]
 pub(super) struct Slice {
     /// For each shard what it is to track, in capture order once the slice is settled.
-    pub(super) items: Vec<Vec<Item>>,
+    pub(super) items: Vec<Items>,
     /// The fragments, which wait for their turn at the reassembler.
     fragments: Vec<(Stamp, Piece)>,
     times: Times,
@@ -141,7 +190,7 @@ pub(super) struct Slice {
 impl Slice {
     pub(super) fn new(shards: usize) -> Self {
         Self {
-            items: vec![Vec::new(); shards],
+            items: std::iter::repeat_with(Items::default).take(shards).collect(),
             fragments: Vec::new(),
             times: Times::default(),
             tally: Tally::default(),
@@ -150,16 +199,21 @@ impl Slice {
 
     /// Decodes the frames `range` of the batch.
     pub(super) fn decode(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
-        self.items.iter_mut().for_each(Vec::clear);
+        self.items.iter_mut().for_each(Items::clear);
         self.fragments.clear();
         self.times = Times::default();
-        let mut packet = Packet::default();
         for frame in batch.frames(range) {
             self.times.add(frame.ts);
             let stamp = Stamp::of(&frame);
-            if how.checksums == Checksums::Ignored && decode_plain(&frame, &mut packet) {
+            if how.checksums == Checksums::Ignored
+                && let Some(plain) = wire::plain(&frame)
+                && let Some(item) = self.next(&plain.key, how)
+            {
+                item.stamp = stamp;
+                item.kind = Kind::Segment;
+                item.packet.orientation = plain.orientation;
+                plain.read(&mut item.packet.segment);
                 self.tally.segments += 1;
-                self.route(stamp, &packet, Kind::Segment, how);
             } else {
                 self.decode_any(stamp, &frame, how);
             }
@@ -168,7 +222,10 @@ impl Slice {
 
     /// Decodes a frame of any kind.
     fn decode_any(&mut self, stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
-        let decoded = decode_with(frame, how.checksums);
+        let decoded = match how.tunnels {
+            Tunnels::Closed => decode_with(frame, how.checksums),
+            Tunnels::Opened => decode_innermost(frame, how.checksums),
+        };
         if let Decoded::Fragment(fragment) = &decoded {
             self.fragments.push((stamp, fragment.read(frame)));
         } else {
@@ -193,6 +250,10 @@ impl Slice {
             }
             Decoded::Other(datagram) => {
                 *self.tally.other.entry(datagram.key.protocol()).or_default() += 1;
+                let (key, kind) = Datagram::of(datagram);
+                let orientation = datagram.orientation;
+                let packet = Packet { key, orientation, segment: Segment::default() };
+                self.route(stamp, &packet, Kind::Datagram(kind), how);
             }
             // A whole datagram is no fragment.
             Decoded::Fragment(_) => self.tally.fragments += 1,
@@ -202,12 +263,19 @@ impl Slice {
         }
     }
 
-    #[inline]
     fn route(&mut self, stamp: Stamp, packet: &Packet, kind: Kind, how: &Decoder) {
-        if let Some(items) = self.items.get_mut(packet.key.shard(how.shards)) {
-            let hash = packet.key.hash_with(how.seed);
-            items.push(Item { stamp, hash, packet: *packet, kind });
+        if let Some(item) = self.next(&packet.key, how) {
+            *item = Item { stamp, hash: item.hash, packet: *packet, kind };
         }
+    }
+
+    /// Returns the place for the next packet of a flow, with key and hash filled in.
+    #[inline]
+    fn next(&mut self, key: &FlowKey, how: &Decoder) -> Option<&mut Item> {
+        let item = self.items.get_mut(key.shard(how.shards))?.next()?;
+        item.packet.key = *key;
+        item.hash = key.hash_with(how.seed);
+        Some(item)
     }
 }
 

@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::audit::{Audit, Hits, Inputs, Place, Tally, Totals};
 use crate::conntrack::{Margins, Policy, Setting};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
-use crate::source::{Interface, SourceSummary};
+use crate::source::{FilterSummary, Interface, SourceSummary};
+use crate::wire::Tunnels;
 use behaviour::{Full, Tcp, Totals as BehaviourTotals, Troubled};
 
 /// Name and version of the schema; additions do not change it.
@@ -61,6 +62,9 @@ struct Summary {
     invalid_by_reason: BTreeMap<&'static str, u64>,
     passed_by_reason: BTreeMap<&'static str, u64>,
     ctstate: BTreeMap<&'static str, u64>,
+    /// Datagrams of other protocols, by protocol number and by what rules would see.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    datagrams: BTreeMap<u8, BTreeMap<&'static str, u64>>,
     flows_picked_up: u64,
     flows_one_way: u64,
     flows_untracked: u64,
@@ -87,6 +91,24 @@ struct Capture {
     other_protocols: BTreeMap<String, u64>,
     undecodable: BTreeMap<String, u64>,
     options_cut: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<Filter>,
+    /// Whether tunnels were opened.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    inner: bool,
+}
+
+/// What was left out on request, and is in no other count.
+#[derive(Serialize)]
+struct Filter {
+    expression: String,
+    frames_left_out: u64,
+}
+
+impl Filter {
+    fn of(filter: &FilterSummary) -> Self {
+        Self { expression: filter.expression.clone(), frames_left_out: filter.left_out }
+    }
 }
 
 #[derive(Serialize)]
@@ -251,12 +273,21 @@ impl Summary {
             invalid_if_liberal: audit.liberal().into(),
             invalid_by_reason: by_code(&totals.invalid_by_reason),
             passed_by_reason: by_code(&totals.passed_by_reason),
+            datagrams: datagrams(totals),
             ctstate: ctstate.into_iter().filter(|(_, count)| *count > 0).collect(),
             flows_picked_up: totals.flows_picked_up,
             flows_one_way: totals.flows_one_way,
             flows_untracked: totals.flows_untracked,
         }
     }
+}
+
+fn datagrams(totals: &Totals) -> BTreeMap<u8, BTreeMap<&'static str, u64>> {
+    let mut by_protocol: BTreeMap<u8, BTreeMap<&'static str, u64>> = BTreeMap::new();
+    for ((protocol, ctstate), count) in &totals.datagrams {
+        by_protocol.entry(*protocol).or_default().insert(ctstate.name(), *count);
+    }
+    by_protocol
 }
 
 impl Capture {
@@ -274,6 +305,8 @@ impl Capture {
             other_protocols: tally.other.iter().map(|(p, count)| (p.to_string(), *count)).collect(),
             undecodable: tally.undecodable.iter().map(|(r, count)| (r.code(), *count)).collect(),
             options_cut: audit.totals.options_cut,
+            filter: audit.inputs.filter.as_ref().map(Filter::of),
+            inner: audit.tunnels == Tunnels::Opened,
         }
     }
 }

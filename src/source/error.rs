@@ -54,6 +54,14 @@ pub enum Error {
         /// The program that compresses so.
         codec: &'static str,
     },
+    /// A compressed file cannot be followed: what is written last comes out late or never.
+    #[error("{name}: compressed with {codec}: --follow needs a plain capture file")]
+    FollowCompressed {
+        /// The input.
+        name: String,
+        /// The program that compresses so.
+        codec: &'static str,
+    },
     /// The compressed data end early or are damaged.
     #[error(
         "{name}: cannot decompress ({codec}) after frame {frames}, at uncompressed byte {offset}"
@@ -85,6 +93,14 @@ pub enum Error {
         needed: u64,
         /// How many are there.
         present: u64,
+    },
+    /// The filter means nothing behind a link header of the capture.
+    #[error("frames of link type {link} are left out, the filter cannot judge them: {reason}")]
+    Filter {
+        /// The link type, a LINKTYPE_ value.
+        link: u16,
+        /// What libpcap says.
+        reason: String,
     },
     /// A header, block or record contradicts itself.
     #[error("{name}: damaged at byte {offset}, frame {frame}: {problem}")]

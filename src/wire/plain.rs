@@ -4,12 +4,12 @@
 //! It finds what the long way finds, or nothing at all.
 
 use super::datagram::{Addresses, ports};
+use super::options;
 use super::tcp::is_valid_combination;
-use super::{Packet, options};
 use crate::frame::{Frame, LinkType};
-use crate::segment::{Flags, Options};
+use crate::segment::{Flags, Options, Segment};
 use crate::seq::SeqNum;
-use crate::tuple::TCP;
+use crate::tuple::{FlowKey, Orientation, TCP};
 
 /// Length of an Ethernet header, and of those with an IP header behind it.
 const ETHERNET_LEN: usize = 14;
@@ -27,27 +27,78 @@ struct Network {
     len: usize,
 }
 
-/// Decodes a plain frame into `packet`, which is written in place because it is large, and returns
-/// whether it was one. Checksums are not judged.
-#[inline]
-pub fn decode_plain(frame: &Frame<'_>, packet: &mut Packet) -> bool {
-    frame.link == LinkType::ETHERNET && decode(frame.bytes, packet).is_some()
+/// A plain frame that was found, but not read in full.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'a> {
+    /// The flow that the segment belongs to.
+    pub key: FlowKey,
+    /// Which way it travels.
+    pub orientation: Orientation,
+    ttl: u8,
+    ip_id: u16,
+    /// Payload bytes by the IP length.
+    len: u32,
+    header: &'a [u8; TCP_LEN],
+    options: &'a [u8],
 }
 
+/// Finds the segment of a plain frame whose checksums are not to be judged; none when the frame
+/// is not plain.
 #[inline]
-fn decode(bytes: &[u8], packet: &mut Packet) -> Option<()> {
-    match bytes {
+pub fn plain<'a>(frame: &Frame<'a>) -> Option<Plain<'a>> {
+    if frame.link != LinkType::ETHERNET {
+        return None;
+    }
+    match frame.bytes {
         [_, _, _, _, _, _, _, _, _, _, _, _, 0x08, 0x00, 0x45, ..] => {
-            let (headers, rest) = bytes.split_first_chunk::<{ IPV4_LEN + TCP_LEN }>()?;
+            let (headers, rest) = frame.bytes.split_first_chunk::<{ IPV4_LEN + TCP_LEN }>()?;
             let (ip, tcp) = split::<IPV4_LEN, _>(headers)?;
-            segment(&ipv4(ip)?, tcp, rest, packet)
+            Plain::new(&ipv4(ip)?, tcp, rest)
         }
         [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, 0x60..=0x6f, ..] => {
-            let (headers, rest) = bytes.split_first_chunk::<{ IPV6_LEN + TCP_LEN }>()?;
+            let (headers, rest) = frame.bytes.split_first_chunk::<{ IPV6_LEN + TCP_LEN }>()?;
             let (ip, tcp) = split::<IPV6_LEN, _>(headers)?;
-            segment(&ipv6(ip)?, tcp, rest, packet)
+            Plain::new(&ipv6(ip)?, tcp, rest)
         }
         _ => None,
+    }
+}
+
+impl<'a> Plain<'a> {
+    #[inline]
+    fn new(network: &Network, header: &'a [u8; TCP_LEN], rest: &'a [u8]) -> Option<Self> {
+        let [p0, p1, p2, p3, .., offset, flags, _, _, _, _, _, _] = *header;
+        let header_len = usize::from(offset >> 4) * 4;
+        let options = rest.get(..header_len.checked_sub(TCP_LEN)?)?;
+        let len = u32::try_from(network.len.checked_sub(header_len)?).ok()?;
+        if !is_valid_combination(Flags(flags)) {
+            return None;
+        }
+        let (key, orientation) = network.addresses.key(TCP, ports([p0, p1, p2, p3]));
+        let Network { ttl, ip_id, .. } = *network;
+        Some(Self { key, orientation, ttl, ip_id, len, header, options })
+    }
+
+    /// Reads the segment into its place, which saves moving it there.
+    #[inline]
+    pub fn read(&self, segment: &mut Segment) {
+        let [_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags, w0, w1, ..] = *self.header;
+        segment.seq = SeqNum(u32::from_be_bytes([s0, s1, s2, s3]));
+        segment.ack = SeqNum(u32::from_be_bytes([a0, a1, a2, a3]));
+        segment.len = self.len;
+        segment.win = u16::from_be_bytes([w0, w1]);
+        segment.flags = Flags(flags);
+        segment.header_len = (offset >> 4) * 4;
+        segment.options = Options::default();
+        segment.fault = None;
+        segment.options_cut = false;
+        segment.ttl = self.ttl;
+        segment.ip_id = self.ip_id;
+        if let Some(timestamps) = options::only_timestamps(self.options) {
+            segment.options.timestamps = Some(timestamps);
+        } else if !self.options.is_empty() {
+            segment.options = options::walk(self.options, self.options.len());
+        }
     }
 }
 
@@ -110,47 +161,4 @@ fn ipv6(header: &[u8; IPV6_LEN]) -> Option<Network> {
     let src = u128::from_be_bytes(*before.last_chunk()?);
     let len = usize::from(u16::from_be_bytes([len0, len1]));
     Some(Network { addresses: Addresses::V6 { src, dst }, ttl, ip_id: 0, len })
-}
-
-#[inline]
-fn read_options(bytes: &[u8]) -> Options {
-    match options::only_timestamps(bytes) {
-        Some(timestamps) => Options { timestamps: Some(timestamps), ..Options::default() },
-        None => options::walk(bytes, bytes.len()),
-    }
-}
-
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "a length comes from 16 bits")]
-fn segment(
-    network: &Network,
-    header: &[u8; TCP_LEN],
-    rest: &[u8],
-    packet: &mut Packet,
-) -> Option<()> {
-    let [p0, p1, p2, p3, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags, w0, w1, ..] = *header;
-    let header_len = (offset >> 4) * 4;
-    let options_len = usize::from(header_len).checked_sub(TCP_LEN)?;
-    let len = network.len.checked_sub(usize::from(header_len))?;
-    let flags = Flags(flags);
-    if !is_valid_combination(flags) {
-        return None;
-    }
-    let segment = &mut packet.segment;
-    match options_len {
-        0 => segment.options = Options::default(),
-        _ => segment.options = read_options(rest.get(..options_len)?),
-    }
-    segment.seq = SeqNum(u32::from_be_bytes([s0, s1, s2, s3]));
-    segment.ack = SeqNum(u32::from_be_bytes([a0, a1, a2, a3]));
-    segment.len = len as u32;
-    segment.win = u16::from_be_bytes([w0, w1]);
-    segment.flags = flags;
-    segment.header_len = header_len;
-    segment.fault = None;
-    segment.options_cut = false;
-    segment.ttl = network.ttl;
-    segment.ip_id = network.ip_id;
-    (packet.key, packet.orientation) = network.addresses.key(TCP, ports([p0, p1, p2, p3]));
-    Some(())
 }

@@ -13,14 +13,23 @@
 )]
 //! The tests that work through data: conversations, captures, golden files.
 
+mod accounting;
 mod behaviour;
 mod capture_writer;
 mod captures;
+mod confined;
+mod corpus;
 mod emulated;
+mod filter;
+mod follow;
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
 mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod merged;
+mod outputs;
 mod pipeline;
 mod program;
 mod readme;
@@ -34,5 +43,6 @@ mod source_compressed;
 mod source_damaged;
 mod tidy;
 mod truth;
+mod tunnels;
 mod wire;
 mod wireshark;

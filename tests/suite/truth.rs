@@ -16,7 +16,7 @@ use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
 use tcp_window_audit::segment::PerDirection;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::tuple::Endpoint;
-use tcp_window_audit::wire::Checksums;
+use tcp_window_audit::wire::{Checksums, Tunnels};
 
 use crate::generate::endpoint::Offer;
 use crate::generate::file::{Record, pcapng};
@@ -129,7 +129,8 @@ pub(crate) fn audit(path: &Path, flow: Option<u64>) -> Audit {
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
     let (checksums, wanted) = (Checksums::Ignored, Wanted::Findings);
-    let plan = Plan { method, checksums, threads: 1, inputs: 1, wanted, flow };
+    let tunnels = Tunnels::Closed;
+    let plan = Plan { method, checksums, tunnels, threads: 1, inputs: 1, wanted, flow };
     let mut run = Run::new(&plan);
     run.read(&mut source::open(path, Timeline::default()).unwrap(), &mut Nobody);
     run.finish()
