@@ -14,6 +14,7 @@
 //! The tests that work through data: conversations, captures, golden files.
 
 mod accounting;
+mod behaviour;
 mod capture_writer;
 mod captures;
 mod causes;
