@@ -223,6 +223,14 @@ impl FlowAudit {
         }
     }
 
+    /// Reads a word of each of its lines of the cache, and returns their sum.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        let PerOrientation { low_to_high, high_to_low } = &self.ways;
+        let times = self.first_frame ^ self.last_ts.0.cast_unsigned();
+        low_to_high.bytes ^ high_to_low.bytes ^ times
+    }
+
     /// Returns whether this packet begins another flow: a SYN opens a connection anew.
     #[inline]
     pub fn ends_before(&self, segment: &Segment, verdict: &Verdict) -> bool {
