@@ -5,17 +5,27 @@
 use std::collections::BTreeMap;
 
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
-use crate::flow::FlowFinding;
+use crate::flow::{FlowFinding, FlowStory, FlowTrouble};
+use crate::frame;
 use crate::segment::Direction;
-use crate::source::SourceSummary;
+use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
-use crate::wire::Undecodable;
+use crate::wire::{Tunnels, Undecodable};
+
+mod behaviour;
+mod histogram;
+
+pub use behaviour::{Behaviour, FlowsWith};
+pub use histogram::Histogram;
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
 /// Evidence takes up to 2 KiB a flow, so that a capture in which everything is INVALID costs
 /// 200 MB at most; flows beyond are counted, and their number is reported.
 pub const MAX_FINDINGS: usize = 100_000;
+
+/// The flows whose ends had the most trouble that are kept, whatever the tracker said of them.
+pub const MAX_TROUBLED: usize = 50;
 
 /// What became of the frames of a run; every frame is in exactly one count.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -74,7 +84,7 @@ pub struct Hits {
 }
 
 /// Counts over all judged packets and all flows.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug)]
 pub struct Totals {
     /// TCP segments by what rules would see: NEW.
     pub new: u64,
@@ -88,6 +98,8 @@ pub struct Totals {
     pub errors_related: u64,
     /// ICMP errors about none.
     pub errors_invalid: u64,
+    /// Datagrams of other protocols, by protocol number and by what rules would see.
+    pub datagrams: BTreeMap<(u8, CtState), u64>,
     /// INVALID segments by reason.
     pub invalid_by_reason: BTreeMap<Reason, u64>,
     /// Segments that passed although a rule spoke of them, by reason.
@@ -106,6 +118,8 @@ pub struct Totals {
     pub payload_bytes: u64,
     /// What each policy of the panel calls INVALID, in the panel's order.
     pub hits: Vec<Hits>,
+    /// What the ends of the flows did.
+    pub behaviour: Behaviour,
 }
 
 impl Totals {
@@ -144,6 +158,11 @@ impl Totals {
         }
     }
 
+    /// Counts a datagram of another protocol.
+    pub fn count_datagram(&mut self, protocol: u8, ctstate: CtState) {
+        *self.datagrams.entry((protocol, ctstate)).or_default() += 1;
+    }
+
     /// Counts the flows that each policy hit.
     pub fn count_flow_hits(&mut self, hit_under: Members) {
         for policy in hit_under.iter() {
@@ -167,6 +186,10 @@ impl Totals {
         self.flows_untracked += part.flows_untracked;
         self.flows_one_way += part.flows_one_way;
         self.payload_bytes += part.payload_bytes;
+        self.behaviour.merge(&part.behaviour);
+        for (key, count) in &part.datagrams {
+            *self.datagrams.entry(*key).or_default() += count;
+        }
         for (mine, theirs) in [
             (&mut self.invalid_by_reason, &part.invalid_by_reason),
             (&mut self.passed_by_reason, &part.passed_by_reason),
@@ -196,11 +219,9 @@ pub struct Method {
 pub struct Input {
     /// What the source says of it.
     pub summary: SourceSummary,
-    /// The number of its first frame within the run; frames are counted over all inputs.
-    pub first_frame: u64,
 }
 
-/// Where a frame stands.
+/// Where a frame stands, as reports tell it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place {
     /// Position of its input in [`Inputs::read`], if several inputs were asked for.
@@ -214,16 +235,17 @@ pub struct Place {
 pub struct Inputs {
     /// How many were asked for.
     pub asked_for: usize,
-    /// Those begun so far, in order.
+    /// Those that could be opened, in the order given.
     pub read: Vec<Input>,
+    /// What a filter left out of them.
+    pub filter: Option<FilterSummary>,
 }
 
 impl Inputs {
     /// Finds the place of a frame, given its number within the run.
     pub fn place(&self, number: u64) -> Place {
-        let file = self.read.iter().rposition(|input| input.first_frame <= number);
-        let first = file.and_then(|file| self.read.get(file)).map_or(1, |input| input.first_frame);
-        Place { file: file.filter(|_| self.asked_for > 1), frame: number - first + 1 }
+        let frame::Place { file, frame } = frame::Place::of(number);
+        Place { file: (self.asked_for > 1).then_some(file), frame }
     }
 }
 
@@ -232,6 +254,8 @@ impl Inputs {
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Which packet of a frame was judged.
+    pub tunnels: Tunnels,
     /// The inputs.
     pub inputs: Inputs,
     /// Why the inputs were not read to their end, if they were not.
@@ -250,6 +274,10 @@ pub struct Audit {
     pub findings: Vec<FlowFinding>,
     /// Flows with INVALID packets beyond those kept.
     pub findings_not_kept: u64,
+    /// The flows whose ends had the most trouble, the worst first; at most [`MAX_TROUBLED`].
+    pub troubled: Vec<FlowTrouble>,
+    /// The flow that was asked for in full, if it was there.
+    pub story: Option<Box<FlowStory>>,
 }
 
 impl Audit {
@@ -291,6 +319,8 @@ impl Audit {
 pub struct Findings {
     kept: Vec<FlowFinding>,
     not_kept: u64,
+    troubled: Vec<FlowTrouble>,
+    story: Option<Box<FlowStory>>,
 }
 
 impl Findings {
@@ -302,17 +332,42 @@ impl Findings {
         }
     }
 
+    /// Adds a flow whose ends had trouble; when there are too many, those with the least go.
+    pub fn push_troubled(&mut self, trouble: FlowTrouble) {
+        self.troubled.push(trouble);
+        if self.troubled.len() >= 2 * MAX_TROUBLED {
+            self.trim_troubled();
+        }
+    }
+
+    /// Adds the flow that is reported in full.
+    pub fn tell(&mut self, story: FlowStory) {
+        self.story = Some(Box::new(story));
+    }
+
     /// Adds the findings of another shard.
     pub fn merge(&mut self, part: Self) {
         self.not_kept += part.not_kept;
         self.kept.extend(part.kept);
         self.trim();
+        self.troubled.extend(part.troubled);
+        self.trim_troubled();
+        self.story = self.story.take().or(part.story);
     }
 
-    /// Returns the findings in order, and how many were not kept.
-    pub fn finish(mut self) -> (Vec<FlowFinding>, u64) {
+    /// Returns the findings in order, how many were not kept, and the flows with trouble.
+    pub fn finish(mut self) -> Collected {
         self.trim();
-        (self.kept, self.not_kept)
+        self.trim_troubled();
+        let Self { kept, not_kept, troubled, story } = self;
+        Collected { kept, not_kept, troubled, story }
+    }
+
+    /// Keeps the flows with the most trouble; among equals the earlier ones.
+    fn trim_troubled(&mut self) {
+        self.troubled
+            .sort_by_key(|flow| (u64::MAX - flow.summary.weight(), flow.audit.first_frame));
+        self.troubled.truncate(MAX_TROUBLED);
     }
 
     /// Keeps the earliest: the earliest of all shards are among the earliest of each.
@@ -324,13 +379,28 @@ impl Findings {
     }
 }
 
+/// The findings of all shards, in final order.
+#[derive(Clone, Debug)]
+pub struct Collected {
+    /// The flows with INVALID packets.
+    pub kept: Vec<FlowFinding>,
+    /// How many more there were.
+    pub not_kept: u64,
+    /// The flows whose ends had the most trouble.
+    pub troubled: Vec<FlowTrouble>,
+    /// The flow that was asked for in full.
+    pub story: Option<Box<FlowStory>>,
+}
+
 /// The verdict on one packet, as the verdict stream shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketVerdict {
-    /// Number of the frame within the run, from 1.
+    /// Number of the frame within the run, see [`frame::Place::number`].
     pub frame: u64,
     /// Capture time.
     pub ts: Timestamp,
+    /// Tracker time, by which the frames of several files are ordered.
+    pub clock: Timestamp,
     /// Number of the flow's first frame within the run.
     pub flow: Option<u64>,
     /// Direction in the entry.

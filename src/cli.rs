@@ -10,6 +10,7 @@ use tcp_window_audit::conntrack::profile::Certainty;
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
 use tcp_window_audit::kernel::host;
 use tcp_window_audit::report::{Detail, Format};
+use tcp_window_audit::wire::Tunnels;
 
 /// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 ///
@@ -32,6 +33,14 @@ struct Args {
     #[command(flatten)]
     judge: JudgeArgs,
 
+    /// Audit only the packets that a BPF filter lets pass; needs libpcap
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<String>,
+
+    /// Open tunnels, and judge the innermost packet instead of the outermost
+    #[arg(long)]
+    inner: bool,
+
     /// Write a report, in the format that the extension tells (.txt or .json); repeatable
     #[arg(short, long = "output", value_name = "FILE")]
     outputs: Vec<PathBuf>,
@@ -43,6 +52,10 @@ struct Args {
     /// Write the verdict on every TCP packet, one JSON object a line; `-` is standard output
     #[arg(long, value_name = "FILE")]
     verdicts: Option<PathBuf>,
+
+    /// Report one connection in full, by its id: the number of its first frame
+    #[arg(long, value_name = "ID")]
+    flow: Option<u64>,
 
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -153,7 +166,11 @@ pub(crate) struct Verification {
 pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
+    pub(crate) filter: Option<String>,
+    pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
+    /// The flow to report in full.
+    pub(crate) flow: Option<u64>,
     pub(crate) outputs: Vec<Output>,
     pub(crate) format: Format,
     pub(crate) detail: Detail,
@@ -246,7 +263,10 @@ impl Args {
             _ => Progress::Never,
         };
         Ok(Config {
+            filter: self.filter,
+            tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
+            flow: self.flow,
             files: self.files,
             method,
             outputs,

@@ -28,10 +28,42 @@ impl LinkType {
     pub const LINUX_SLL2: Self = Self(276);
 }
 
+/// Where a frame stands: its file, and its number there.
+///
+/// One number holds both, and stands for the frame in a run over several files; with a single file
+/// it is the plain number of the frame.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Place {
+    /// Position of the file among those of the run, from 0.
+    pub file: usize,
+    /// The number of the frame in its file, from 1, as Wireshark counts it.
+    pub frame: u64,
+}
+
+impl Place {
+    /// What the file's position is multiplied by: more frames than a file of 60 TB has, and a power
+    /// of ten, so that a person can read both parts.
+    const FILE_STRIDE: u64 = 1_000_000_000_000;
+
+    /// Returns the number that stands for the frame.
+    pub const fn number(self) -> u64 {
+        (self.file as u64).saturating_mul(Self::FILE_STRIDE).saturating_add(self.frame)
+    }
+
+    /// Returns the place that a number stands for.
+    pub fn of(number: u64) -> Self {
+        Self {
+            file: usize::try_from(number / Self::FILE_STRIDE).unwrap_or(usize::MAX),
+            frame: number % Self::FILE_STRIDE,
+        }
+    }
+}
+
 /// One captured frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    /// Position in the input, counted from 1 as Wireshark does, over all files of a run.
+    /// Position in the input, counted from 1 as Wireshark does; in a run over several files it
+    /// holds the file too, see [`Place::number`].
     pub number: u64,
     /// Capture time as recorded.
     pub ts: Timestamp,
@@ -70,12 +102,15 @@ pub struct Batch {
     records: Vec<Record>,
     first_number: u64,
     numbers_skipped: u16,
+    /// The number of each frame, where they do not follow one another; else empty.
+    numbers: Vec<u64>,
 }
 
 impl Batch {
     /// Forgets the frames, keeps the buffers; the next frame pushed is number `first_number`.
     pub fn clear(&mut self, first_number: u64) {
         self.records.clear();
+        self.numbers.clear();
         self.first_number = first_number;
         self.numbers_skipped = 0;
     }
@@ -88,6 +123,50 @@ impl Batch {
         let numbers_skipped = self.numbers_skipped;
         let record = Record { ts, clock, start, captured_len, original_len, link, numbers_skipped };
         self.records.push(record);
+    }
+
+    /// Adds a copy of a frame of another batch, with its number.
+    pub fn push_copy(&mut self, frame: &Frame<'_>, clock: &mut CaptureClock) {
+        let Frame { number, ts, link, original_len, bytes, .. } = *frame;
+        let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let (start, captured_len) = (len(&self.buffer), len(bytes));
+        self.buffer.extend_from_slice(bytes);
+        self.numbers.push(number);
+        self.push(FrameHeader { ts, link, start, captured_len, original_len }, clock);
+    }
+
+    /// Sets the tracker's time of all frames by another clock.
+    pub fn set_clock(&mut self, clock: &mut CaptureClock) {
+        for record in &mut self.records {
+            record.clock = clock.advance(record.ts);
+        }
+    }
+
+    /// Drops the frames that are not wanted; the others keep their numbers.
+    pub fn retain(&mut self, mut is_wanted: impl FnMut(&Frame<'_>) -> bool) {
+        let mut records = std::mem::take(&mut self.records);
+        let (mut position, mut dropped, mut listed) = (0, 0, Vec::new());
+        records.retain_mut(|record| {
+            let frame = self.frame_of(position, record);
+            position += 1;
+            if !is_wanted(&frame) {
+                dropped += 1;
+                return false;
+            }
+            if !self.numbers.is_empty() {
+                listed.push(frame.number);
+            }
+            record.numbers_skipped = record.numbers_skipped.saturating_add(dropped);
+            true
+        });
+        self.records = records;
+        self.numbers = listed;
+        self.numbers_skipped = self.numbers_skipped.saturating_add(dropped);
+    }
+
+    /// Returns the latest capture time.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.records.iter().map(|record| record.ts).max()
     }
 
     /// Leaves out a number: Wireshark counts some records of a capture that hold no frame.
@@ -120,16 +199,22 @@ impl Batch {
 
     /// Returns the frames `range` of this batch, counted from 0, in capture order.
     pub fn frames(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = Frame<'_>> {
-        let first = self.first_number + range.start as u64;
-        let records = self.records.get(range).unwrap_or_default();
-        (first..).zip(records).map(|(position, record)| self.frame(position, record))
+        let records = self.records.get(range.clone()).unwrap_or_default();
+        range.zip(records).map(|(position, record)| self.frame_of(position, record))
     }
 
-    fn frame(&self, position: u64, record: &Record) -> Frame<'_> {
+    /// Returns the frame at `position` of this batch, counted from 0.
+    pub fn frame(&self, position: usize) -> Option<Frame<'_>> {
+        self.records.get(position).map(|record| self.frame_of(position, record))
+    }
+
+    #[inline]
+    fn frame_of(&self, position: usize, record: &Record) -> Frame<'_> {
         let start = record.start as usize;
         let end = start + record.captured_len as usize;
+        let follows = self.first_number + position as u64 + u64::from(record.numbers_skipped);
         Frame {
-            number: position + u64::from(record.numbers_skipped),
+            number: self.numbers.get(position).copied().unwrap_or(follows),
             ts: record.ts,
             clock: record.clock,
             link: record.link,

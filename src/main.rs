@@ -4,6 +4,7 @@ mod cli;
 mod output;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cli::{Config, Task};
@@ -11,7 +12,9 @@ use output::{Sinks, say};
 use tcp_window_audit::audit::Audit;
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
-use tcp_window_audit::source::{self, Timeline};
+use tcp_window_audit::source::filter::{Filter, Filtered};
+use tcp_window_audit::source::merged::Merged;
+use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::wire::Checksums;
 
 /// The exit statuses that scripts rely on.
@@ -69,26 +72,49 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
         Setting::Off => Checksums::Ignored,
     };
     let inputs = config.files.len();
-    let plan = Plan { method, checksums, threads: config.threads, inputs, wanted };
+    let (tunnels, threads, flow) = (config.tunnels, config.threads, config.flow);
+    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flow };
     let mut run = Run::new(&plan);
-    let mut timeline = Timeline::default();
-    let mut opened = false;
-    for file in &config.files {
-        match source::open(file, timeline) {
-            Ok(mut source) => {
-                opened = true;
-                run.read(&mut source, sinks);
-                timeline = source.timeline();
-            }
-            Err(error) => run.miss(&error),
+    let filter = match config.filter.as_deref().map(Filter::new).transpose() {
+        Ok(filter) => filter,
+        Err(error) => {
+            say(&chain(&error));
+            return None;
         }
+    };
+    let mut source = open(&config.files, |error| {
+        say(&chain(error));
+        run.miss(error);
+    })?;
+    if let Some(filter) = filter {
+        source = Box::new(Filtered::new(source, filter));
     }
+    run.read(&mut *source, sinks);
     sinks.end_progress();
     let audit = run.finish();
     for problem in &audit.incomplete {
         say(problem);
     }
-    opened.then_some(audit)
+    Some(audit)
+}
+
+/// Opens one file, or several as one time line; returns none when not a single one can be read.
+fn open(
+    files: &[PathBuf],
+    mut miss: impl FnMut(&source::Error),
+) -> Option<Box<dyn FrameSource + Send>> {
+    if let [file] = files {
+        return match source::open(file, Timeline::default()) {
+            Ok(source) => Some(Box::new(source)),
+            Err(error) => {
+                miss(&error);
+                None
+            }
+        };
+    }
+    let (merged, refused) = Merged::open(files);
+    refused.iter().for_each(miss);
+    if merged.is_empty() { None } else { Some(Box::new(merged)) }
 }
 
 /// Chooses the exit status: an incomplete audit weighs more than what it found.

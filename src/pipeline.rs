@@ -9,18 +9,22 @@
 //! Does not: know file formats or reports.
 
 mod crew;
+mod datagrams;
 mod shard;
 mod slice;
 
 use std::hash::{BuildHasher, Hasher};
 
-use crate::audit::{Audit, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals};
+use crate::audit::{
+    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+};
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
 use crate::source::{self, FrameSource};
-use crate::wire::Checksums;
 use crate::wire::fragments::Reassembler;
+use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
+use datagrams::Datagrams;
 use shard::Shard;
 use slice::{Decoder, Settler, Slice, Times};
 
@@ -41,12 +45,16 @@ pub struct Plan {
     pub method: Method,
     /// How checksums are judged.
     pub checksums: Checksums,
+    /// Which packet of a frame is judged.
+    pub tunnels: Tunnels,
     /// Worker threads, at least 1.
     pub threads: usize,
     /// How many inputs there will be.
     pub inputs: usize,
     /// What is wanted beside the audit.
     pub wanted: Wanted,
+    /// The flow to report in full, by the number of its first frame.
+    pub flow: Option<u64>,
 }
 
 /// What a run gives beside the audit.
@@ -98,18 +106,21 @@ impl Run {
         let features = plan.method.policies.iter().map(Policy::features).collect();
         let panel = Panel::new(features, plan.method.sysctls.limits);
         let seed = random_seed();
-        let shards = (0..threads).map(|_| Shard::new(panel.clone(), seed, plan.wanted)).collect();
+        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
+        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
+        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
+        let shards = (0..threads).map(|_| shard()).collect();
         let checksums = plan.checksums;
         Self {
             shards,
             slices: vec![Slice::new(threads)],
             settler: Settler {
-                decoder: Decoder { checksums, seed, shards: threads },
+                decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
                 reassembler: Reassembler::new(checksums),
                 times: Times::default(),
             },
             reports: Reports {
-                inputs: Inputs { asked_for: plan.inputs, read: Vec::new() },
+                inputs: Inputs { asked_for: plan.inputs, ..Inputs::default() },
                 ..Reports::default()
             },
             method: plan.method.clone(),
@@ -118,14 +129,16 @@ impl Run {
 
     /// Audits a source to its end; what keeps it from being read further becomes part of the audit.
     pub fn read(&mut self, source: &mut (dyn FrameSource + Send), observer: &mut dyn Observer) {
-        let first_frame = source.next_number();
-        self.reports.inputs.read.push(Input { summary: source.summary(), first_frame });
+        let begun = self.reports.inputs.read.len();
+        self.reports.inputs.read.extend(inputs(source));
         if let Err(error) = self.read_batches(source, observer) {
             self.reports.incomplete.push(chain(&error));
         }
-        if let Some(input) = self.reports.inputs.read.last_mut() {
-            input.summary = source.summary();
-        }
+        let problems = source.take_problems();
+        self.reports.incomplete.extend(problems.iter().map(|problem| chain(problem)));
+        self.reports.inputs.filter = source.filter();
+        self.reports.inputs.read.truncate(begun);
+        self.reports.inputs.read.extend(inputs(source));
     }
 
     /// Notes an input that could not even be opened.
@@ -185,9 +198,11 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        let (findings, findings_not_kept) = findings.finish();
+        let Collected { kept: findings, not_kept: findings_not_kept, troubled, story } =
+            findings.finish();
         Audit {
             method: self.method,
+            tunnels: self.settler.decoder.tunnels,
             inputs: self.reports.inputs,
             incomplete: self.reports.incomplete,
             first_ts: self.settler.times.range().map(|(earliest, _)| earliest),
@@ -197,8 +212,14 @@ impl Run {
             totals,
             findings,
             findings_not_kept,
+            troubled,
+            story,
         }
     }
+}
+
+fn inputs(source: &dyn FrameSource) -> impl Iterator<Item = Input> {
+    source.summaries().into_iter().map(|summary| Input { summary })
 }
 
 /// What a run has told so far, and will say of itself at its end.
@@ -222,7 +243,7 @@ impl Foreman for Teller<'_> {
         if verdicts.is_empty() || self.reports.verdicts_failed {
             return;
         }
-        verdicts.sort_by_key(|verdict| verdict.frame);
+        verdicts.sort_by_key(|verdict| (verdict.clock, verdict.frame));
         if let Err(error) = self.observer.verdicts(verdicts, &self.reports.inputs) {
             self.reports.verdicts_failed = true;
             let note = format!("the verdicts are not complete: {}", chain(&error));

@@ -87,7 +87,8 @@ impl<T> IndexMut<Orientation> for PerOrientation<T> {
 pub struct FlowKey {
     low: [u64; 2],
     high: [u64; 2],
-    /// low port << 48 | high port << 32 | family (4 or 6) << 8 | protocol
+    /// low port << 48 | high port << 32 | ICMP type << 24 | code << 16 | family (4 or 6) << 8 |
+    /// protocol
     rest: u64,
 }
 
@@ -132,6 +133,14 @@ impl FlowKey {
             Orientation::LowToHigh => (low, high),
             Orientation::HighToLow => (high, low),
         }
+    }
+
+    /// Returns the key with two more bytes that tell flows of the same endpoints apart: type and code
+    /// of ICMP queries.
+    #[must_use]
+    pub fn with_detail(self, [high, low]: [u8; 2]) -> Self {
+        let detail = u64::from(high) << 24 | u64::from(low) << 16;
+        Self { rest: self.rest | detail, ..self }
     }
 
     /// Returns the IP protocol number.

@@ -9,6 +9,7 @@
 //! * [`state`]: the table of transitions between TCP states.
 //! * [`window`]: the four bounds of the window check.
 //! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
+//! * [`datagram`]: UDP, ICMP queries and other protocols.
 //! * [`icmp`]: errors about a connection.
 //! * `ordinary`: the short way for the segments that nearly all segments are.
 //! * [`track`]: one connection under several policies at once, forked only where they part.
@@ -20,6 +21,7 @@
 //!
 //! Know a file, a clock, a thread, a report or a link layer.
 
+pub mod datagram;
 pub mod entry;
 pub mod icmp;
 mod ordinary;
@@ -35,6 +37,7 @@ pub mod verdict;
 pub mod what_if;
 pub mod window;
 
+pub use datagram::{DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts};
 pub use entry::{Arrival, Entry};
 pub use icmp::{Addressee, ErrorArrival};
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};

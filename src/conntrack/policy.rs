@@ -88,6 +88,10 @@ pub enum Feature {
     HeaderCheckBeforeLookup,
     /// An ICMP error must be addressed to the sender of what it quotes (5.1).
     IcmpOuterCheck,
+    /// A UDP flow that was answered becomes a stream only 2 s after it began (5.0).
+    UdpStreamDelay,
+    /// A UDP flow is assured only as a stream, not by its first answer (5.10).
+    UdpAssuredWithStream,
 }
 
 /// A set of features.

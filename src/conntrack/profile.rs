@@ -12,8 +12,8 @@ use Feature::{
     MidstreamKeepalive, MidstreamReceiverInit, MidstreamScaled, OvershootIgnored, OvershootTracked,
     ReceiverMaxwinGuard, RecvWinZeroOk, ReinitOnSyn, ReplySynReopens, RstExactSeq,
     RstGuardAfterSyn, RstReplyDirCheck, RstSkipWhenClosing, RstTimeoutClose, RstTimeoutUnack,
-    SimultaneousOpenAck, SynRetransmitNoRenew, SynackReworked, TimeoutZeroWindow, UpperBoundsFirst,
-    WscaleResetReplyOnly, ZeroLenShortcut,
+    SimultaneousOpenAck, SynRetransmitNoRenew, SynackReworked, TimeoutZeroWindow,
+    UdpAssuredWithStream, UdpStreamDelay, UpperBoundsFirst, WscaleResetReplyOnly, ZeroLenShortcut,
 };
 
 /// The names of the profiles, oldest behaviour first: the columns of [`MATRIX`].
@@ -25,7 +25,7 @@ const NAMES: [&str; 20] = [
 
 /// Which profile has which feature: a row a feature, a column a name of [`NAMES`].
 #[rustfmt::skip]
-const MATRIX: [(Feature, &str); 34] = [
+const MATRIX: [(Feature, &str); 36] = [
     (SynackReworked,              "--yyyyyyyyyyyyyyyyyy"),
     (ReplySynReopens,             "-y-yyyyyyyyyyyyyyyyy"),
     (IgnoredSynResync,            "-yyyyyyyyyyyyyyyyyyy"),
@@ -60,6 +60,8 @@ const MATRIX: [(Feature, &str); 34] = [
     (LogInvalidNew,               "-----------------yyy"),
     (HeaderCheckBeforeLookup,     "yyyyyy--------------"),
     (IcmpOuterCheck,              "------yyyyyyyyyyyyyy"),
+    (UdpStreamDelay,              "-------yyyyyyyyyyyyy"),
+    (UdpAssuredWithStream,        "--------yyyyyyyyyyyy"),
 ];
 
 /// Which profiles have `nf_conntrack_tcp_ignore_invalid_rst` (5.14 and later).

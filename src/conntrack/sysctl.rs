@@ -3,6 +3,7 @@
 //! `nf_conntrack_standalone.c` (Linux 6.18) for the names, `nf_conntrack_proto_tcp.c` for the
 //! defaults. Does not: read `/proc`.
 
+use crate::conntrack::datagram::DatagramTimeouts;
 use crate::conntrack::policy::{Feature, Features, Limits, Setting};
 use crate::conntrack::profile::Profile;
 use crate::conntrack::state::TcpState;
@@ -24,6 +25,8 @@ pub struct Sysctls {
     pub checksum: Setting,
     /// `nf_conntrack_tcp_max_retrans` and the `nf_conntrack_tcp_timeout_*`.
     pub limits: Limits,
+    /// `nf_conntrack_udp_timeout` and the timeouts of other protocols.
+    pub datagram: DatagramTimeouts,
 }
 
 impl Default for Sysctls {
@@ -35,13 +38,17 @@ impl Default for Sysctls {
             no_window_check: Setting::Off,
             checksum: Setting::Off,
             limits: Limits::default(),
+            datagram: DatagramTimeouts::default(),
         }
     }
 }
 
 /// The keys that are modelled, without the prefix `net.netfilter.`.
-pub const KEYS: [&str; 16] = [
+pub const KEYS: [&str; 21] = [
     "nf_conntrack_checksum",
+    "nf_conntrack_generic_timeout",
+    "nf_conntrack_icmp_timeout",
+    "nf_conntrack_icmpv6_timeout",
     "nf_conntrack_tcp_be_liberal",
     "nf_conntrack_tcp_ignore_invalid_rst",
     "nf_conntrack_tcp_loose",
@@ -57,6 +64,8 @@ pub const KEYS: [&str; 16] = [
     "nf_conntrack_tcp_timeout_syn_sent",
     "nf_conntrack_tcp_timeout_time_wait",
     "nf_conntrack_tcp_timeout_unacknowledged",
+    "nf_conntrack_udp_timeout",
+    "nf_conntrack_udp_timeout_stream",
 ];
 
 /// Why a setting was not taken.
@@ -109,7 +118,7 @@ impl Sysctls {
         let key = known.ok_or_else(|| SysctlError::UnknownKey { key: key.to_owned() })?;
         let max = match *key {
             "nf_conntrack_tcp_max_retrans" => 255,
-            timeout if timeout.contains("_timeout_") => i32::MAX.cast_unsigned(),
+            timeout if timeout.contains("_timeout") => i32::MAX.cast_unsigned(),
             _ => 1,
         };
         let number =
@@ -139,14 +148,22 @@ impl Sysctls {
         }
     }
 
-    /// Returns the value of a `nf_conntrack_tcp_timeout_*` key, in nanoseconds.
+    /// Returns the value of a timeout's key, in nanoseconds.
     pub fn timeout(&self, key: &str) -> Option<i64> {
         let mut copy = *self;
         copy.timeout_mut(key).copied()
     }
 
-    /// Finds the field of a `nf_conntrack_tcp_timeout_*` key.
+    /// Finds the field of a timeout's key.
     fn timeout_mut(&mut self, key: &str) -> Option<&mut i64> {
+        match key {
+            "nf_conntrack_udp_timeout" => return Some(&mut self.datagram.udp),
+            "nf_conntrack_udp_timeout_stream" => return Some(&mut self.datagram.udp_stream),
+            "nf_conntrack_icmp_timeout" => return Some(&mut self.datagram.icmp),
+            "nf_conntrack_icmpv6_timeout" => return Some(&mut self.datagram.icmpv6),
+            "nf_conntrack_generic_timeout" => return Some(&mut self.datagram.generic),
+            _ => {}
+        }
         let timeouts = &mut self.limits.timeouts;
         let state = match key.strip_prefix("nf_conntrack_tcp_timeout_")? {
             "max_retrans" => return Some(&mut timeouts.max_retrans),

@@ -6,11 +6,47 @@
 //!
 //! Does not: judge packets, name causes, or know other flows.
 
+mod acks;
+mod bytes;
+pub mod community_id;
+mod detail;
+mod effect;
+mod exchange;
+mod half;
+mod handshake;
+mod history;
+mod opening;
+mod ranges;
+mod reaction;
+mod retransmission;
+mod sack;
+mod scaling;
+mod step;
+mod story;
+mod summary;
+mod window;
+
 use crate::conntrack::{Arrival, Class, CtState, Margins, Members, Reason, TcpState, Verdict};
 use crate::segment::{Direction, Flags, PerDirection, Segment};
 use crate::seq::SeqNum;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::{FlowKey, Orientation, PerOrientation};
+use exchange::{Exchange, Look};
+use half::Tick;
+
+pub use detail::{KindCount, KindCounts, Proofs, Stall, StallEnd, Waiting};
+pub use effect::{Effect, EffectCounts, MAX_PENDING};
+pub use exchange::{LEAST_STALL_US, Repeated};
+pub use half::Offer;
+pub use handshake::{Handshake, MAX_RETRIES};
+pub use history::ConnState;
+pub use ranges::MAX_HOLES;
+pub use retransmission::Kind;
+pub use sack::{BlockClass, SackAudit};
+pub use scaling::{MAX_SHIFT, Scaling, ScalingAudit};
+pub use story::{Event, Happening, MAX_EVENTS, MAX_SAMPLES, Sample, Story};
+pub use summary::{SideSummary, Summary};
+pub use window::WindowAudit;
 
 /// The key packets kept for one flow: the first ones that a rule spoke of.
 pub const MAX_KEY_PACKETS: usize = 10;
@@ -47,6 +83,8 @@ pub struct OneWay {
     pub first_seq: Option<SeqNum>,
     /// Whether a SYN was seen this way.
     pub syn_seen: bool,
+    /// Time from the SYN or SYN-ACK to its answer, in microseconds.
+    pub handshake_us: Option<u32>,
 }
 
 /// A packet that a rule spoke of.
@@ -80,6 +118,8 @@ pub struct KeyPacket {
     pub margins: Option<Margins>,
     /// What `nf_conntrack_tcp_be_liberal` = 1 would have said.
     pub liberal: CtState,
+    /// What became of it behind the capture point.
+    pub effect: Effect,
 }
 
 /// Number of reasons, for counters.
@@ -140,6 +180,12 @@ impl Evidence {
         self.keep(KeyPacket::of(observation, reason));
     }
 
+    fn resolve(&mut self, frame: u64, effect: Effect) {
+        if let Some(packet) = self.key_packets.iter_mut().find(|packet| packet.frame == frame) {
+            packet.effect = effect;
+        }
+    }
+
     /// Keeps a key packet while there is room; an INVALID one takes the place of the last that
     /// passed.
     fn keep(&mut self, packet: KeyPacket) {
@@ -179,6 +225,7 @@ impl KeyPacket {
             state: observation.verdict.state,
             margins: observation.verdict.margins,
             liberal: observation.liberal,
+            effect: Effect::Unknown,
         }
     }
 }
@@ -204,12 +251,15 @@ pub struct FlowAudit {
     pub picked_up: bool,
     /// The findings; none for a clean flow.
     pub evidence: Option<Box<Evidence>>,
+    /// What the two ends did.
+    exchange: Exchange,
 }
 
 impl FlowAudit {
     /// Starts a flow with its first packet, which is still to be observed.
     pub const fn new(frame: u64, ts: Timestamp, arrival: &Arrival<'_>) -> Self {
-        let way = OneWay { packets: 0, bytes: 0, first_seq: None, syn_seen: false };
+        let way =
+            OneWay { packets: 0, bytes: 0, first_seq: None, syn_seen: false, handshake_us: None };
         Self {
             first_frame: frame,
             first_ts: ts,
@@ -220,6 +270,7 @@ impl FlowAudit {
             tracked: false,
             picked_up: false,
             evidence: None,
+            exchange: Exchange::new(),
         }
     }
 
@@ -231,17 +282,23 @@ impl FlowAudit {
         low_to_high.bytes ^ high_to_low.bytes ^ times
     }
 
+    /// Keeps everything that happens from here on, for a report in full.
+    pub fn tell_all(&mut self) {
+        self.exchange.tell_all();
+    }
+
     /// Returns whether this packet begins another flow: a SYN opens a connection anew.
     #[inline]
     pub fn ends_before(&self, segment: &Segment, verdict: &Verdict) -> bool {
         verdict.opened && self.tracked && Class::of(segment.flags) == Class::Syn
     }
 
-    /// Takes a packet in.
+    /// Takes a packet in; says so when it sent something again.
     #[inline]
-    pub fn observe(&mut self, observation: &Observation<'_>) {
+    pub fn observe(&mut self, observation: &Observation<'_>) -> Option<Repeated> {
         let Observation { ts, arrival, verdict, .. } = observation;
         let segment = arrival.segment;
+        let silence_ns = ts.nanos_since(self.last_ts);
         self.last_ts = *ts;
         self.last_seen = arrival.now;
         let way = &mut self.ways[arrival.orientation];
@@ -260,6 +317,55 @@ impl FlowAudit {
         if noteworthy || observation.liberal == CtState::Invalid {
             self.evidence.get_or_insert_default().add(observation);
         }
+        self.analyse(observation, silence_ns)
+    }
+
+    /// Takes what the packet tells about the two ends.
+    #[inline]
+    fn analyse(&mut self, observation: &Observation<'_>, silence_ns: i64) -> Option<Repeated> {
+        let Observation { frame, ts, arrival, verdict, .. } = observation;
+        let Arrival { segment, orientation, .. } = *arrival;
+        let silence = u32::try_from(silence_ns.max(0) / 1000).unwrap_or(u32::MAX);
+        let look = Look {
+            frame: *frame,
+            ts: *ts,
+            now: Tick::of(*ts),
+            orientation,
+            segment,
+            verdict,
+            silence,
+            first: Tick::of(self.first_ts),
+            first_seq: self.ways[orientation].first_seq,
+        };
+        if segment.fault.is_some() {
+            self.exchange.take_faulty(&look);
+            return None;
+        }
+        let taken = self.exchange.take(&look);
+        if taken.handshake_us.is_some() {
+            self.ways[orientation.flip()].handshake_us = taken.handshake_us;
+        }
+        if let Some(evidence) = &mut self.evidence {
+            for (frame, effect) in self.exchange.resolved() {
+                evidence.resolve(frame, effect);
+            }
+        }
+        taken.repeated
+    }
+
+    /// Returns what the two ends did, in numbers.
+    pub fn summary(&self) -> Summary {
+        Summary::of(&self.exchange, self.original, self.directions())
+    }
+
+    /// Takes out what was kept of a flow that is reported in full.
+    pub fn take_story(&mut self) -> Option<Box<Story>> {
+        self.exchange.detail.as_mut()?.story.take()
+    }
+
+    /// Drops everything but the counts, once they have been taken.
+    pub fn forget_details(&mut self) {
+        self.exchange.detail = None;
     }
 
     /// Returns when the flow is over, given when its last entry expires.
@@ -289,4 +395,30 @@ pub struct FlowFinding {
     pub audit: FlowAudit,
     /// The findings.
     pub evidence: Evidence,
+    /// What the two ends did.
+    pub summary: Box<Summary>,
+}
+
+/// A finished flow whose ends had trouble, whatever the tracker said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowTrouble {
+    /// The endpoints.
+    pub key: FlowKey,
+    /// What the flow showed.
+    pub audit: FlowAudit,
+    /// What the two ends did.
+    pub summary: Box<Summary>,
+}
+
+/// The flow that is reported in full.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowStory {
+    /// The endpoints.
+    pub key: FlowKey,
+    /// What the flow showed, the key packets included.
+    pub audit: FlowAudit,
+    /// What the two ends did.
+    pub summary: Box<Summary>,
+    /// Everything that happened.
+    pub story: Box<Story>,
 }

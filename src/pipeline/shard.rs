@@ -6,9 +6,10 @@ use crate::conntrack::{
     Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
     Verdict,
 };
-use crate::flow::{FlowAudit, FlowFinding, Observation};
-use crate::pipeline::Wanted;
+use crate::flow::{FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
+use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
+use crate::pipeline::{Plan, Wanted};
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
@@ -30,7 +31,7 @@ struct Flow {
     audit: FlowAudit,
 }
 
-const _: () = assert!(size_of::<Option<Flow>>() <= 256, "four lines of the cache");
+const _: () = assert!(size_of::<Option<Flow>>() <= 448, "seven lines of the cache");
 
 impl Keyed for Flow {
     fn key(&self) -> &FlowKey {
@@ -53,6 +54,7 @@ impl Flow {
 /// The owner of a part of the flows.
 pub(super) struct Shard {
     table: Table<Flow>,
+    datagrams: Datagrams,
     desk: Desk,
     /// Where the flows of the packets ahead most probably are.
     guesses: Vec<Option<Position>>,
@@ -63,6 +65,8 @@ struct Desk {
     panel: Panel,
     opinions: Opinions,
     wanted: Wanted,
+    /// The flow that is reported in full.
+    full: Option<u64>,
     totals: Totals,
     findings: Findings,
     /// The verdicts since they were last taken, when wanted.
@@ -70,16 +74,17 @@ struct Desk {
 }
 
 impl Shard {
-    pub(super) fn new(panel: Panel, seed: u64, wanted: Wanted) -> Self {
+    pub(super) fn new(panel: Panel, datagrams: Datagrams, seed: u64, plan: &Plan) -> Self {
         let desk = Desk {
             totals: Totals::new(panel.len()),
             panel,
             opinions: Opinions::default(),
-            wanted,
+            wanted: plan.wanted,
+            full: plan.flow,
             findings: Findings::default(),
             verdicts: Vec::new(),
         };
-        Self { table: Table::new(seed), desk, guesses: Vec::new() }
+        Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
     }
 
     /// Takes what the shard is to track, in capture order.
@@ -91,6 +96,9 @@ impl Shard {
                 match item.kind {
                     Kind::Segment => self.take_segment(item, *guess),
                     Kind::Error(addressee) => self.take_error(item, addressee),
+                    Kind::Datagram(datagram) => {
+                        self.datagrams.take(item, datagram, &mut self.desk.totals);
+                    }
                 }
             }
         }
@@ -162,7 +170,7 @@ impl Shard {
         if self.table.wants_sweep() {
             self.table.sweep(|flow| flow.is_over(stamp.clock), |flow| self.desk.bury(flow));
         }
-        let audit = FlowAudit::new(stamp.number, stamp.ts, &arrival(item));
+        let audit = start(stamp.number, stamp.ts, &arrival(item), self.desk.full);
         self.table.insert(hash, Flow { track: Track::default(), key, audit })
     }
 }
@@ -176,7 +184,7 @@ impl Desk {
         let segment = arrival.segment;
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
         if flow.audit.ends_before(segment, &verdict) {
-            let fresh = FlowAudit::new(frame, ts, &arrival);
+            let fresh = start(frame, ts, &arrival, self.full);
             let ended = std::mem::replace(&mut flow.audit, fresh);
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
@@ -187,7 +195,10 @@ impl Desk {
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
-        flow.audit.observe(&Observation { frame, ts, arrival, verdict, liberal, invalid_for });
+        let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
+        if let Some(repeated) = flow.audit.observe(&observation) {
+            self.totals.behaviour.count_repeated(repeated);
+        }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
         self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
@@ -196,15 +207,26 @@ impl Desk {
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
         if self.wanted == Wanted::Verdicts {
-            let Stamp { number: frame, ts, .. } = item.stamp;
+            let Stamp { number: frame, ts, clock } = item.stamp;
             let direction = verdict.direction;
-            self.verdicts.push(PacketVerdict { frame, ts, flow, direction, verdict, liberal });
+            let told = PacketVerdict { frame, ts, clock, flow, direction, verdict, liberal };
+            self.verdicts.push(told);
         }
     }
 
     fn bury(&mut self, flow: Flow) {
         settle_accounts(flow.key, flow.audit, &mut self.totals, &mut self.findings);
     }
+}
+
+/// Starts a flow, with everything told if it is the one to be reported in full.
+#[inline]
+fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: Option<u64>) -> FlowAudit {
+    let mut audit = FlowAudit::new(frame, ts, arrival);
+    if full == Some(frame) {
+        audit.tell_all();
+    }
+    audit
 }
 
 #[inline]
@@ -227,12 +249,24 @@ fn settle_accounts(
     let one_way = directions.original.packets == 0 || directions.reply.packets == 0;
     totals.flows_one_way += u64::from(one_way);
     totals.payload_bytes += directions.original.bytes + directions.reply.bytes;
+    let summary = audit.summary();
+    totals.behaviour.count_flow(&summary);
+    if let Some(story) = audit.take_story() {
+        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
+        findings.tell(FlowStory { key, audit, summary, story });
+    }
+    audit.forget_details();
+    if summary.weight() > 0 {
+        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
+        findings.push_troubled(FlowTrouble { key, audit, summary });
+    }
     if let Some(evidence) = audit.evidence.take()
         && !evidence.hit_under.is_empty()
     {
         totals.count_flow_hits(evidence.hit_under);
         if evidence.invalid_packets() > 0 || evidence.invalid_liberal > 0 {
-            findings.push(FlowFinding { key, audit, evidence: *evidence });
+            let summary = Box::new(summary);
+            findings.push(FlowFinding { key, audit, evidence: *evidence, summary });
         }
     }
 }

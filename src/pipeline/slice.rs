@@ -5,11 +5,15 @@ use std::ops::Range;
 use crate::audit::Tally;
 use crate::conntrack::Addressee;
 use crate::frame::{Batch, Frame};
+use crate::pipeline::datagrams::Datagram;
 use crate::segment::Segment;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::fragments::{Piece, Reassembler};
-use crate::wire::{self, Checksums, Decoded, IcmpError, Packet, decode_with};
+use crate::wire::{
+    self, Checksums, Decoded, IcmpError, Packet, Tunnels, Undecodable, decode_innermost,
+    decode_with,
+};
 
 /// What kind of packet an item is.
 #[derive(Clone, Copy, Default, Debug)]
@@ -20,6 +24,8 @@ pub(super) enum Kind {
     /// An ICMP error about TCP: key and orientation are those of the quoted packet, and there is
     /// no segment.
     Error(Addressee),
+    /// A datagram of another protocol.
+    Datagram(Datagram),
 }
 
 /// A packet for the tracker.
@@ -62,7 +68,7 @@ impl Items {
     /// Puts the packets into capture order.
     fn sort(&mut self) {
         let used = self.places.get_mut(..self.used).unwrap_or_default();
-        used.sort_by_key(|item| item.stamp.number);
+        used.sort_by_key(|item| (item.stamp.clock, item.stamp.number));
     }
 }
 
@@ -85,6 +91,7 @@ impl Stamp {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decoder {
     pub(super) checksums: Checksums,
+    pub(super) tunnels: Tunnels,
     pub(super) seed: u64,
     pub(super) shards: usize,
 }
@@ -151,6 +158,12 @@ impl Settler {
         let mut fragments = std::mem::take(&mut slice.fragments);
         for (stamp, piece) in fragments.drain(..) {
             match self.reassembler.add(&piece, stamp.clock) {
+                Some(Decoded::Other(datagram))
+                    if self.decoder.tunnels == Tunnels::Opened && datagram.may_be_tunnel() =>
+                {
+                    let cut = Decoded::Undecodable(Undecodable::TunnelFragmented);
+                    slice.take(stamp, &cut, &self.decoder);
+                }
                 Some(decoded) => slice.take(stamp, &decoded, &self.decoder),
                 None => slice.tally.fragments += 1,
             }
@@ -209,7 +222,10 @@ impl Slice {
 
     /// Decodes a frame of any kind.
     fn decode_any(&mut self, stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
-        let decoded = decode_with(frame, how.checksums);
+        let decoded = match how.tunnels {
+            Tunnels::Closed => decode_with(frame, how.checksums),
+            Tunnels::Opened => decode_innermost(frame, how.checksums),
+        };
         if let Decoded::Fragment(fragment) = &decoded {
             self.fragments.push((stamp, fragment.read(frame)));
         } else {
@@ -234,6 +250,10 @@ impl Slice {
             }
             Decoded::Other(datagram) => {
                 *self.tally.other.entry(datagram.key.protocol()).or_default() += 1;
+                let (key, kind) = Datagram::of(datagram);
+                let orientation = datagram.orientation;
+                let packet = Packet { key, orientation, segment: Segment::default() };
+                self.route(stamp, &packet, Kind::Datagram(kind), how);
             }
             // A whole datagram is no fragment.
             Decoded::Fragment(_) => self.tally.fragments += 1,

@@ -1,5 +1,8 @@
 //! The report as one JSON document. The types are the report's own: what is not known is left out.
 
+mod behaviour;
+mod story;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -8,7 +11,9 @@ use serde::Serialize;
 use crate::audit::{Audit, Hits, Inputs, Place, Tally, Totals};
 use crate::conntrack::{Margins, Policy, Setting};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
-use crate::source::{Interface, SourceSummary};
+use crate::source::{FilterSummary, Interface, SourceSummary};
+use crate::wire::Tunnels;
+use behaviour::{Full, Tcp, Totals as BehaviourTotals, Troubled};
 
 /// Name and version of the schema; additions do not change it.
 const SCHEMA: &str = "tcp-window-audit/1";
@@ -34,6 +39,11 @@ struct Report {
     flows: Vec<Flow>,
     #[serde(skip_serializing_if = "is_zero")]
     flows_not_kept: u64,
+    endpoints: BehaviourTotals,
+    /// The flows whose ends had the most trouble, the worst first.
+    troubled: Vec<Troubled>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<Full>,
 }
 
 #[derive(Serialize)]
@@ -52,6 +62,9 @@ struct Summary {
     invalid_by_reason: BTreeMap<&'static str, u64>,
     passed_by_reason: BTreeMap<&'static str, u64>,
     ctstate: BTreeMap<&'static str, u64>,
+    /// Datagrams of other protocols, by protocol number and by what rules would see.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    datagrams: BTreeMap<u8, BTreeMap<&'static str, u64>>,
     flows_picked_up: u64,
     flows_one_way: u64,
     flows_untracked: u64,
@@ -78,6 +91,24 @@ struct Capture {
     other_protocols: BTreeMap<String, u64>,
     undecodable: BTreeMap<String, u64>,
     options_cut: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<Filter>,
+    /// Whether tunnels were opened.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    inner: bool,
+}
+
+/// What was left out on request, and is in no other count.
+#[derive(Serialize)]
+struct Filter {
+    expression: String,
+    frames_left_out: u64,
+}
+
+impl Filter {
+    fn of(filter: &FilterSummary) -> Self {
+        Self { expression: filter.expression.clone(), frames_left_out: filter.left_out }
+    }
 }
 
 #[derive(Serialize)]
@@ -139,6 +170,7 @@ struct Flow {
     resp_bytes: u64,
     syn_seen: [bool; 2],
     picked_up: bool,
+    tcp: Tcp,
     invalid: FlowInvalid,
     evidence: Vec<Packet>,
 }
@@ -175,6 +207,7 @@ struct Packet {
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
     liberal: &'static str,
+    effect: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     margins: Option<Distances>,
     /// Bytes beyond the bound that the reason names.
@@ -208,6 +241,9 @@ impl Report {
             what_if: Judge::all(audit),
             flows: audit.findings.iter().map(|finding| Flow::of(finding, &audit.inputs)).collect(),
             flows_not_kept: audit.findings_not_kept,
+            endpoints: BehaviourTotals::of(&audit.totals.behaviour),
+            troubled: Troubled::all(audit),
+            flow: audit.story.as_deref().map(Full::of),
         }
     }
 }
@@ -237,12 +273,21 @@ impl Summary {
             invalid_if_liberal: audit.liberal().into(),
             invalid_by_reason: by_code(&totals.invalid_by_reason),
             passed_by_reason: by_code(&totals.passed_by_reason),
+            datagrams: datagrams(totals),
             ctstate: ctstate.into_iter().filter(|(_, count)| *count > 0).collect(),
             flows_picked_up: totals.flows_picked_up,
             flows_one_way: totals.flows_one_way,
             flows_untracked: totals.flows_untracked,
         }
     }
+}
+
+fn datagrams(totals: &Totals) -> BTreeMap<u8, BTreeMap<&'static str, u64>> {
+    let mut by_protocol: BTreeMap<u8, BTreeMap<&'static str, u64>> = BTreeMap::new();
+    for ((protocol, ctstate), count) in &totals.datagrams {
+        by_protocol.entry(*protocol).or_default().insert(ctstate.name(), *count);
+    }
+    by_protocol
 }
 
 impl Capture {
@@ -260,6 +305,8 @@ impl Capture {
             other_protocols: tally.other.iter().map(|(p, count)| (p.to_string(), *count)).collect(),
             undecodable: tally.undecodable.iter().map(|(r, count)| (r.code(), *count)).collect(),
             options_cut: audit.totals.options_cut,
+            filter: audit.inputs.filter.as_ref().map(Filter::of),
+            inner: audit.tunnels == Tunnels::Opened,
         }
     }
 }
@@ -330,7 +377,7 @@ impl Judge {
 
 impl Flow {
     fn of(finding: &FlowFinding, inputs: &Inputs) -> Self {
-        let FlowFinding { key, audit, evidence } = finding;
+        let FlowFinding { key, audit, evidence, summary } = finding;
         let (original, reply) = key.endpoints(audit.original);
         let directions = audit.directions();
         let OneWay { packets: orig_pkts, bytes: orig_bytes, .. } = directions.original;
@@ -349,6 +396,7 @@ impl Flow {
             resp_bytes,
             syn_seen: [directions.original.syn_seen, directions.reply.syn_seen],
             picked_up: audit.picked_up,
+            tcp: Tcp::of(key, summary),
             invalid: FlowInvalid {
                 strict: evidence.invalid_packets(),
                 liberal: evidence.invalid_liberal,
@@ -388,6 +436,7 @@ impl Packet {
             reason: packet.reason.code(),
             state: packet.state.map(super::super::conntrack::state::TcpState::name),
             liberal: packet.liberal.name(),
+            effect: packet.effect.code(),
             margins: packet.margins.map(Distances::from),
             excess: margin.filter(|&margin| margin < 0).map(i32::unsigned_abs),
         }

@@ -1,5 +1,7 @@
 //! The report for a terminal: the answer first, then what it rests on.
 
+mod behaviour;
+
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -9,10 +11,10 @@ use crate::flow::{FlowFinding, KeyPacket};
 use crate::report::{Detail, counted, grouped, printable, what_if};
 use crate::segment::Flags;
 use crate::seq::SeqNum;
-use crate::source::SourceSummary;
+use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
 use crate::tuple::Endpoint;
-use crate::wire::Undecodable;
+use crate::wire::{Tunnels, Undecodable};
 
 /// Writes the report.
 pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
@@ -29,6 +31,10 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     if audit.strict().packets > 0 {
         what_if::write(audit, out)?;
     }
+    behaviour::write(audit, detail, out)?;
+    if let Some(told) = &audit.story {
+        behaviour::write_full(told, out)?;
+    }
     write_capture(audit, out)?;
     write_method(audit, out)
 }
@@ -39,6 +45,11 @@ fn answer(audit: &Audit) -> String {
     let packets = counted(audit.tally.segments, "packet");
     let flows = counted(audit.totals.flows, "connection");
     if strict.packets == 0 {
+        let errors = audit.totals.errors_invalid;
+        if errors > 0 {
+            let errors = counted(errors, "ICMP error");
+            return format!("INVALID: {errors} about TCP; all of {packets}, {flows} pass");
+        }
         return format!("Nothing INVALID: {packets}, {flows}");
     }
     format!(
@@ -119,7 +130,7 @@ fn write_flow(
     most: usize,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let FlowFinding { key, audit, evidence } = finding;
+    let FlowFinding { key, audit, evidence, .. } = finding;
     let (original, reply) = key.endpoints(audit.original);
     let directions = audit.directions();
     let packets = directions.original.packets + directions.reply.packets;
@@ -232,6 +243,17 @@ fn write_capture(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  {first}, {}", span(first, last))?;
     }
     writeln!(out, "  {}", frames_line(&audit.tally))?;
+    if let Some(FilterSummary { expression, left_out }) = &audit.inputs.filter {
+        let left_out = counted(*left_out, "frame");
+        writeln!(
+            out,
+            "    {left_out} beside these left out by --filter {}",
+            printable(expression)
+        )?;
+    }
+    for line in datagram_lines(audit) {
+        writeln!(out, "    {line}")?;
+    }
     for (reason, count) in &audit.tally.undecodable {
         writeln!(out, "    {:>9}  {}", grouped(*count), undecodable(*reason))?;
     }
@@ -289,6 +311,33 @@ fn frames_line(tally: &Tally) -> String {
     line
 }
 
+/// Says of each other protocol what rules would see of its datagrams.
+fn datagram_lines(audit: &Audit) -> Vec<String> {
+    let mut lines: Vec<(u8, String)> = Vec::new();
+    for ((protocol, ctstate), count) in &audit.totals.datagrams {
+        let state = format!("{} {}", grouped(*count), ctstate.name());
+        match lines.last_mut() {
+            Some((last, line)) if last == protocol => {
+                let _ = write!(line, ", {state}");
+            }
+            _ => lines.push((*protocol, format!("{}: {state}", protocol_name(*protocol)))),
+        }
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// Names an IP protocol.
+fn protocol_name(number: u8) -> String {
+    let name = match number {
+        1 => "ICMP",
+        17 => "UDP",
+        58 => "ICMPv6",
+        132 => "SCTP",
+        _ => return format!("protocol {number}"),
+    };
+    name.to_owned()
+}
+
 /// Says why a frame could not be judged.
 fn undecodable(reason: Undecodable) -> String {
     match reason {
@@ -301,6 +350,9 @@ fn undecodable(reason: Undecodable) -> String {
         Undecodable::OtherHeaderCut => "cut inside the header of another protocol".to_owned(),
         Undecodable::FragmentDropped => "fragments that reassembly drops".to_owned(),
         Undecodable::IncompleteDatagram => "fragments whose datagram never came".to_owned(),
+        Undecodable::TunnelHeaderCut => "cut inside the header of a tunnel".to_owned(),
+        Undecodable::TunnelFragmented => "tunnels in fragments, which are not opened".to_owned(),
+        Undecodable::TunnelTooDeep => "tunnels around more tunnels than are opened".to_owned(),
     }
 }
 
@@ -314,6 +366,9 @@ fn write_method(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         Setting::Off => "checksums not judged; --sysctl nf_conntrack_checksum=1 judges them",
     };
     writeln!(out, "  {checksums}")?;
+    if audit.tunnels == Tunnels::Opened {
+        writeln!(out, "  tunnels opened: the innermost packet of each frame is judged")?;
+    }
     writeln!(out, "  assumed: the tracker sits at the capture point and sees every packet captured")
 }
 

@@ -78,6 +78,7 @@ mod tests {
         let line = PacketVerdict {
             frame: 7,
             ts: Timestamp(1_430_820_131_000_123_456),
+            clock: Timestamp(1_430_820_131_000_123_456),
             flow: Some(1),
             direction: verdict.direction,
             verdict,

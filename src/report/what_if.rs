@@ -40,7 +40,7 @@ impl Column {
     /// Returns how wide the column is, so that its title stands apart and a line fits 100 columns.
     const fn width(self) -> usize {
         match self {
-            Self::AsJudged | Self::Liberal | Self::Loose => 17,
+            Self::AsJudged | Self::Liberal | Self::Loose => 16,
             Self::IgnoreInvalidRst => 23,
         }
     }
@@ -69,13 +69,13 @@ struct Row {
 pub(super) fn write(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
     let Some(own) = audit.method.policies.first().copied() else { return Ok(()) };
     writeln!(out, "\nINVALID packets (connections) under other kernels and settings")?;
-    write!(out, "  {:<22}", "Linux")?;
+    write!(out, "  {:<24}", "Linux")?;
     for column in COLUMNS {
         write!(out, "{:>width$}", column.title(own), width = column.width())?;
     }
     writeln!(out)?;
     for row in rows(audit, own) {
-        write!(out, "  {:<22}", row.name())?;
+        write!(out, "  {:<24}", row.name())?;
         for (column, cell) in COLUMNS.into_iter().zip(row.cells) {
             let text = cell.map_or_else(
                 || "-".to_owned(),

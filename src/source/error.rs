@@ -86,6 +86,14 @@ pub enum Error {
         /// How many are there.
         present: u64,
     },
+    /// The filter means nothing behind a link header of the capture.
+    #[error("frames of link type {link} are left out, the filter cannot judge them: {reason}")]
+    Filter {
+        /// The link type, a LINKTYPE_ value.
+        link: u16,
+        /// What libpcap says.
+        reason: String,
+    },
     /// A header, block or record contradicts itself.
     #[error("{name}: damaged at byte {offset}, frame {frame}: {problem}")]
     Damaged {

@@ -98,11 +98,6 @@ impl FileSource {
         self
     }
 
-    /// Returns where the time line stands after the frames delivered so far.
-    pub fn timeline(&self) -> Timeline {
-        self.timeline
-    }
-
     /// Loads blocks until `batch` has frames or the source cannot go on.
     fn fill_from_blocks(&mut self, buffer: &mut Vec<u8>, batch: &mut Batch) {
         while batch.is_empty()
@@ -165,10 +160,6 @@ impl FrameSource for FileSource {
             State::Fails(error) => Err(error),
             State::Reads(_) | State::Ended => Ok(false),
         }
-    }
-
-    fn next_number(&self) -> u64 {
-        self.timeline.next_number
     }
 
     fn summary(&self) -> SourceSummary {

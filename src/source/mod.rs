@@ -4,15 +4,22 @@
 
 use std::path::Path;
 
-use crate::frame::Batch;
+use crate::frame::{Batch, Place};
 use crate::time::CaptureClock;
 
 mod bytes;
 mod decompress;
 mod error;
 pub mod file;
+pub mod filter;
 mod input;
 mod interface;
+#[cfg(unix)]
+mod libpcap;
+#[cfg(not(unix))]
+#[path = "libpcap_elsewhere.rs"]
+mod libpcap;
+pub mod merged;
 mod open;
 mod pcap;
 mod pcapng;
@@ -22,8 +29,7 @@ use file::FileSource;
 
 /// Opens a capture file, or standard input when `path` is `-`, whatever its format.
 ///
-/// `timeline` is where the frames of the file join those read before:
-/// [`Timeline::default()`] for the first file, [`FileSource::timeline`] of the previous one after.
+/// `timeline` is where its frames begin: [`Timeline::default()`] for a file alone.
 ///
 /// # Errors
 ///
@@ -32,12 +38,12 @@ pub fn open(path: &Path, timeline: Timeline) -> Result<FileSource, Error> {
     FileSource::open(path, timeline)
 }
 
-/// Where a time line of one or several files stands.
+/// Where the frames of a file begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeline {
     /// The number of the next frame.
     pub next_number: u64,
-    /// The tracker's clock, as the last frame left it.
+    /// The tracker's clock, as the frame before left it.
     pub clock: CaptureClock,
 }
 
@@ -45,6 +51,14 @@ impl Default for Timeline {
     /// Returns the beginning: frame 1, a clock that was never set.
     fn default() -> Self {
         Self { next_number: 1, clock: CaptureClock::default() }
+    }
+}
+
+impl Timeline {
+    /// Returns the beginning of a file among others, in the order given.
+    pub fn of_file(file: usize) -> Self {
+        let first = Place { file, frame: 1 };
+        Self { next_number: first.number(), ..Self::default() }
     }
 }
 
@@ -60,11 +74,23 @@ pub trait FrameSource {
     /// [`Error`] when the input cannot be read or is damaged at this point.
     fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error>;
 
-    /// Returns the number of the next frame.
-    fn next_number(&self) -> u64;
-
     /// Returns what is known of the input so far: formats, interfaces and drop counts.
     fn summary(&self) -> SourceSummary;
+
+    /// Returns the same of each file, where there are several.
+    fn summaries(&self) -> Vec<SourceSummary> {
+        vec![self.summary()]
+    }
+
+    /// Takes what kept one of several files from being read to its end.
+    fn take_problems(&mut self) -> Vec<Error> {
+        Vec::new()
+    }
+
+    /// Returns what a filter left out, where there is one.
+    fn filter(&self) -> Option<FilterSummary> {
+        None
+    }
 }
 
 /// What a source says of its input; complete once the last frame has been read.
@@ -81,6 +107,15 @@ pub struct SourceSummary {
     pub file_len: Option<u64>,
     /// The interfaces of the capture, in order of appearance; one for classic pcap.
     pub interfaces: Vec<Interface>,
+}
+
+/// What a filter did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FilterSummary {
+    /// The expression, in the words of the user.
+    pub expression: String,
+    /// Frames that it did not let pass.
+    pub left_out: u64,
 }
 
 /// An interface as the capture describes it.

@@ -111,6 +111,7 @@ fn query(datagram: &Datagram<'_>, header: Header) -> Decoded {
         return invalid(datagram, Fault::NotInvertible);
     };
     let (key, orientation) = datagram.addresses.key(datagram.protocol, [header.id; 2]);
+    let key = key.with_detail([request_type, header.code]);
     let is_request = request_type == header.icmp_type;
     let query = Query { request_type, code: header.code, is_request };
     Decoded::Other(NonTcp { key, orientation, tracking: Tracking::Query(query) })
@@ -134,6 +135,8 @@ struct Quote {
     addresses: Addresses,
     protocol: u8,
     ports: [u16; 2],
+    /// Type of the request and code of a quoted ICMP query.
+    detail: [u8; 2],
 }
 
 /// Decodes an error whose quote starts `quote_at` bytes into the message, as
@@ -143,6 +146,7 @@ fn error(datagram: &Datagram<'_>, header: Header, quote_at: usize) -> Result<Dec
     let quote = if datagram.addresses.is_v4() { quote_v4(bytes) } else { quote_v6(bytes) }?;
     let Some(quote) = quote else { return Ok(invalid(datagram, Fault::Quote)) };
     let (key, orientation) = quote.addresses.key(quote.protocol, quote.ports);
+    let key = key.with_detail(quote.detail);
     let to_quoted_sender = datagram.addresses.dst() == quote.addresses.src();
     if quote.protocol == TCP {
         let (icmp_type, icmp_code) = (header.icmp_type, header.code);
@@ -199,7 +203,7 @@ fn quote(
     protocol: u8,
     layer4: Payload<'_>,
 ) -> Result<Option<Quote>, HeaderCut> {
-    let found = |ports| Ok(Some(Quote { addresses, protocol, ports }));
+    let found = |ports| Ok(Some(Quote { addresses, protocol, ports, detail: [0, 0] }));
     let absent = |missing: Missing| missing.or(None);
     if has_ports(protocol) {
         return layer4.chunk(0).map_or_else(absent, |bytes| found(ports(bytes)));
@@ -208,10 +212,11 @@ fn quote(
         return found([0, 0]);
     }
     match layer4.chunk(0).map(Header::new) {
-        Ok(Header { icmp_type, id, .. }) if request_type(protocol, icmp_type).is_some() => {
-            found([id; 2])
+        Ok(Header { icmp_type, code, id, .. }) => {
+            let request_type = request_type(protocol, icmp_type);
+            let quote = |kind| Quote { addresses, protocol, ports: [id; 2], detail: [kind, code] };
+            Ok(request_type.map(quote))
         }
-        Ok(_) => Ok(None),
         Err(missing) => absent(missing),
     }
 }

@@ -43,18 +43,7 @@ pub(super) fn decode(packet: Packetized<'_>) -> Decoded {
     if total_len < header_len || !believed {
         return Decoded::Undecodable(Undecodable::BadIpHeader);
     }
-    let datagram = Datagram {
-        addresses: Addresses::V4 {
-            src: u32::from_be_bytes([header[12], header[13], header[14], header[15]]),
-            dst: u32::from_be_bytes([header[16], header[17], header[18], header[19]]),
-        },
-        protocol,
-        ttl: header[8],
-        ip_id: u16::from_be_bytes([header[4], header[5]]),
-        payload: Payload::new(captured, total_len).after(header_len),
-        payload_sum: None,
-        checksums: packet.checksums,
-    };
+    let datagram = datagram(packet, header, header_len, total_len);
     let fragment_word = u16::from_be_bytes([header[6], header[7]]);
     if fragment_word & (MORE_FRAGMENTS | OFFSET_MASK) == 0 {
         transport::decode(&datagram)
@@ -65,6 +54,36 @@ pub(super) fn decode(packet: Packetized<'_>) -> Decoded {
             header[1],
             packet.offset..packet.offset + header_len,
         ))
+    }
+}
+
+/// Reads the header of a packet that decoded well and is no fragment, and how long it is.
+pub(super) fn carried(packet: Packetized<'_>) -> Option<(Datagram<'_>, usize)> {
+    let header = packet.payload.captured.first_chunk::<MIN_HEADER_LEN>()?;
+    let header_len = usize::from(header[0] & 0x0f) * 4;
+    let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    Some((datagram(packet, header, header_len, total_len), header_len))
+}
+
+/// Describes the datagram behind a header that was checked.
+#[inline]
+fn datagram<'a>(
+    packet: Packetized<'a>,
+    header: &[u8; MIN_HEADER_LEN],
+    header_len: usize,
+    total_len: usize,
+) -> Datagram<'a> {
+    Datagram {
+        addresses: Addresses::V4 {
+            src: u32::from_be_bytes([header[12], header[13], header[14], header[15]]),
+            dst: u32::from_be_bytes([header[16], header[17], header[18], header[19]]),
+        },
+        protocol: header[9],
+        ttl: header[8],
+        ip_id: u16::from_be_bytes([header[4], header[5]]),
+        payload: Payload::new(packet.payload.captured, total_len).after(header_len),
+        payload_sum: None,
+        checksums: packet.checksums,
     }
 }
 

@@ -49,15 +49,7 @@ pub(super) fn decode(packet: Packetized<'_>) -> Decoded {
     if header[0] >> 4 != 6 || too_long {
         return Decoded::Undecodable(Undecodable::BadIpHeader);
     }
-    let datagram = Datagram {
-        addresses: Addresses::V6 { src: address(header, 8), dst: address(header, 24) },
-        protocol: header[6],
-        ttl: header[7],
-        ip_id: 0,
-        payload: Payload::new(rest.captured, payload_len),
-        payload_sum: None,
-        checksums: packet.checksums,
-    };
+    let datagram = datagram(packet, header, payload_len);
     if datagram.protocol == TCP {
         return transport::decode(&datagram);
     }
@@ -67,6 +59,36 @@ pub(super) fn decode(packet: Packetized<'_>) -> Decoded {
         }
         Ok(_) | Err(Missing::Absent) => decode_extended(&datagram),
         Err(Missing::Cut) => Decoded::Undecodable(Undecodable::IpHeaderCut),
+    }
+}
+
+/// Reads the headers of a packet that decoded well and is no fragment, and how long they are.
+pub(super) fn carried(packet: Packetized<'_>) -> Option<(Datagram<'_>, usize)> {
+    let header = packet.payload.captured.first_chunk::<HEADER_LEN>()?;
+    let payload_len = payload_len(header, packet.payload.after(HEADER_LEN));
+    let whole = datagram(packet, header, payload_len);
+    let upper = upper_layer(whole.payload, Next { protocol: whole.protocol, at: 0 }).ok()?;
+    let payload = whole.payload.after(upper.at);
+    let datagram = Datagram { protocol: upper.protocol, payload, ..whole };
+    Some((datagram, HEADER_LEN + upper.at))
+}
+
+/// Describes the datagram behind a header that was checked, extension headers included.
+#[inline]
+fn datagram<'a>(
+    packet: Packetized<'a>,
+    header: &[u8; HEADER_LEN],
+    payload_len: usize,
+) -> Datagram<'a> {
+    let rest = packet.payload.after(HEADER_LEN);
+    Datagram {
+        addresses: Addresses::V6 { src: address(header, 8), dst: address(header, 24) },
+        protocol: header[6],
+        ttl: header[7],
+        ip_id: 0,
+        payload: Payload::new(rest.captured, payload_len),
+        payload_sum: None,
+        checksums: packet.checksums,
     }
 }
 

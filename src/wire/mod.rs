@@ -1,7 +1,7 @@
 //! From bytes to a [`Segment`], or to the reason why there is none.
 //!
-//! Only the outermost IP packet is judged, as a conntrack at the capture point would: what a
-//! tunnel carries is not opened. Link headers that carry no address of their own layer-3 network
+//! Judged is the outermost IP packet, as a conntrack at the capture point would: what a tunnel
+//! carries is opened on request only ([`decode_innermost`]). Link headers that carry no address of their own layer-3 network
 //! (VLAN tags, `PPPoE`, MPLS) are passed over. Lengths come from the IP header, never from what was
 //! captured.
 //!
@@ -21,6 +21,7 @@ mod options;
 mod plain;
 mod tcp;
 mod transport;
+mod tunnel;
 
 use crate::frame::Frame;
 use crate::segment::Segment;
@@ -51,7 +52,24 @@ pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
         offset: network.offset,
         checksums,
     };
-    match network.protocol {
+    decode_packet(network.protocol, packet)
+}
+
+/// Decodes the packet that is innermost in a frame: tunnels are opened, as far as they stand in
+/// one frame. What is no tunnel is decoded as [`decode_with`] does.
+#[inline]
+pub fn decode_innermost(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
+    match decode_with(frame, checksums) {
+        outer @ (Decoded::Other(_) | Decoded::Undecodable(Undecodable::NotIp)) => {
+            tunnel::innermost(frame, outer, checksums)
+        }
+        outer => outer,
+    }
+}
+
+#[inline]
+fn decode_packet(network: link::Protocol, packet: Packetized<'_>) -> Decoded {
+    match network {
         link::Protocol::Ipv4 => ipv4::decode(packet),
         link::Protocol::Ipv6 => ipv6::decode(packet),
     }
@@ -97,6 +115,16 @@ pub enum Checksums {
     /// As [`Checksums::Verified`], but without these exceptions: what a kernel says that is fed the
     /// captured bytes.
     Enforced,
+}
+
+/// Which packet of a frame is judged.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Tunnels {
+    /// The outermost: what a tracker at the capture point sees.
+    #[default]
+    Closed,
+    /// The innermost: what a tracker behind the end of the tunnel sees.
+    Opened,
 }
 
 /// What a frame turned out to be.
@@ -146,7 +174,7 @@ pub struct IcmpError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NonTcp {
     /// The flow, with the IP protocol number. UDP, UDP-Lite, SCTP and DCCP have their ports;
-    /// ICMP queries have their id as both ports; other protocols have none (0).
+    /// ICMP queries have their id as both ports, and type and code of the request in the key; other protocols have none (0).
     pub key: FlowKey,
     /// Which way the datagram travels.
     pub orientation: Orientation,
@@ -240,6 +268,19 @@ pub enum Undecodable {
     FragmentDropped,
     /// A fragment whose datagram never became complete.
     IncompleteDatagram,
+    /// The snap length cut a tunnel's header, and tunnels were to be opened.
+    TunnelHeaderCut,
+    /// A tunnel whose outer packet came in fragments, and tunnels were to be opened.
+    TunnelFragmented,
+    /// Tunnels around tunnels, deeper than any network has them.
+    TunnelTooDeep,
+}
+
+impl NonTcp {
+    /// Returns whether the datagram may be a tunnel, as far as protocol and ports tell.
+    pub fn may_be_tunnel(&self) -> bool {
+        self.tracking == Tracking::Flow && tunnel::is_announced(self)
+    }
 }
 
 impl Undecodable {
@@ -255,6 +296,9 @@ impl Undecodable {
             Self::OtherHeaderCut => "other_header_cut",
             Self::FragmentDropped => "fragment_dropped",
             Self::IncompleteDatagram => "incomplete_datagram",
+            Self::TunnelHeaderCut => "tunnel_header_cut",
+            Self::TunnelFragmented => "tunnel_fragmented",
+            Self::TunnelTooDeep => "tunnel_too_deep",
         };
         code.to_owned()
     }

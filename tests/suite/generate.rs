@@ -7,7 +7,7 @@
 
 pub(crate) mod cases;
 pub(crate) mod device;
-mod endpoint;
+pub(crate) mod endpoint;
 pub(crate) mod file;
 pub(crate) mod frame;
 mod receiver;

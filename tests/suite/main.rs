@@ -15,10 +15,12 @@
 
 mod capture_writer;
 mod captures;
+mod filter;
 mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod merged;
 mod pipeline;
 mod program;
 mod readme;
@@ -31,4 +33,6 @@ mod source_captures;
 mod source_compressed;
 mod source_damaged;
 mod tidy;
+mod truth;
+mod tunnels;
 mod wire;

@@ -6,7 +6,7 @@ use tcp_window_audit::conntrack::{Policy, Profile, Reason, Setting, Sysctls};
 use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::{FrameSource, Timeline};
-use tcp_window_audit::wire::Checksums;
+use tcp_window_audit::wire::{Checksums, Tunnels};
 
 use crate::capture_writer::{MICROSECONDS, NANOSECONDS, Order, PcapWriter, PcapngWriter};
 use crate::hostile::packet;
@@ -113,8 +113,9 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
     let checksums = if settings.checksum == 0 { Checksums::Ignored } else { Checksums::Verified };
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let plan = Plan { method, checksums, threads, inputs: 1, wanted: Wanted::Verdicts };
-    let mut run = Run::new(&plan).unwrap();
+    let (tunnels, wanted, flow) = (Tunnels::Closed, Wanted::Verdicts, None);
+    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flow };
+    let mut run = Run::new(&plan);
     let mut collector = Collector::default();
     let input = Box::new(std::io::Cursor::new(capture));
     let mut source =

@@ -7,20 +7,20 @@ use std::process::{Command, Output, Stdio};
 use crate::capture_writer::{MICROSECONDS, Order, PcapWriter, PcapngWriter};
 use crate::scenario::testdata;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-window-audit");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-window-audit");
 
 /// The flow that the story of a sequence randomiser is told on.
-const STORY: &str = "sequence_randomiser_leaves_sack_alone";
+pub const STORY: &str = "sequence_randomiser_leaves_sack_alone";
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+pub fn run(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).current_dir(folder).output().unwrap()
 }
 
-fn status(output: &Output) -> i32 {
+pub fn status(output: &Output) -> i32 {
     output.status.code().expect("the program ends by itself")
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
@@ -42,17 +42,17 @@ fn cases() -> Vec<(PathBuf, String)> {
 }
 
 /// A folder for one test, removed at its end.
-struct Scratch(PathBuf);
+pub struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn new(test: &str) -> Self {
+    pub fn new(test: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) {
+    pub fn write(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.0.join(name), bytes).unwrap();
     }
 }
@@ -256,21 +256,4 @@ fn settings_that_are_not_known_list_those_that_are() {
     let output = run(&testdata(), &["--kernel", "banana", "x.pcap"]);
     assert_eq!(status(&output), 2);
     assert!(text(&output.stderr).contains("6.18.44"));
-}
-
-#[test]
-fn several_files_are_one_time_line() {
-    let scratch = Scratch::new("several");
-    let folder = testdata().join("captures").join(STORY);
-    let capture = std::fs::read(folder.join("capture.pcapng")).unwrap();
-    scratch.write("a.pcapng", &capture);
-    let single = run(&scratch.0, &["--verdicts", "-", "a.pcapng"]);
-    let double = run(&scratch.0, &["--verdicts", "-", "a.pcapng", "a.pcapng"]);
-    let (single, double) = (text(&single.stdout), text(&double.stdout));
-    let count = single.lines().count();
-    for (line, alone) in double.lines().zip(single.lines()) {
-        assert_eq!(line.replacen("\"file\":0,", "", 1), alone, "judged as when alone");
-    }
-    assert_eq!(double.lines().count(), 2 * count);
-    assert!(double.lines().last().unwrap().starts_with("{\"file\":1,\"frame\":879,"));
 }

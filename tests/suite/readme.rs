@@ -45,6 +45,17 @@ fn every_line_of_the_sample_report_is_in_the_real_one() {
 }
 
 #[test]
+fn the_sample_table_is_a_real_one() {
+    let readme = readme();
+    let sample = readme.split("```text\nINVALID packets").nth(1).unwrap();
+    let sample = sample.split("```").next().unwrap();
+    let report = output(&["testdata/captures/capture_loss/capture.pcapng"]);
+    for line in sample.lines().skip(1) {
+        assert!(report.lines().any(|real| real == line), "{line}");
+    }
+}
+
+#[test]
 fn the_sample_verdict_is_a_real_one() {
     let readme = readme();
     let sample = readme.split("```json\n").nth(1).unwrap().lines().next().unwrap();
@@ -63,7 +74,7 @@ fn every_option_of_the_readme_exists_and_every_option_is_in_the_readme() {
             .map(str::to_owned)
             .collect()
     };
-    let of_others = ["--release", "--locked", "--test", "--nocapture", "--ctstate"];
+    let of_others = ["--release", "--locked", "--test", "--nocapture", "--ctstate", "--ignored"];
     let plain = ["--help", "--version", "--output", "--progress", "--quiet", "--verbose"];
     for option in options(&readme) {
         let known = options(&help).contains(&option) || of_others.contains(&option.as_str());

@@ -11,7 +11,7 @@ use tcp_window_audit::conntrack::{CtState, Policy, Profile, Sysctls};
 use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
 use tcp_window_audit::segment::Direction;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
-use tcp_window_audit::wire::Checksums;
+use tcp_window_audit::wire::{Checksums, Tunnels};
 
 /// Frames on which recording and model differ, with the reason: file, number of frames, why.
 ///
@@ -89,9 +89,11 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
     let mut run = Run::new(&Plan {
         method,
         checksums: Checksums::Ignored,
+        tunnels: Tunnels::Closed,
         threads: 2,
         inputs: 1,
         wanted: Wanted::Verdicts,
+        flow: None,
     });
     let mut collector = Collector::default();
     let mut source = source::open(path, Timeline::default()).unwrap();

@@ -2,9 +2,11 @@
 
 use std::io::Cursor;
 
+use tcp_window_audit::frame::Place;
 use tcp_window_audit::frame::{Batch, LinkType};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::{Error, FrameSource, SourceSummary, Timeline};
+use tcp_window_audit::time::{CaptureClock, Timestamp};
 
 use crate::capture_writer::{MICROSECONDS, MODIFIED, NANOSECONDS, Order, PcapWriter, PcapngWriter};
 
@@ -215,11 +217,14 @@ fn files_join_to_one_time_line() {
     second.record(0, [1, 1], b"");
     let mut opened = source(&first.bytes, 4096);
     assert_eq!(drain(&mut opened).0.len(), 1);
-    let timeline = opened.timeline();
+    let mut clock = CaptureClock::default();
+    clock.advance(Timestamp(100_000_000_000));
+    let timeline = Timeline { clock, ..Timeline::of_file(3) };
     let reader = Box::new(Cursor::new(second.bytes));
     let mut opened = FileSource::from_reader("b".to_owned(), reader, timeline).unwrap();
     let (frames, error) = drain(&mut opened);
-    assert_eq!((frames[0].number, frames[0].clock), (2, 100_000_000_000));
+    assert_eq!(Place::of(frames[0].number), Place { file: 3, frame: 1 });
+    assert_eq!(frames[0].clock, 100_000_000_000);
     // The error counts the frames of its file.
     assert!(matches!(error, Some(Error::Truncated { frame: 2, .. })), "{error:?}");
 }

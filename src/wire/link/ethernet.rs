@@ -17,7 +17,7 @@ const TYPE_AT: usize = 12;
 
 /// Finds the IP packet of an Ethernet frame that starts at `at`.
 #[inline]
-pub(super) fn frame(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+pub(in crate::wire) fn frame(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
     typed(bytes, at + TYPE_AT)
 }
 
@@ -37,15 +37,12 @@ fn typed_otherwise(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
 }
 
 /// Finds the IP packet at or behind `at`, where what `ethertype` announces starts.
-pub(super) fn behind(
+pub(in crate::wire) fn behind(
     bytes: &[u8],
-    mut ethertype: u16,
-    mut at: usize,
+    ethertype: u16,
+    at: usize,
 ) -> Result<Network, Undecodable> {
-    while let Some(len) = tag_len(ethertype) {
-        ethertype = be16(bytes, at + len).ok_or(Undecodable::LinkHeaderCut)?;
-        at += len + 2;
-    }
+    let (ethertype, at) = untagged(bytes, ethertype, at)?;
     match ethertype {
         IPV4 => Ok(Network::v4(at)),
         IPV6 => Ok(Network::v6(at)),
@@ -54,6 +51,20 @@ pub(super) fn behind(
         0..=MAX_LENGTH => llc(bytes, at),
         _ => Err(Undecodable::NotIp),
     }
+}
+
+/// Passes over tags at `at`, where what `ethertype` announces starts, and returns the last type and
+/// where what it announces starts.
+pub(in crate::wire) fn untagged(
+    bytes: &[u8],
+    mut ethertype: u16,
+    mut at: usize,
+) -> Result<(u16, usize), Undecodable> {
+    while let Some(len) = tag_len(ethertype) {
+        ethertype = be16(bytes, at + len).ok_or(Undecodable::LinkHeaderCut)?;
+        at += len + 2;
+    }
+    Ok((ethertype, at))
 }
 
 /// Returns how many bytes stand between this type field and the next one of the same frame, for

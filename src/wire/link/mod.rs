@@ -3,7 +3,7 @@
 //! Does not: read IP headers beyond the version.
 
 mod cooked;
-mod ethernet;
+pub(super) mod ethernet;
 mod hosts;
 mod lan;
 mod loopback;
@@ -118,8 +118,18 @@ fn half(bytes: &[u8], at: usize) -> Result<u16, Undecodable> {
     be16(bytes, at).ok_or(Undecodable::LinkHeaderCut)
 }
 
+/// Finds the IP packet of a PPP frame, with or without the address and control of HDLC.
+pub(super) fn ppp(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+    serial::ppp(bytes, at)
+}
+
+/// Finds the IP packet of an 802.11 frame as access points send it to their controller.
+pub(super) fn wireless(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+    wireless::forwarded(bytes, at)
+}
+
 /// Tells the network protocol by the version in the first half of the packet's first byte.
-fn by_version(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+pub(super) fn by_version(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
     match byte(bytes, at)? >> 4 {
         4 => Ok(Network::v4(at)),
         6 => Ok(Network::v6(at)),

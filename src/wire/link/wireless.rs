@@ -7,6 +7,44 @@ use crate::wire::bytes::{be32, le16, le32};
 /// Finds the IP packet of an 802.11 frame at `at`, `LINKTYPE_IEEE802_11`: a data frame that is
 /// neither encrypted nor a fragment.
 pub(super) fn frame(bytes: &[u8], at: usize, padding: Padding) -> Result<Network, Undecodable> {
+    let (control, flags) = (byte(bytes, at)?, byte(bytes, at + 1)?);
+    let sequence = byte(bytes, at + SEQUENCE_AT)?;
+    data(bytes, at, Head { control, flags, sequence }, padding)
+}
+
+/// Where the sequence control stands, whose lower half comes first.
+const SEQUENCE_AT: usize = 22;
+
+/// The bytes of a frame's header that say what it is.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    control: u8,
+    flags: u8,
+    /// The lower half of the sequence control, which has the fragment number.
+    sequence: u8,
+}
+
+/// The same for a frame that an access point forwards: many exchange the halves of its
+/// numbers.
+pub(super) fn forwarded(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
+    const VERSION_AND_TYPE: u8 = 0x0f;
+    const DATA: u8 = 0x08;
+    let (first, second) = (byte(bytes, at)?, byte(bytes, at + 1)?);
+    let is_plain = first & VERSION_AND_TYPE == DATA;
+    if is_plain {
+        return frame(bytes, at, Padding::None);
+    }
+    let sequence = byte(bytes, at + SEQUENCE_AT + 1)?;
+    data(bytes, at, Head { control: second, flags: first, sequence }, Padding::None)
+}
+
+/// Finds the IP packet of a frame that begins with this frame control.
+fn data(
+    bytes: &[u8],
+    at: usize,
+    Head { control, flags, sequence }: Head,
+    padding: Padding,
+) -> Result<Network, Undecodable> {
     const DATA: u8 = 0x08;
     const TYPE_MASK: u8 = 0x0c;
     const NO_DATA: u8 = 0x40;
@@ -15,8 +53,7 @@ pub(super) fn frame(bytes: &[u8], at: usize, padding: Padding) -> Result<Network
     const MORE_FRAGMENTS: u8 = 0x04;
     const PROTECTED: u8 = 0x40;
     const ORDER: u8 = 0x80;
-    let (control, flags) = (byte(bytes, at)?, byte(bytes, at + 1)?);
-    let is_fragment = flags & MORE_FRAGMENTS != 0 || byte(bytes, at + 22)? & 0x0f != 0;
+    let is_fragment = flags & MORE_FRAGMENTS != 0 || sequence & 0x0f != 0;
     let has_data = control & TYPE_MASK == DATA && control & NO_DATA == 0;
     if !has_data || is_fragment || flags & PROTECTED != 0 {
         return Err(Undecodable::NotIp);

@@ -160,7 +160,7 @@ impl Case {
     }
 
     fn record(&self, captured: &Captured) -> Record {
-        let Captured { time_ns, direction, addresses, segment } = captured;
+        let Captured { time_ns, direction, addresses, segment, .. } = captured;
         let bytes = frame(self.encapsulation, addresses, *direction, segment);
         Record { time_ns: BEGIN_NS + time_ns, bytes }
     }
@@ -198,6 +198,7 @@ fn flow(number: u16, seed: u64, upload: u64, download: u64) -> Flow {
         far: Link::of(20 * MICROSECOND, 0),
         tap: Tap::default(),
         rate: 100_000_000,
+        least_cwnd: 0,
     }
 }
 

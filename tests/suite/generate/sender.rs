@@ -64,6 +64,8 @@ pub(super) struct Sender {
     duplicates: usize,
     rto: i64,
     srtt: Option<(i64, i64)>,
+    /// What may be in flight in any case, as an application limits it rather than losses.
+    pub least_cwnd: u64,
     /// When the oldest segment in flight is given up.
     pub deadline: Option<i64>,
 }
@@ -85,6 +87,7 @@ impl Sender {
             duplicates: 0,
             rto: 1000 * MILLISECOND,
             srtt: None,
+            least_cwnd: 0,
             deadline: None,
         }
     }
@@ -203,7 +206,8 @@ impl Sender {
     /// Returns what may be sent at this time, retransmissions first.
     pub(super) fn transmit(&mut self, now: i64) -> Vec<Stretch> {
         let mut stretches = Vec::new();
-        while self.in_flight() == 0 || self.in_flight() + self.mss <= self.cwnd {
+        while self.in_flight() == 0 || self.in_flight() + self.mss <= self.cwnd.max(self.least_cwnd)
+        {
             let Some(stretch) = self.again(now).or_else(|| self.fresh(now)) else { break };
             stretches.push(stretch);
             self.deadline = self.deadline.or(Some(now + self.rto));

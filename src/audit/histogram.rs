@@ -1,0 +1,78 @@
+//! Distributions of times, mergeable over shards.
+
+/// The longest time told apart, in microseconds: one hour. What is longer counts as this.
+const LONGEST_US: u64 = 3_600_000_000;
+/// Decimal digits that are kept: quantiles are within 0.1 %.
+const DIGITS: u8 = 3;
+
+/// A distribution of times in microseconds.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Histogram(Option<hdrhistogram::Histogram<u64>>);
+
+impl Histogram {
+    /// Adds a time.
+    pub fn record(&mut self, micros: u32) {
+        if self.0.is_none() {
+            // The bounds are constants that the crate accepts, which a test shows.
+            self.0 = hdrhistogram::Histogram::new_with_bounds(1, LONGEST_US, DIGITS).ok();
+        }
+        if let Some(times) = &mut self.0 {
+            times.saturating_record(u64::from(micros.max(1)));
+        }
+    }
+
+    /// Adds the times of another distribution.
+    pub fn merge(&mut self, other: &Self) {
+        match (&mut self.0, &other.0) {
+            (_, None) => {}
+            (None, Some(_)) => self.0.clone_from(&other.0),
+            // Both have the same bounds, so that nothing of the other can be out of range.
+            (Some(times), Some(others)) => times.add(others).unwrap_or_default(),
+        }
+    }
+
+    /// Returns how many times there are.
+    pub fn len(&self) -> u64 {
+        self.0.as_ref().map_or(0, hdrhistogram::Histogram::len)
+    }
+
+    /// Returns whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the time in microseconds below or at which this many of a thousand lie; none
+    /// without times.
+    pub fn quantile_us(&self, permille: u32) -> Option<u64> {
+        let times = self.0.as_ref()?;
+        Some(times.value_at_quantile(f64::from(permille) / 1000.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_close_and_merging_is_adding() {
+        let (mut all, mut even, mut odd) =
+            (Histogram::default(), Histogram::default(), Histogram::default());
+        for micros in 1..=10_000 {
+            all.record(micros);
+            if micros % 2 == 0 { even.record(micros) } else { odd.record(micros) }
+        }
+        even.merge(&odd);
+        assert_eq!(even, all);
+        let median = all.quantile_us(500).unwrap();
+        assert!((4995..=5005).contains(&median), "{median}");
+        assert_eq!(Histogram::default().quantile_us(500), None);
+    }
+
+    #[test]
+    fn times_beyond_the_bounds_count_at_the_bounds() {
+        let mut times = Histogram::default();
+        times.record(0);
+        times.record(u32::MAX);
+        assert_eq!(times.len(), 2);
+    }
+}

@@ -1,0 +1,323 @@
+//! What is remembered of one side of a flow on the hot path, in 56 bytes.
+//!
+//! A half is named after its sender: what it holds was read from segments that this side sent,
+//! apart from the round trip, which is the time the other side takes to answer them.
+//!
+//! Does not: classify anything.
+
+use crate::segment::{Flags, Segment};
+use crate::seq::SeqNum;
+use crate::time::Timestamp;
+
+/// A time in microseconds of the capture clock, on a circle of 2³² of them (71 minutes).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Tick(u32);
+
+impl Tick {
+    /// Reads a capture time.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "time on a circle")]
+    pub(super) const fn of(ts: Timestamp) -> Self {
+        Self((ts.0 / 1000) as u32)
+    }
+
+    /// Returns the microseconds since `earlier`; 0 when the capture clock stepped back.
+    #[inline]
+    pub(super) const fn since(self, earlier: Self) -> u32 {
+        let elapsed = self.0.wrapping_sub(earlier.0);
+        if elapsed > 1 << 31 { 0 } else { elapsed }
+    }
+
+    /// Returns the time `micros` before this one.
+    #[inline]
+    pub(super) const fn before(self, micros: u32) -> Self {
+        Self(self.0.wrapping_sub(micros))
+    }
+}
+
+/// No round trip measured.
+const NO_RTT: u32 = u32::MAX;
+
+/// What a probe waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Probe {
+    /// An acknowledgement of this number.
+    Ack(SeqNum),
+    /// An echo of this timestamp.
+    Echo(u32),
+}
+
+/// What a window scale option said, in the words of the SYN that carried it or did not.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Offer {
+    /// No SYN of this side was seen.
+    #[default]
+    NotSeen,
+    /// The SYN had no window scale option.
+    NotOffered,
+    /// The SYN offered this shift count, as it stood there: 0–255.
+    Shift(u8),
+}
+
+/// The hot state of one side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Half {
+    /// The number after the highest byte sent; valid with [`Half::SEQ`].
+    pub(super) max_end: SeqNum,
+    /// The highest acknowledgement sent; valid with [`Half::ACK`].
+    pub(super) ack: SeqNum,
+    /// The rightmost edge of all windows offered; valid with [`Half::ACK`].
+    pub(super) max_edge: SeqNum,
+    /// The newest timestamp sent; valid with [`Half::TIMESTAMPS`].
+    pub(super) tsval: u32,
+    /// When this side last sent.
+    pub(super) last_at: Tick,
+    /// When the data of this side last made progress: when the first of it went out after all had
+    /// been acknowledged, or when the other side acknowledged more.
+    pub(super) progress_at: Tick,
+    probe: u32,
+    probe_at: Tick,
+    min_rtt: u32,
+    srtt: u32,
+    /// The most bytes of this side in flight.
+    pub(super) max_flight: u32,
+    /// The window field last sent.
+    pub(super) win: u16,
+    /// The newest IP identification.
+    pub(super) ip_id: u16,
+    /// The segment size that this side accepts by its SYN; without one, the largest of the other
+    /// side's segments; 0 when nothing is known.
+    pub(super) mss: u16,
+    /// The letters of the history that this side has, and flags.
+    pub(super) marks: u16,
+    /// The window scale offer, raw, where a mark says that there is one.
+    wscale: u8,
+    /// The shift count in effect for windows of this side: 0 where scaling is not known.
+    pub(super) shift: u8,
+    /// Duplicate acknowledgements since the last that acknowledged more.
+    pub(super) dup_acks: u8,
+    quirks: u8,
+}
+
+const _: () = assert!(size_of::<Half>() == 56);
+
+impl Half {
+    /// Mark: something is under way (a hole, a recovery, a shut window) and every segment has to
+    /// be looked at closely.
+    pub(super) const ALERT: u16 = 1 << 15;
+    const PROBE_ACK: u16 = 1 << 14;
+    const PROBE_ECHO: u16 = 1 << 13;
+    /// Mark: the SYN had a window scale option.
+    const WSCALE: u16 = 1 << 12;
+
+    /// Quirk: `max_end` is valid.
+    pub(super) const SEQ: u8 = 1;
+    /// Quirk: `ack`, `win` and `max_edge` are valid.
+    pub(super) const ACK: u8 = 1 << 1;
+    /// Quirk: a SYN was seen.
+    pub(super) const SYN: u8 = 1 << 2;
+    /// Quirk: the SYN permitted SACK.
+    pub(super) const SACK: u8 = 1 << 3;
+    /// Quirk: segments carry timestamps.
+    pub(super) const TIMESTAMPS: u8 = 1 << 4;
+    /// Quirk: the IP identification is no counter.
+    pub(super) const RANDOM_ID: u8 = 1 << 5;
+    /// Quirk: this side had more in flight than the window it was given, taken without scaling.
+    pub(super) const SCALES: u8 = 1 << 6;
+    /// Quirk: the segment size is that of a SYN.
+    pub(super) const MSS: u8 = 1 << 7;
+
+    /// Starts with nothing known.
+    pub(super) const fn new() -> Self {
+        Self {
+            max_end: SeqNum(0),
+            ack: SeqNum(0),
+            max_edge: SeqNum(0),
+            tsval: 0,
+            last_at: Tick(0),
+            progress_at: Tick(0),
+            probe: 0,
+            probe_at: Tick(0),
+            min_rtt: NO_RTT,
+            srtt: NO_RTT,
+            max_flight: 0,
+            win: 0,
+            ip_id: 0,
+            mss: 0,
+            marks: 0,
+            wscale: 0,
+            shift: 0,
+            dup_acks: 0,
+            quirks: 0,
+        }
+    }
+
+    /// Returns whether all of these quirks hold.
+    #[inline]
+    pub(super) const fn is(&self, quirks: u8) -> bool {
+        self.quirks & quirks == quirks
+    }
+
+    #[inline]
+    pub(super) const fn set(&mut self, quirks: u8) {
+        self.quirks |= quirks;
+    }
+
+    /// Puts this side on alert, or ends the alert.
+    pub(super) const fn set_alert(&mut self, alert: bool) {
+        self.marks = self.marks & !Self::ALERT | if alert { Self::ALERT } else { 0 };
+    }
+
+    /// Returns what the SYN of this side said of window scaling.
+    pub(super) const fn offer(&self) -> Offer {
+        match (self.is(Self::SYN), self.marks & Self::WSCALE != 0) {
+            (false, _) => Offer::NotSeen,
+            (true, false) => Offer::NotOffered,
+            (true, true) => Offer::Shift(self.wscale),
+        }
+    }
+
+    /// Takes the options of a SYN.
+    pub(super) fn offered(&mut self, segment: &Segment) {
+        self.quirks &= !(Self::SACK | Self::MSS);
+        self.marks &= !Self::WSCALE;
+        self.set(Self::SYN);
+        if let Some(wscale) = segment.options.wscale {
+            self.wscale = wscale;
+            self.marks |= Self::WSCALE;
+        }
+        if segment.options.sack_permitted {
+            self.set(Self::SACK);
+        }
+        if let Some(mss) = segment.options.mss {
+            self.mss = mss;
+            self.set(Self::MSS);
+        }
+    }
+
+    /// Returns whether a SYN has the options of the one before.
+    pub(super) fn offers_the_same(&self, segment: &Segment) -> bool {
+        let options = &segment.options;
+        let wscale = match self.offer() {
+            Offer::Shift(shift) => Some(shift),
+            Offer::NotSeen | Offer::NotOffered => None,
+        };
+        options.wscale == wscale
+            && options.sack_permitted == self.is(Self::SACK)
+            && options.mss == self.is(Self::MSS).then_some(self.mss)
+            && options.timestamps.is_some() == self.is(Self::TIMESTAMPS)
+    }
+
+    /// Returns the right edge of the window last offered.
+    #[inline]
+    pub(super) const fn edge(&self) -> SeqNum {
+        self.ack.plus((self.win as u32) << self.shift)
+    }
+
+    /// Returns how many bytes of this side the other one has not acknowledged.
+    #[inline]
+    pub(super) fn flight(&self, peer: &Self) -> u32 {
+        if !self.is(Self::SEQ) || !peer.is(Self::ACK) {
+            return 0;
+        }
+        u32::try_from(self.max_end.offset_from(peer.ack)).unwrap_or(0)
+    }
+
+    /// Begins to time a segment unless one is being timed.
+    #[inline]
+    pub(super) const fn time(&mut self, probe: Probe, now: Tick) {
+        if self.marks & (Self::PROBE_ACK | Self::PROBE_ECHO) != 0 {
+            return;
+        }
+        self.probe_at = now;
+        match probe {
+            Probe::Ack(end) => {
+                self.probe = end.0;
+                self.marks |= Self::PROBE_ACK;
+            }
+            Probe::Echo(value) => {
+                self.probe = value;
+                self.marks |= Self::PROBE_ECHO;
+            }
+        }
+    }
+
+    /// Stops timing: what was timed has been sent again, so that an answer would be ambiguous
+    /// (Karn's rule, RFC 6298, section 3).
+    #[inline]
+    pub(super) const fn spoil_probe(&mut self) {
+        self.marks &= !(Self::PROBE_ACK | Self::PROBE_ECHO);
+    }
+
+    /// Takes an answer of the other side, which may end what is being timed.
+    #[inline]
+    pub(super) fn answered(&mut self, answer: &Segment, now: Tick) {
+        let waiting = self.marks & (Self::PROBE_ACK | Self::PROBE_ECHO);
+        if waiting == 0 {
+            return;
+        }
+        let has_come = if waiting == Self::PROBE_ACK {
+            answer.has(Flags::ACK) && !answer.ack.is_before(SeqNum(self.probe))
+        } else {
+            answer.options.timestamps.is_some_and(|ts| ts.echo == self.probe)
+        };
+        if has_come {
+            self.spoil_probe();
+            self.sample(now.since(self.probe_at));
+        }
+    }
+
+    #[inline]
+    fn sample(&mut self, rtt: u32) {
+        self.min_rtt = self.min_rtt.min(rtt);
+        // An eighth of the new sample, as RFC 6298, section 2 smooths.
+        self.srtt = if self.srtt == NO_RTT { rtt } else { self.srtt - self.srtt / 8 + rtt / 8 };
+    }
+
+    /// Returns the shortest time between a segment of this side and the other side's answer, in
+    /// microseconds.
+    #[inline]
+    pub(super) const fn min_rtt(&self) -> Option<u32> {
+        if self.min_rtt == NO_RTT { None } else { Some(self.min_rtt) }
+    }
+
+    /// Returns the smoothed time between a segment of this side and the answer, in microseconds.
+    pub(super) const fn srtt(&self) -> Option<u32> {
+        if self.srtt == NO_RTT { None } else { Some(self.srtt) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_survive_their_wrap_and_steps_back_of_the_clock() {
+        let early = Tick::of(Timestamp(4_294_967_290_000));
+        let late = Tick::of(Timestamp(4_294_967_306_000));
+        assert_eq!(late.since(early), 16);
+        assert_eq!(early.since(late), 0);
+        assert_eq!(late.before(16), early);
+    }
+
+    #[test]
+    fn a_probe_ends_with_the_first_acknowledgement_that_covers_it() {
+        let mut half = Half::new();
+        half.time(Probe::Ack(SeqNum(100)), Tick(5));
+        let ack = |n| Segment { ack: SeqNum(n), flags: Flags::ACK, ..Segment::default() };
+        half.answered(&ack(99), Tick(10));
+        assert_eq!(half.min_rtt(), None);
+        half.answered(&ack(100), Tick(25));
+        assert_eq!(half.min_rtt(), Some(20));
+    }
+
+    #[test]
+    fn a_segment_sent_again_gives_no_sample() {
+        let mut half = Half::new();
+        half.time(Probe::Ack(SeqNum(100)), Tick(5));
+        half.spoil_probe();
+        let ack = Segment { ack: SeqNum(100), flags: Flags::ACK, ..Segment::default() };
+        half.answered(&ack, Tick(25));
+        assert_eq!(half.min_rtt(), None);
+    }
+}

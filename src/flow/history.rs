@@ -1,0 +1,262 @@
+//! The history of a flow in letters, and the state it ended in, as Zeek's conn.log has them.
+//!
+//! Capital letters stand for what the originator sent: `S` SYN, `H` SYN-ACK, `A` pure ACK, `D` data,
+//! `F` FIN, `R` RST, `C` bad checksum, `G` a gap in the data, `T` data sent again, `W` a window of
+//! zero, `Q` SYN with FIN or RST, `I` FIN with RST. A letter stands where its kind was first seen;
+//! `T`, `W`, `C` and `G` stand again with their 10th, 100th … occurrence.
+//!
+//! Does not: know windows or ranges.
+
+use crate::segment::{Flags, HeaderFault, Segment};
+
+/// What a letter stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Letter {
+    Syn = 0,
+    SynAck,
+    Ack,
+    Data,
+    Fin,
+    Rst,
+    Checksum,
+    Gap,
+    Again,
+    ZeroWindow,
+    MultiFlag,
+    Inconsistent,
+}
+
+const LETTERS: [char; 12] = ['s', 'h', 'a', 'd', 'f', 'r', 'c', 'g', 't', 'w', 'q', 'i'];
+
+impl Letter {
+    /// Returns the bit of the letter in the marks of a side.
+    #[inline]
+    pub(super) const fn mark(self) -> u16 {
+        1 << self as u8
+    }
+}
+
+/// The letters in the order in which they came: five bits each, 12 at most, the first lowest.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct History(u64);
+
+/// Letters that a history holds; those beyond are not kept, which a `+` at the end tells.
+const MAX_LETTERS: u32 = 12;
+/// The five bits hold the letter plus one; this bit stands for the way from high to low.
+const HIGH_TO_LOW: u64 = 1 << 4;
+/// Set when a letter found no room.
+const FULL: u64 = 1 << 63;
+
+impl History {
+    /// No letter.
+    pub(super) const EMPTY: Self = Self(0);
+
+    /// Appends a letter.
+    pub(super) fn push(&mut self, letter: Letter, from_high: bool) {
+        let used = 64 - (self.0 & !FULL).leading_zeros();
+        let count = used.div_ceil(5);
+        if count >= MAX_LETTERS {
+            self.0 |= FULL;
+            return;
+        }
+        let side = if from_high { HIGH_TO_LOW } else { 0 };
+        self.0 |= ((letter as u64 + 1) | side) << (5 * count);
+    }
+
+    /// Writes the history; `original_is_high` says which side's letters are capitals.
+    pub(super) fn text(self, original_is_high: bool) -> String {
+        let mut text = String::new();
+        let mut rest = self.0 & !FULL;
+        while rest != 0 {
+            let code = rest & 0x0f;
+            let from_high = rest & HIGH_TO_LOW != 0;
+            let letter = usize::try_from(code.saturating_sub(1)).ok().and_then(|i| LETTERS.get(i));
+            if let Some(letter) = letter {
+                let from_original = from_high == original_is_high;
+                text.push(if from_original { letter.to_ascii_uppercase() } else { *letter });
+            }
+            rest >>= 5;
+        }
+        if self.0 & FULL != 0 {
+            text.push('+');
+        }
+        text
+    }
+}
+
+/// Returns the letters that a segment gives by its flags and length.
+pub(super) fn letters_of(segment: &Segment) -> impl Iterator<Item = Letter> {
+    let has = |flag| segment.has(flag);
+    let (syn, fin, rst) = (has(Flags::SYN), has(Flags::FIN), has(Flags::RST));
+    let ack = has(Flags::ACK);
+    let candidates = [
+        (syn && (fin || rst), Letter::MultiFlag),
+        (fin && rst, Letter::Inconsistent),
+        (syn && !ack, Letter::Syn),
+        (syn && ack, Letter::SynAck),
+        (segment.len > 0 && !rst, Letter::Data),
+        (fin, Letter::Fin),
+        (rst, Letter::Rst),
+        (ack && segment.len == 0 && !syn && !fin && !rst, Letter::Ack),
+        (segment.fault == Some(HeaderFault::BadChecksum), Letter::Checksum),
+    ];
+    candidates.into_iter().filter_map(|(holds, letter)| holds.then_some(letter))
+}
+
+/// Returns whether a repeated letter stands again with this occurrence: 1, 10, 100 …
+pub(super) const fn is_round(count: u32) -> bool {
+    let mut power = 1;
+    while power < count {
+        if power > u32::MAX / 10 {
+            return false;
+        }
+        power *= 10;
+    }
+    power == count
+}
+
+/// How a flow ended, in the words of Zeek's `conn_state`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ConnState {
+    /// A SYN without an answer.
+    S0,
+    /// Established, not ended.
+    S1,
+    /// Established, the originator wanted to close, the responder did not answer that.
+    S2,
+    /// Established, the responder wanted to close, the originator did not answer that.
+    S3,
+    /// Established and closed by both.
+    Sf,
+    /// A SYN answered by a RST.
+    Rej,
+    /// Established, reset by the originator.
+    Rsto,
+    /// Reset by the responder.
+    Rstr,
+    /// A SYN, then a RST of the originator, no SYN-ACK in between.
+    RstoS0,
+    /// A SYN-ACK, then a RST of the responder, no SYN seen.
+    Rstrh,
+    /// A SYN, then a FIN of the originator, no SYN-ACK in between.
+    Sh,
+    /// A SYN-ACK, then a FIN of the responder, no SYN seen.
+    Shr,
+    /// No SYN seen: the capture begins in the middle.
+    Oth,
+}
+
+impl ConnState {
+    /// Returns the name in Zeek's spelling.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::S0 => "S0",
+            Self::S1 => "S1",
+            Self::S2 => "S2",
+            Self::S3 => "S3",
+            Self::Sf => "SF",
+            Self::Rej => "REJ",
+            Self::Rsto => "RSTO",
+            Self::Rstr => "RSTR",
+            Self::RstoS0 => "RSTOS0",
+            Self::Rstrh => "RSTRH",
+            Self::Sh => "SH",
+            Self::Shr => "SHR",
+            Self::Oth => "OTH",
+        }
+    }
+
+    /// Reads the state from the marks of originator and responder.
+    pub(super) const fn of(original: u16, reply: u16) -> Self {
+        const fn has(marks: u16, letter: Letter) -> bool {
+            marks & letter.mark() != 0
+        }
+        let (syn, syn_ack) = (has(original, Letter::Syn), has(reply, Letter::SynAck));
+        let resets = (has(original, Letter::Rst), has(reply, Letter::Rst));
+        let fins = (has(original, Letter::Fin), has(reply, Letter::Fin));
+        match (syn, syn_ack) {
+            (true, true) => match (resets, fins) {
+                ((true, _), _) => Self::Rsto,
+                ((_, true), _) => Self::Rstr,
+                (_, (true, true)) => Self::Sf,
+                (_, (true, false)) => Self::S2,
+                (_, (false, true)) => Self::S3,
+                (_, (false, false)) => Self::S1,
+            },
+            (true, false) => match (resets, fins) {
+                ((_, true), _) => Self::Rej,
+                ((true, _), _) => Self::RstoS0,
+                (_, (true, _)) => Self::Sh,
+                _ => Self::S0,
+            },
+            (false, true) => match (resets, fins) {
+                ((_, true), _) => Self::Rstrh,
+                (_, (_, true)) => Self::Shr,
+                _ => Self::Oth,
+            },
+            (false, false) => Self::Oth,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_stand_in_their_order_and_capitals_are_the_originators() {
+        let mut history = History::default();
+        history.push(Letter::Syn, true);
+        history.push(Letter::SynAck, false);
+        history.push(Letter::Ack, true);
+        history.push(Letter::Data, true);
+        assert_eq!(history.text(true), "ShAD");
+        assert_eq!(history.text(false), "sHad");
+    }
+
+    #[test]
+    fn the_thirteenth_letter_is_a_plus() {
+        let mut history = History::default();
+        for _ in 0..12 {
+            history.push(Letter::Again, true);
+        }
+        assert_eq!(history.text(true), "TTTTTTTTTTTT");
+        history.push(Letter::Again, true);
+        history.push(Letter::Again, true);
+        assert_eq!(history.text(true), "TTTTTTTTTTTT+");
+    }
+
+    #[test]
+    fn powers_of_ten_are_round() {
+        let round: Vec<u32> = (0..=1001).filter(|count| is_round(*count)).collect();
+        assert_eq!(round, [1, 10, 100, 1000]);
+        assert!(!is_round(u32::MAX));
+    }
+
+    #[test]
+    fn each_conn_state_follows_from_the_flags_seen() {
+        let marks = |letters: &[Letter]| letters.iter().fold(0, |m, l| m | l.mark());
+        let (s, h) = (Letter::Syn, Letter::SynAck);
+        let (f, r) = (Letter::Fin, Letter::Rst);
+        let cases: [(&[Letter], &[Letter], &str); 14] = [
+            (&[s], &[], "S0"),
+            (&[s], &[h], "S1"),
+            (&[s, f], &[h], "S2"),
+            (&[s], &[h, f], "S3"),
+            (&[s, f], &[h, f], "SF"),
+            (&[s], &[r], "REJ"),
+            (&[s, r], &[h], "RSTO"),
+            (&[s], &[h, r], "RSTR"),
+            (&[s, r], &[], "RSTOS0"),
+            (&[], &[h, r], "RSTRH"),
+            (&[s, f], &[], "SH"),
+            (&[], &[h, f], "SHR"),
+            (&[], &[h], "OTH"),
+            (&[Letter::Data], &[Letter::Ack], "OTH"),
+        ];
+        for (original, reply, name) in cases {
+            assert_eq!(ConnState::of(marks(original), marks(reply)).name(), name);
+        }
+    }
+}

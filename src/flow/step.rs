@@ -1,0 +1,299 @@
+//! A segment that is not merely the next one: what it means for handshake, acknowledgements, windows
+//! and history. What it means for the bytes is in [`bytes`](super::bytes).
+//!
+//! Does not: judge as the tracker does.
+
+use crate::flow::detail::{Detail, Side, Stall, StallEnd, Waiting};
+use crate::flow::exchange::{LEAST_STALL_US, Look, Repeated, Taken};
+use crate::flow::half::Half;
+use crate::flow::history::{History, Letter, is_round, letters_of};
+use crate::flow::retransmission::Kind;
+use crate::flow::story::{Event, Happening, Sample};
+use crate::segment::Flags;
+use crate::seq::SeqNum;
+use crate::tuple::Orientation;
+
+/// How far a number can lie from what is known before it counts as nonsense: the largest window.
+pub(super) const MAX_JUMP: u32 = 1 << 30;
+/// Silence after which all times are as good as forever ago, before they go around: 18 minutes.
+const LONG_SILENCE_US: u32 = 1 << 30;
+
+/// What the bytes of a segment turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Outcome {
+    /// The kind, for a segment below the highest number.
+    pub(super) kind: Option<Kind>,
+    /// The bytes that it repeats.
+    pub(super) again: Option<(SeqNum, SeqNum)>,
+    /// How long the data had made no progress, for one that counts as sent again.
+    pub(super) repeated: Option<Repeated>,
+    /// Whether the segment acknowledged more than the ones before.
+    pub(super) acked_more: bool,
+}
+
+/// A closer look at one segment.
+pub(super) struct Step<'a> {
+    pub(super) own: &'a mut Half,
+    pub(super) peer: &'a mut Half,
+    detail: &'a mut Option<Box<Detail>>,
+    history: &'a mut History,
+    pub(super) look: Look<'a>,
+    /// Whether the sender has sent nothing but SYNs and RSTs before.
+    pub(super) is_opening: bool,
+    /// What the sender had acknowledged before.
+    pub(super) ack_before: Option<SeqNum>,
+}
+
+impl<'a> Step<'a> {
+    pub(super) const fn new(
+        own: &'a mut Half,
+        peer: &'a mut Half,
+        detail: &'a mut Option<Box<Detail>>,
+        history: &'a mut History,
+        look: Look<'a>,
+    ) -> Self {
+        let spoken = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
+        let is_opening = own.marks & spoken == 0;
+        let ack_before = if own.is(Half::ACK) { Some(own.ack) } else { None };
+        Self { own, peer, detail, history, look, is_opening, ack_before }
+    }
+
+    /// Takes the segment.
+    pub(super) fn take(mut self) -> Taken {
+        let segment = self.look.segment;
+        self.wake_up();
+        let stall = self.stall();
+        let pending = self.pending();
+        let times_handshake = self.peer.min_rtt().is_none() && self.peer_only_opened();
+        self.write_letters();
+        let outcome = if segment.has(Flags::RST) {
+            self.take_reset();
+            Outcome::default()
+        } else {
+            self.take_numbers()
+        };
+        // Where one direction is missing, only the repetition tells that something was due.
+        let has_repeated = outcome.repeated.is_some() && self.look.silence >= LEAST_STALL_US;
+        if let Some(waiting) = stall.or(has_repeated.then_some(Waiting::Acknowledgement)) {
+            self.end_stall(waiting, &outcome);
+        }
+        self.take_effects(&outcome, pending);
+        self.own.last_at = self.look.now;
+        self.set_alerts();
+        let handshake_us = self.peer.min_rtt().filter(|_| times_handshake);
+        Taken { repeated: outcome.repeated, handshake_us }
+    }
+
+    /// Returns whether the receiver has sent nothing but a SYN or SYN-ACK.
+    const fn peer_only_opened(&self) -> bool {
+        let spoken = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
+        self.peer.is(Half::SYN) && self.peer.marks & spoken == 0
+    }
+
+    /// Takes a segment of which nothing can be believed.
+    pub(super) fn take_faulty(mut self) {
+        let told = [Letter::Checksum, Letter::MultiFlag, Letter::Inconsistent];
+        for letter in letters_of(self.look.segment).filter(|letter| told.contains(letter)) {
+            if self.own.marks & letter.mark() == 0 {
+                self.write(letter);
+            }
+        }
+    }
+
+    fn take_numbers(&mut self) -> Outcome {
+        let segment = self.look.segment;
+        let mut outcome = Outcome::default();
+        if self.is_copy_of_last() {
+            outcome.kind = Some(Kind::Duplicate);
+            self.count(Kind::Duplicate, segment.len);
+            self.compare_copy();
+            return outcome;
+        }
+        if segment.has(Flags::SYN) {
+            outcome = self.take_syn();
+        }
+        let edge_before = self.own.is(Half::ACK).then(|| self.own.edge());
+        if segment.has(Flags::ACK) {
+            outcome.acked_more = self.take_ack();
+            self.take_window(edge_before);
+        }
+        if !segment.has(Flags::SYN) {
+            outcome = Outcome { acked_more: outcome.acked_more, ..self.take_bytes() };
+        }
+        self.take_stamp(outcome.kind);
+        outcome
+    }
+
+    // ---- what is kept -------------------------------------------------------------------------
+
+    pub(super) fn detail(&mut self) -> &mut Detail {
+        self.detail.get_or_insert_default()
+    }
+
+    /// Returns what is kept of the sender, and makes room for it if need be.
+    pub(super) fn own_side(&mut self) -> &mut Side {
+        let orientation = self.look.orientation;
+        &mut self.detail().sides[orientation]
+    }
+
+    /// Returns what is kept of the receiver, and makes room for it if need be.
+    pub(super) fn peer_side(&mut self) -> &mut Side {
+        let orientation = self.look.orientation.flip();
+        &mut self.detail().sides[orientation]
+    }
+
+    /// Returns what is kept of the sender, if anything is.
+    pub(super) fn own_side_if_any(&mut self) -> Option<&mut Side> {
+        let orientation = self.look.orientation;
+        self.detail.as_mut().map(|detail| &mut detail.sides[orientation])
+    }
+
+    /// Returns what is kept of the receiver, if anything is.
+    pub(super) fn peer_side_if_any(&mut self) -> Option<&mut Side> {
+        let orientation = self.look.orientation.flip();
+        self.detail.as_mut().map(|detail| &mut detail.sides[orientation])
+    }
+
+    /// Returns what is kept of the flow, if anything is.
+    pub(super) fn detail_if_any(&mut self) -> Option<&mut Detail> {
+        self.detail.as_deref_mut()
+    }
+
+    /// Returns what is known of the flow, if anything is.
+    pub(super) fn detail_seen(&self) -> Option<&Detail> {
+        self.detail.as_deref()
+    }
+
+    /// Returns what is known of the sender, if anything is.
+    pub(super) fn side(&self) -> Option<&Side> {
+        Some(&self.detail_seen()?.sides[self.look.orientation])
+    }
+
+    /// Returns what is known of the receiver, if anything is.
+    pub(super) fn peer_side_seen(&self) -> Option<&Side> {
+        Some(&self.detail_seen()?.sides[self.look.orientation.flip()])
+    }
+
+    /// Notes a happening, where the flow is the one to be shown in full.
+    pub(super) fn tell(&mut self, what: Happening) {
+        let Look { frame, ts, orientation, .. } = self.look;
+        if let Some(story) = self.detail.as_mut().and_then(|detail| detail.story.as_mut()) {
+            story.tell(Event { frame, ts, orientation, what });
+        }
+    }
+
+    /// Notes the window of the sender, where the flow is the one to be shown in full.
+    pub(super) fn sample_window(&mut self) {
+        let Look { ts, orientation, .. } = self.look;
+        let window = u32::from(self.own.win) << self.own.shift;
+        let flight = self.peer.flight(self.own);
+        if let Some(story) = self.detail.as_mut().and_then(|detail| detail.story.as_mut()) {
+            story.sample(Sample { ts, orientation, window, flight });
+        }
+    }
+
+    /// Puts both sides on alert while something is under way.
+    fn set_alerts(&mut self) {
+        let (mut own, mut peer) = (false, false);
+        if let Some(detail) = self.detail.as_deref() {
+            let orientation = self.look.orientation;
+            let everything = detail.story.is_some() || detail.effects.is_waiting();
+            own = everything || detail.sides[orientation].is_busy();
+            peer = everything || detail.sides[orientation.flip()].is_busy();
+        }
+        self.own.set_alert(own);
+        self.peer.set_alert(peer);
+    }
+
+    /// Counts a segment below the highest number.
+    pub(super) fn count(&mut self, kind: Kind, bytes: u32) {
+        let frame = self.look.frame;
+        self.own_side().kinds.add(kind, bytes, frame);
+        if kind.is_retransmission() {
+            let again = self.own_side().kinds.retransmitted().packets;
+            self.write_repeated(Letter::Again, u32::try_from(again).unwrap_or(u32::MAX));
+        }
+        let idle_us = self.look.now.since(self.own.progress_at);
+        self.tell(Happening::Again { kind, bytes, idle_us });
+    }
+
+    // ---- history ------------------------------------------------------------------------------
+
+    fn write_letters(&mut self) {
+        for letter in letters_of(self.look.segment) {
+            if self.own.marks & letter.mark() == 0 {
+                self.write(letter);
+            }
+        }
+    }
+
+    fn write(&mut self, letter: Letter) {
+        self.own.marks |= letter.mark();
+        self.history.push(letter, self.look.orientation == Orientation::HighToLow);
+    }
+
+    /// Writes a letter into the history of the other side.
+    pub(super) fn write_for_peer(&mut self, letter: Letter) {
+        self.peer.marks |= letter.mark();
+        self.history.push(letter, self.look.orientation == Orientation::LowToHigh);
+    }
+
+    /// Writes a letter that stands again with its 10th, 100th … occurrence.
+    pub(super) fn write_repeated(&mut self, letter: Letter, count: u32) {
+        if is_round(count) {
+            self.write(letter);
+        }
+    }
+
+    // ---- silence ------------------------------------------------------------------------------
+
+    /// Keeps times from going around the circle during a long silence.
+    fn wake_up(&mut self) {
+        if self.look.silence < LONG_SILENCE_US {
+            return;
+        }
+        let long_ago = self.look.now.before(LONG_SILENCE_US);
+        for half in [&mut *self.own, &mut *self.peer] {
+            half.last_at = long_ago;
+            half.progress_at = long_ago;
+            half.spoil_probe();
+        }
+    }
+
+    fn stall(&self) -> Option<Waiting> {
+        if self.look.silence < LEAST_STALL_US {
+            return None;
+        }
+        let shut = |half: &Half| half.is(Half::ACK) && half.win == 0;
+        let only_syns = |a: &Half, b: &Half| {
+            a.marks & (Letter::Syn.mark() | Letter::SynAck.mark()) != 0 && !b.is(Half::ACK)
+        };
+        if shut(self.own) || shut(self.peer) {
+            Some(Waiting::Window)
+        } else if self.own.flight(self.peer) > 0 || self.peer.flight(self.own) > 0 {
+            Some(Waiting::Acknowledgement)
+        } else if only_syns(self.own, self.peer) || only_syns(self.peer, self.own) {
+            Some(Waiting::Handshake)
+        } else {
+            None
+        }
+    }
+
+    fn end_stall(&mut self, waiting: Waiting, outcome: &Outcome) {
+        let Look { frame, ts, silence: micros, segment, .. } = self.look;
+        let end = match outcome.kind {
+            Some(kind) => StallEnd::Again(kind),
+            None if segment.has(Flags::RST) => StallEnd::Reset,
+            None if outcome.acked_more => StallEnd::Acknowledged,
+            None if segment.end() != segment.seq => StallEnd::Data,
+            None => StallEnd::Other,
+        };
+        let stall = Stall { frame, ts, micros, waiting, end };
+        let detail = self.detail();
+        detail.stalls += 1;
+        if detail.stall.is_none_or(|longest| longest.micros < micros) {
+            detail.stall = Some(stall);
+        }
+        self.tell(Happening::Stalled(stall));
+    }
+}

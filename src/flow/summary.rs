@@ -1,0 +1,218 @@
+//! What the two ends of a finished flow did, in numbers and in the flow's own directions.
+//!
+//! Does not: format anything.
+
+use crate::flow::OneWay;
+use crate::flow::detail::{Detail, KindCount, KindCounts, Proofs, Side, Stall};
+use crate::flow::effect::EffectCounts;
+use crate::flow::exchange::Exchange;
+use crate::flow::half::{Half, Offer};
+use crate::flow::handshake::Handshake;
+use crate::flow::history::{ConnState, Letter};
+use crate::flow::retransmission::Kind;
+use crate::flow::sack::SackAudit;
+use crate::flow::scaling::{self, Scaling};
+use crate::flow::window::WindowAudit;
+use crate::segment::{Direction, PerDirection};
+use crate::tuple::Orientation;
+
+/// Bytes above the highest seen that an acknowledgement may cover and still tell of missed frames.
+const MAX_MISSED: u32 = 1 << 26;
+
+/// What one side did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SideSummary {
+    /// What its SYN said of window scaling.
+    pub offer: Offer,
+    /// How its windows are to be read.
+    pub scaling: Scaling,
+    /// The segment size that its SYN announced.
+    pub mss: Option<u16>,
+    /// Whether its SYN permitted SACK.
+    pub sack_permitted: bool,
+    /// Whether its segments carry timestamps.
+    pub timestamps: bool,
+    /// What it sent below its highest number: the kinds that occurred.
+    pub kinds: Vec<(Kind, KindCount)>,
+    /// What it sent again, all kinds together.
+    pub retransmitted: KindCount,
+    /// Proofs that something had been sent again without need.
+    pub proofs: Proofs,
+    /// Timeouts in a row, at most.
+    pub longest_backoff: u32,
+    /// The windows that it offered.
+    pub window: WindowAudit,
+    /// The least shift that its windows must have been meant with, where that is more than the
+    /// handshake says.
+    pub hidden_shift: Option<u8>,
+    /// The shift that its first window after the SYN suggests, where none was negotiated.
+    pub suspected_shift: Option<u8>,
+    /// Whether the other side seems not to know that these windows are scaled.
+    pub peer_is_blind: bool,
+    /// The SACK blocks that it sent.
+    pub sack: SackAudit,
+    /// The most bytes in flight.
+    pub max_flight: u32,
+    /// Bytes of this side that were acknowledged and never seen.
+    pub missed_bytes: u64,
+    /// Acknowledgements that this side sent of bytes never seen.
+    pub acked_unseen: u32,
+    /// The shortest time the other side took to answer, in microseconds.
+    pub rtt_min_us: Option<u32>,
+    /// The same, smoothed.
+    pub rtt_smoothed_us: Option<u32>,
+    /// The same for the SYN or SYN-ACK.
+    pub rtt_handshake_us: Option<u32>,
+    /// Holes given up because there were too many.
+    pub holes_forgotten: u32,
+}
+
+/// What the two ends did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Summary {
+    /// How the flow ended.
+    pub conn_state: ConnState,
+    /// Its history in letters.
+    pub history: String,
+    /// What each side did.
+    pub sides: PerDirection<SideSummary>,
+    /// The longest stall.
+    pub stall: Option<Stall>,
+    /// The number of stalls.
+    pub stalls: u32,
+    /// What went wrong in the handshake.
+    pub handshake: Handshake,
+    /// What became of INVALID packets.
+    pub effects: EffectCounts,
+}
+
+impl Summary {
+    pub(super) fn of(
+        exchange: &Exchange,
+        original: Orientation,
+        ways: PerDirection<OneWay>,
+    ) -> Self {
+        let detail = exchange.detail.as_deref();
+        let halves = PerDirection {
+            original: &exchange.halves[original],
+            reply: &exchange.halves[original.flip()],
+        };
+        let side = |direction: Direction| {
+            let orientation = match direction {
+                Direction::Original => original,
+                Direction::Reply => original.flip(),
+            };
+            let kept = detail.map(|detail| &detail.sides[orientation]);
+            let handshake_us = ways[direction].handshake_us;
+            let halves = (halves[direction], halves[direction.flip()]);
+            SideSummary::of(halves, kept, handshake_us)
+        };
+        let sides =
+            PerDirection { original: side(Direction::Original), reply: side(Direction::Reply) };
+        let original_is_high = original == Orientation::HighToLow;
+        Self {
+            conn_state: ConnState::of(halves.original.marks, halves.reply.marks),
+            history: exchange.history.text(original_is_high),
+            sides,
+            stall: detail.and_then(|detail| detail.stall),
+            stalls: detail.map_or(0, |detail| detail.stalls),
+            handshake: detail.map(|detail| detail.handshake.clone()).unwrap_or_default(),
+            effects: detail.map(Detail::effects).unwrap_or_default(),
+        }
+    }
+
+    /// Returns how much trouble the flow had, for choosing which flows to show: packets sent again,
+    /// stalls and windows that were zero.
+    pub fn weight(&self) -> u64 {
+        let sides = [&self.sides.original, &self.sides.reply];
+        let of_side = |side: &SideSummary| {
+            let window = &side.window;
+            let windows = window.zero + window.overrun + window.shrunk;
+            side.retransmitted.packets + u64::from(windows)
+        };
+        let handshake = u64::from(self.handshake.is_troubled());
+        sides.into_iter().map(of_side).sum::<u64>() + u64::from(self.stalls) + handshake
+    }
+
+    /// Returns the time of the handshake as seen from the capture point: answer to the SYN, and
+    /// answer to the SYN-ACK, in microseconds.
+    pub const fn handshake_us(&self) -> Option<(u32, u32)> {
+        match (self.sides.original.rtt_handshake_us, self.sides.reply.rtt_handshake_us) {
+            (Some(far), Some(near)) => Some((far, near)),
+            _ => None,
+        }
+    }
+
+    /// Returns the payload bytes that were acknowledged and never seen, of both sides.
+    pub const fn missed_bytes(&self) -> u64 {
+        self.sides.original.missed_bytes + self.sides.reply.missed_bytes
+    }
+}
+
+impl SideSummary {
+    fn of((own, peer): (&Half, &Half), kept: Option<&Side>, handshake_us: Option<u32>) -> Self {
+        let nothing = Side::default();
+        let side = kept.unwrap_or(&nothing);
+        let scaling = scaling::of(own, peer);
+        let known_shift = match scaling {
+            Scaling::By(shift) => shift,
+            Scaling::Off | Scaling::Unknown => 0,
+        };
+        let mut window = side.window;
+        if let Some(micros) = window.zero_since.map(|since| own.last_at.since(since)) {
+            window.zero_us += u64::from(micros);
+            window.longest_zero_us = window.longest_zero_us.max(micros);
+        }
+        Self {
+            offer: own.offer(),
+            scaling,
+            mss: own.is(Half::MSS).then_some(own.mss),
+            sack_permitted: own.is(Half::SACK),
+            timestamps: own.is(Half::TIMESTAMPS),
+            kinds: side.kinds.iter().collect(),
+            retransmitted: side.kinds.retransmitted(),
+            proofs: side.proofs,
+            longest_backoff: side.longest_backoff,
+            window,
+            hidden_shift: side.scaling.needed_shift().filter(|shift| *shift > known_shift),
+            suspected_shift: side.scaling.ratio_shift,
+            peer_is_blind: side.scaling.sender_is_blind() && !peer.is(Half::SCALES),
+            sack: side.sack,
+            max_flight: own.max_flight,
+            missed_bytes: missed(own, peer, side),
+            acked_unseen: side.acked_unseen,
+            rtt_min_us: own.min_rtt(),
+            rtt_smoothed_us: own.srtt(),
+            rtt_handshake_us: handshake_us,
+            holes_forgotten: side.holes_forgotten(),
+        }
+    }
+
+    /// Returns whether its SYN offered a shift count above 14.
+    pub const fn offers_too_much(&self) -> bool {
+        matches!(self.offer, Offer::Shift(shift) if shift > scaling::MAX_SHIFT)
+    }
+
+    /// Returns the counts by kind.
+    pub fn counts(&self) -> KindCounts {
+        KindCounts::from_list(&self.kinds)
+    }
+
+    /// Returns the packets of a kind.
+    pub fn packets(&self, kind: Kind) -> u64 {
+        self.kinds.iter().find(|(k, _)| *k == kind).map_or(0, |(_, count)| count.packets)
+    }
+}
+
+/// Returns the bytes of `own` that the other side acknowledged although they were never seen.
+fn missed(own: &Half, peer: &Half, side: &Side) -> u64 {
+    if !own.is(Half::SEQ) || !peer.is(Half::ACK) {
+        return 0;
+    }
+    let tail = u32::try_from(peer.ack.offset_from(own.max_end)).unwrap_or(0);
+    let is_fin = own.marks & Letter::Fin.mark() == 0 && peer.marks & Letter::Fin.mark() != 0;
+    // The last number acknowledged may be that of a FIN that was missed as well: no byte of data.
+    let tail = if is_fin { tail.saturating_sub(1) } else { tail };
+    let tail = if tail > MAX_MISSED { 0 } else { u64::from(tail) };
+    side.missed_up_to(peer.ack) + tail
+}

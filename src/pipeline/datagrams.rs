@@ -1,0 +1,129 @@
+//! What a shard tracks beside TCP: UDP, ICMP queries, other protocols, and ICMP errors about them.
+
+use crate::audit::Totals;
+use crate::conntrack::{
+    Addressee, Choices, CtState, DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts,
+    Feature, Features, Keyed, Table, datagram::judge_datagram,
+};
+use crate::pipeline::slice::Item;
+use crate::time::Timestamp;
+use crate::tuple::FlowKey;
+use crate::wire::{ErrorTarget, NonTcp, Tracking};
+
+/// What a datagram is to the tracker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Datagram {
+    /// It has an entry, or makes one.
+    Flow(DatagramKind),
+    /// An ICMP error about a datagram.
+    Error(Addressee),
+    /// Never tracked.
+    Untracked,
+    /// INVALID whatever the table holds.
+    Invalid,
+}
+
+impl Datagram {
+    /// Sorts a decoded datagram in.
+    pub(super) fn of(datagram: &NonTcp) -> (FlowKey, Self) {
+        const UDP: u8 = 17;
+        const UDP_LITE: u8 = 136;
+        const ICMPV6: u8 = 58;
+        let (key, protocol) = (datagram.key, datagram.key.protocol());
+        match datagram.tracking {
+            Tracking::Flow if matches!(protocol, UDP | UDP_LITE) => {
+                (key, Self::Flow(DatagramKind::Udp))
+            }
+            Tracking::Flow => (key, Self::Flow(DatagramKind::Generic)),
+            Tracking::Query(query) => {
+                let kind = match (protocol == ICMPV6, query.is_request) {
+                    (false, true) => DatagramKind::IcmpRequest,
+                    (false, false) => DatagramKind::IcmpReply,
+                    (true, true) => DatagramKind::Icmpv6Request,
+                    (true, false) => DatagramKind::Icmpv6Reply,
+                };
+                (key, Self::Flow(kind))
+            }
+            Tracking::Error(ErrorTarget::QuotedSender) => {
+                (key, Self::Error(Addressee::QuotedSender))
+            }
+            Tracking::Error(ErrorTarget::Stranger) => (key, Self::Error(Addressee::Stranger)),
+            Tracking::Untracked => (key, Self::Untracked),
+            Tracking::Invalid(_) => (key, Self::Invalid),
+        }
+    }
+}
+
+/// An entry with its key.
+#[derive(Debug)]
+struct Tracked {
+    key: FlowKey,
+    entry: Option<DatagramEntry>,
+}
+
+impl Keyed for Tracked {
+    fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    fn touch(&self) -> u64 {
+        let [word, ..] = self.key.words();
+        word
+    }
+}
+
+impl Tracked {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.entry.is_none_or(|entry| entry.expires <= now)
+    }
+}
+
+/// The entries of a shard that are not TCP, as the run's own policy keeps them.
+pub(super) struct Datagrams {
+    table: Table<Tracked>,
+    features: Features,
+    timeouts: DatagramTimeouts,
+}
+
+impl Datagrams {
+    pub(super) fn new(seed: u64, features: Features, timeouts: DatagramTimeouts) -> Self {
+        Self { table: Table::new(seed), features, timeouts }
+    }
+
+    /// Judges a datagram and counts what rules would see.
+    pub(super) fn take(&mut self, item: &Item, datagram: Datagram, totals: &mut Totals) {
+        let ctstate = match datagram {
+            Datagram::Flow(kind) => self.track(item, kind),
+            Datagram::Error(addressee) => self.relate(item, addressee),
+            Datagram::Untracked => CtState::Untracked,
+            Datagram::Invalid => CtState::Invalid,
+        };
+        totals.count_datagram(item.packet.key.protocol(), ctstate);
+    }
+
+    fn track(&mut self, item: &Item, kind: DatagramKind) -> CtState {
+        let (key, now) = (item.packet.key, item.stamp.clock);
+        let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
+        let choices = &mut Choices::new(self.features);
+        let found = self.table.find(&key, item.hash);
+        let position = found.or_else(|| {
+            if self.table.wants_sweep() {
+                self.table.sweep(|tracked| tracked.is_over(now), drop);
+            }
+            self.table.insert(item.hash, Tracked { key, entry: None })
+        });
+        let tracked = position.and_then(|position| self.table.get_mut(position));
+        let Some(tracked) = tracked else { return CtState::Dropped };
+        judge_datagram(&mut tracked.entry, &arrival, &self.timeouts, choices)
+    }
+
+    /// Judges an ICMP error by the entry of what it quotes; it renews nothing.
+    fn relate(&self, item: &Item, addressee: Addressee) -> CtState {
+        let found = self.table.find(&item.packet.key, item.hash);
+        let tracked = found.and_then(|position| self.table.get(position));
+        let is_live = tracked.is_some_and(|tracked| !tracked.is_over(item.stamp.clock));
+        let is_refused =
+            addressee == Addressee::Stranger && self.features.contains(Feature::IcmpOuterCheck);
+        if is_live && !is_refused { CtState::Related } else { CtState::Invalid }
+    }
+}

@@ -1,0 +1,310 @@
+//! What the ends did, for a terminal: a few lines in all, a few lines a flow.
+
+use std::io::{self, Write};
+
+use crate::audit::{Audit, Histogram};
+use crate::flow::community_id::community_id;
+use crate::flow::{
+    FlowStory, FlowTrouble, Happening, KindCounts, Offer, Scaling, SideSummary, Summary,
+};
+use crate::report::text::offset;
+use crate::report::{Detail, counted, grouped};
+use crate::segment::{Direction, PerDirection};
+use crate::tuple::FlowKey;
+
+/// Columns of a line.
+const WIDTH: usize = 100;
+
+/// Writes what the ends of all flows did, and the flows with the most trouble.
+pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
+    let behaviour = &audit.totals.behaviour;
+    writeln!(out, "\nEndpoints")?;
+    write_list("  ", &again_words(&behaviour.kinds), out)?;
+    let flows = behaviour.flows.list().into_iter().filter(|(_, count)| *count > 0);
+    let flows: Vec<_> = flows.map(|(code, n)| format!("{code} {}", grouped(n))).collect();
+    if !flows.is_empty() {
+        write_list("  connections with ", &flows, out)?;
+    }
+    write_times(audit, out)?;
+    if behaviour.holes_forgotten > 0 {
+        let holes = counted(behaviour.holes_forgotten, "gap");
+        writeln!(out, "  {holes} not followed: too many in one connection")?;
+    }
+    write_effects(audit, out)?;
+    let most = if detail == Detail::Verbose { usize::MAX } else { 3 };
+    for flow in audit.troubled.iter().take(most) {
+        write_troubled(flow, out)?;
+    }
+    Ok(())
+}
+
+/// Writes words with commas between them, on as many lines as they need.
+fn write_list(lead: &str, words: &[String], out: &mut dyn Write) -> io::Result<()> {
+    let indent = lead.len() - lead.trim_start().len() + 2;
+    let mut line = lead.to_owned();
+    for (index, word) in words.iter().enumerate() {
+        let comma = if index + 1 < words.len() { "," } else { "" };
+        let is_full = line.chars().count() + word.chars().count() + comma.len() > WIDTH;
+        if is_full && index > 0 {
+            writeln!(out, "{}", line.trim_end())?;
+            line = " ".repeat(indent);
+        }
+        line.push_str(word);
+        line.push_str(comma);
+        line.push(' ');
+    }
+    writeln!(out, "{}", line.trim_end())
+}
+
+/// Says what was sent below the highest number, by kind.
+fn again_words(kinds: &KindCounts) -> Vec<String> {
+    let again = kinds.retransmitted();
+    let mut words = Vec::new();
+    if again.packets == 0 {
+        words.push("nothing sent again".to_owned());
+    } else {
+        let packets = counted(again.packets, "packet");
+        words.push(format!("{packets} sent again ({} bytes)", grouped(again.bytes)));
+    }
+    let by_kind = kinds.iter();
+    words.extend(by_kind.map(|(kind, n)| format!("{} {}", kind.code(), grouped(n.packets))));
+    words
+}
+
+/// Writes the medians and the extremes of what was timed.
+fn write_times(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
+    let behaviour = &audit.totals.behaviour;
+    let times = [
+        ("round trip to the originator", &behaviour.rtt_near),
+        ("to the responder", &behaviour.rtt_far),
+        ("handshake", &behaviour.rtt_handshake),
+        ("sent again after", &behaviour.retransmission_delay),
+    ];
+    let words = times.into_iter().filter_map(|(what, times)| times_of(what, times));
+    let words: Vec<_> = words.collect();
+    if words.is_empty() { Ok(()) } else { write_list("  ", &words, out) }
+}
+
+fn times_of(what: &str, times: &Histogram) -> Option<String> {
+    let (least, most) = (times.quantile_us(0)?, times.quantile_us(1000)?);
+    Some(if least == most {
+        format!("{what} {}", millis(most))
+    } else {
+        let median = times.quantile_us(500)?;
+        format!("{what} {} (at most {})", millis(median), millis(most))
+    })
+}
+
+fn write_effects(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
+    let effects = audit.totals.behaviour.effects;
+    if effects.dropped + effects.not_dropped == 0 {
+        return Ok(());
+    }
+    let words = [
+        format!("proven dropped behind the capture point {}", grouped(effects.dropped)),
+        format!("not dropped {}", grouped(effects.not_dropped)),
+        format!("unknown {}", grouped(effects.unknown)),
+    ];
+    write_list("  INVALID packets: ", &words, out)
+}
+
+fn write_troubled(flow: &FlowTrouble, out: &mut dyn Write) -> io::Result<()> {
+    let (original, reply) = flow.key.endpoints(flow.audit.original);
+    let summary = &flow.summary;
+    writeln!(
+        out,
+        "\n  flow {}  {original} > {reply}\n    {} {}",
+        flow.audit.first_frame,
+        summary.conn_state.name(),
+        summary.history
+    )?;
+    write_sides(summary, out)?;
+    write_stall(summary, out)
+}
+
+fn write_sides(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
+    let PerDirection { original, reply } = &summary.sides;
+    for (name, side) in [("    original > ", original), ("    reply    < ", reply)] {
+        let facts = facts(side);
+        if !facts.is_empty() {
+            write_list(name, &facts, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lists what is worth telling of a side.
+fn facts(side: &SideSummary) -> Vec<String> {
+    let mut facts = Vec::new();
+    if !side.kinds.is_empty() {
+        facts.extend(again_words(&side.counts()));
+    }
+    let window = &side.window;
+    if window.zero > 0 {
+        let longest = millis(u64::from(window.longest_zero_us));
+        facts.push(format!("window zero {} (longest {longest})", times(window.zero)));
+    }
+    let counts = [
+        (window.full, "windows filled"),
+        (window.silly, "windows below a segment"),
+        (side.sack.beyond, "SACK blocks beyond what was sent"),
+        (side.sack.below, "SACK blocks below the acknowledgement"),
+        (side.acked_unseen, "acknowledgements of bytes not captured"),
+    ];
+    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+        facts.push(format!("{} {what}", grouped(u64::from(count))));
+    }
+    let measured = [
+        (window.shrunk, window.most_shrunk, "windows shrunk"),
+        (window.overrun, window.most_overrun, "segments of the other side beyond the window"),
+    ];
+    for (count, most, what) in measured.into_iter().filter(|(count, ..)| *count > 0) {
+        let most = counted(u64::from(most), "byte");
+        facts.push(format!("{} {what} by at most {most}", grouped(u64::from(count))));
+    }
+    facts.extend(scaling_facts(side));
+    facts
+}
+
+fn scaling_facts(side: &SideSummary) -> Vec<String> {
+    let mut facts = Vec::new();
+    if let Some(shift) = side.hidden_shift {
+        facts.push(format!("windows scaled by at least {shift}, not as negotiated"));
+    } else if let Some(shift) = side.suspected_shift {
+        facts.push(format!("windows look scaled by {shift}, which was not negotiated"));
+    }
+    if side.peer_is_blind {
+        facts.push("the other side takes these windows for unscaled".to_owned());
+    }
+    if let Some((low, high)) = side.sack.shift().filter(|(low, high)| *low > 0 || *high < 0) {
+        facts.push(format!("all SACK blocks moved by {low} to {high}"));
+    }
+    facts
+}
+
+fn write_stall(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(stall) = summary.stall {
+        let words = [
+            format!("{} waiting for {}", millis(u64::from(stall.micros)), stall.waiting.code()),
+            format!("ended by {} in frame {}", stall.end.code(), stall.frame),
+        ];
+        let stalls = counted(u64::from(summary.stalls), "stall");
+        write_list(&format!("    longest of {stalls}: "), &words, out)?;
+    }
+    let handshake = &summary.handshake;
+    if !handshake.syn_retries_us.is_empty() {
+        let times = handshake.syn_retries_us.iter().map(|us| millis(u64::from(*us)));
+        write_list("    SYN sent again after ", &times.collect::<Vec<_>>(), out)?;
+    }
+    let counts = [
+        (handshake.syn_acks_reset, "SYN-ACK answered by RST"),
+        (handshake.challenge_acks, "challenge ACK"),
+        (handshake.other_syn_acks, "SYN-ACK with another initial number"),
+        (handshake.options_changed, "SYN with other options than the first"),
+        (handshake.options_rewritten, "SYN rewritten between two sightings"),
+    ];
+    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+        writeln!(out, "    {what}: {count}")?;
+    }
+    Ok(())
+}
+
+/// Writes one flow in full.
+pub(super) fn write_full(told: &FlowStory, out: &mut dyn Write) -> io::Result<()> {
+    let FlowStory { key, audit, summary, story } = told;
+    let (original, reply) = key.endpoints(audit.original);
+    writeln!(out, "\nFlow {} in full", audit.first_frame)?;
+    writeln!(out, "  {original} > {reply}\n  {}", id_line(key, summary))?;
+    for direction in Direction::BOTH {
+        write_side(direction, &summary.sides[direction], out)?;
+    }
+    write_sides(summary, out)?;
+    write_stall(summary, out)?;
+    writeln!(out, "  what happened:")?;
+    for event in &story.events {
+        let direction = audit.direction_of(event.orientation);
+        writeln!(
+            out,
+            "    frame {:<7} {} {:<8} {}",
+            event.frame,
+            offset(event.ts, audit.first_ts),
+            direction.name(),
+            words(&event.what)
+        )?;
+    }
+    if story.events_not_kept > 0 {
+        writeln!(out, "    and {}", counted(story.events_not_kept, "further event"))?;
+    }
+    Ok(())
+}
+
+fn id_line(key: &FlowKey, summary: &Summary) -> String {
+    let missed = summary.missed_bytes();
+    let missed = if missed == 0 { String::new() } else { format!("  missed {missed} bytes") };
+    let (state, history) = (summary.conn_state.name(), &summary.history);
+    format!("{}  {state} {history}{missed}", community_id(key))
+}
+
+fn write_side(direction: Direction, side: &SideSummary, out: &mut dyn Write) -> io::Result<()> {
+    let offer = match side.offer {
+        Offer::NotSeen => "SYN not seen".to_owned(),
+        Offer::NotOffered => "no wscale offered".to_owned(),
+        Offer::Shift(shift) => format!("wscale {shift} offered"),
+    };
+    let scaling = match side.scaling {
+        Scaling::Unknown => "scaling unknown".to_owned(),
+        Scaling::Off => "not scaled".to_owned(),
+        Scaling::By(shift) => format!("scaled by {shift}"),
+    };
+    let mut words = vec![offer, scaling];
+    words.extend(side.mss.map(|mss| format!("mss {mss}")));
+    words.extend(side.sack_permitted.then(|| "SACK".to_owned()));
+    words.extend(side.timestamps.then(|| "timestamps".to_owned()));
+    words.push(format!("at most {} bytes in flight", grouped(side.max_flight.into())));
+    if let Some(least) = side.rtt_min_us {
+        words.push(format!("answered within {}", millis(least.into())));
+        let smoothed = side.rtt_smoothed_us.unwrap_or(least);
+        words.push(format!("usually {}", millis(smoothed.into())));
+    }
+    write_list(&format!("  {:<8} ", direction.name()), &words, out)
+}
+
+fn words(what: &Happening) -> String {
+    match what {
+        Happening::Again { kind, bytes, idle_us } => format!(
+            "{}: {}, {} bytes, {} after the last progress",
+            kind.code(),
+            kind.words(),
+            bytes,
+            millis(u64::from(*idle_us))
+        ),
+        Happening::Gap { bytes } => format!("gap: {bytes} bytes missing before this"),
+        Happening::WindowShut => "window zero".to_owned(),
+        Happening::WindowOpened { micros } => {
+            format!("window open after {}", millis(u64::from(*micros)))
+        }
+        Happening::WindowFull => "fills the window".to_owned(),
+        Happening::Overrun { bytes } => format!("{bytes} bytes beyond every window offered"),
+        Happening::Shrunk { bytes } => format!("window moved left by {bytes} bytes"),
+        Happening::AckedUnseen { bytes } => format!("acknowledges {bytes} bytes not captured"),
+        Happening::SackOutside => "SACK block outside of what was sent".to_owned(),
+        Happening::DuplicateReported => "reports a duplicate (DSACK)".to_owned(),
+        Happening::Stalled(stall) => format!(
+            "stall of {} waiting for {}",
+            millis(u64::from(stall.micros)),
+            stall.waiting.code()
+        ),
+        Happening::Effect { frame, effect } => {
+            format!("proves INVALID frame {frame} {}", effect.code())
+        }
+    }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{} times", grouped(u64::from(count))) }
+}
+
+/// Writes a time in milliseconds with microseconds behind the point.
+fn millis(micros: u64) -> String {
+    format!("{}.{:03} ms", micros / 1000, micros % 1000)
+}
