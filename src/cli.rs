@@ -209,10 +209,10 @@ pub(crate) enum Error {
     OutputFormat(PathBuf),
     #[error("standard input can be read only once")]
     StdinTwice,
-    #[error("--follow needs one file, and no standard input")]
-    FollowOne,
     #[error(transparent)]
     Host(#[from] host::Error),
+    #[error("--follow needs one file, and no standard input")]
+    FollowOne,
 }
 
 /// Parses the command line; prints help or usage and ends the program where that is asked for.

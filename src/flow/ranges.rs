@@ -103,6 +103,13 @@ impl Ranges {
         self.holes.push(hole);
     }
 
+    /// Forgets the holes, but not what was counted.
+    pub(super) fn forget(&mut self) {
+        self.holes.clear();
+        self.filled.clear();
+        self.next_filled = 0;
+    }
+
     /// Returns whether nothing is missing.
     pub(super) const fn is_whole(&self) -> bool {
         self.holes.is_empty()

@@ -19,6 +19,7 @@ mod captures;
 mod compatibility;
 mod confined;
 mod corpus;
+mod emulated;
 mod filter;
 mod follow;
 #[path = "../fuzz/src/lib.rs"]
@@ -44,3 +45,4 @@ mod tidy;
 mod truth;
 mod tunnels;
 mod wire;
+mod wireshark;

@@ -112,15 +112,8 @@ pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audi
         Setting::Off => Checksums::Ignored,
     };
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let plan = Plan {
-        method,
-        checksums,
-        tunnels,
-        threads,
-        inputs: 1,
-        wanted: Wanted::Verdicts,
-        flow: None,
-    };
+    let (wanted, flow) = (Wanted::Verdicts, None);
+    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flow };
     let mut run = Run::new(&plan);
     let mut counter = Counter(0);
     run.read(source, &mut counter);
