@@ -2,7 +2,7 @@
 //!
 //! Each shard owns its flows and takes its packets in capture order; nothing is shared. Captures of
 //! large packets are audited by one worker, who is hardly slower than reading; small packets by
-//! all, see [`crew`]. Every step that is not a matter of one flow alone (the
+//! all, in `crew`. Every step that is not a matter of one flow alone (the
 //! clock, reassembly, the order of output) happens in one place and in capture order, so that the
 //! result does not depend on the number of threads.
 //!
