@@ -282,6 +282,8 @@ pub struct Audit {
     pub findings_not_kept: u64,
     /// The flows whose ends had the most trouble, the worst first; at most [`MAX_TROUBLED`].
     pub troubled: Vec<FlowTrouble>,
+    /// Flows whose ends had trouble beyond those kept.
+    pub troubled_not_kept: u64,
     /// Flows whose ends behaved as under a known fault, by first frame; at most [`MAX_SUSPECTS`].
     pub suspects: Vec<FlowTrouble>,
     /// The flow that was asked for in full, if it was there.
@@ -328,6 +330,8 @@ pub struct Findings {
     kept: Vec<FlowFinding>,
     not_kept: u64,
     troubled: Vec<FlowTrouble>,
+    /// Flows with trouble, those that were not kept included.
+    troubled_seen: u64,
     suspects: Vec<FlowTrouble>,
     story: Option<Box<FlowStory>>,
 }
@@ -344,6 +348,7 @@ impl Findings {
     /// Adds a flow whose ends had trouble; when there are too many, those with the least go.
     pub fn push_troubled(&mut self, trouble: FlowTrouble) {
         self.troubled.push(trouble);
+        self.troubled_seen += 1;
         if self.troubled.len() >= 2 * MAX_TROUBLED {
             self.trim_troubled();
         }
@@ -368,6 +373,7 @@ impl Findings {
         self.kept.extend(part.kept);
         self.trim();
         self.troubled.extend(part.troubled);
+        self.troubled_seen += part.troubled_seen;
         self.trim_troubled();
         self.suspects.extend(part.suspects);
         self.trim_suspects();
@@ -379,8 +385,9 @@ impl Findings {
         self.trim();
         self.trim_troubled();
         self.trim_suspects();
-        let Self { kept, not_kept, troubled, suspects, story } = self;
-        Collected { kept, not_kept, troubled, suspects, story }
+        let Self { kept, not_kept, troubled, troubled_seen, suspects, story } = self;
+        let troubled_not_kept = troubled_seen - troubled.len() as u64;
+        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story }
     }
 
     /// Keeps the flows with the most trouble; among equals the earlier ones.
@@ -413,6 +420,8 @@ pub struct Collected {
     pub not_kept: u64,
     /// The flows whose ends had the most trouble.
     pub troubled: Vec<FlowTrouble>,
+    /// How many more there were.
+    pub troubled_not_kept: u64,
     /// The flows whose ends behaved as under a known fault.
     pub suspects: Vec<FlowTrouble>,
     /// The flow that was asked for in full.

@@ -198,7 +198,7 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        let Collected { kept: findings, not_kept: findings_not_kept, troubled, suspects, story } =
+        let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story } =
             findings.finish();
         Audit {
             method: self.method,
@@ -210,9 +210,10 @@ impl Run {
             time_steps_back: self.settler.times.steps_back,
             tally,
             totals,
-            findings,
-            findings_not_kept,
+            findings: kept,
+            findings_not_kept: not_kept,
             troubled,
+            troubled_not_kept,
             suspects,
             story,
         }

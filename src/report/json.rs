@@ -47,6 +47,8 @@ struct Report {
     endpoints: BehaviourTotals,
     /// The flows whose ends had the most trouble, the worst first.
     troubled: Vec<Troubled>,
+    #[serde(skip_serializing_if = "is_zero")]
+    troubled_not_kept: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<Full>,
 }
@@ -253,6 +255,7 @@ impl Report {
             flows_not_kept: audit.findings_not_kept,
             endpoints: BehaviourTotals::of(&audit.totals.behaviour),
             troubled: Troubled::all(audit),
+            troubled_not_kept: audit.troubled_not_kept,
             flow: audit.story.as_deref().map(Full::of),
         }
     }
