@@ -198,6 +198,7 @@ impl Slice {
     }
 
     /// Decodes the frames `range` of the batch.
+    #[inline(never)]
     pub(super) fn decode(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
         self.items.iter_mut().for_each(Items::clear);
         self.fragments.clear();
@@ -283,9 +284,8 @@ impl Slice {
 /// Returns the shard, `0..shards`, that works on a flow with this hash; the lower half decides, as
 /// tables use the upper one.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "a number below the number of shards")]
 const fn worker(hash: u64, shards: usize) -> usize {
-    ((hash & 0xffff_ffff) * shards as u64 >> 32) as usize
+    (((hash & 0xffff_ffff) * shards as u64) >> 32) as usize
 }
 
 #[cfg(test)]
