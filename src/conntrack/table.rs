@@ -111,6 +111,7 @@ impl<T: Keyed> Table<T> {
     ///
     /// For each hash, `guesses` gets the position where the element most probably is; whether it is
     /// there must be checked by its key.
+    #[inline(never)]
     pub fn fetch(
         &self,
         hashes: impl Iterator<Item = u64> + Clone,

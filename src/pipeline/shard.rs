@@ -88,6 +88,7 @@ impl Shard {
     }
 
     /// Takes what the shard is to track, in capture order.
+    #[inline(never)]
     pub(super) fn take(&mut self, items: &[Item]) {
         let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {
@@ -236,6 +237,7 @@ const fn arrival(item: &Item) -> Arrival<'_> {
 }
 
 /// Adds a finished flow to the totals, and to the findings if a policy called it INVALID.
+#[inline(never)]
 fn settle_accounts(
     key: FlowKey,
     mut audit: FlowAudit,

@@ -198,6 +198,7 @@ impl Slice {
     }
 
     /// Decodes the frames `range` of the batch.
+    #[inline(never)]
     pub(super) fn decode(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
         self.items.iter_mut().for_each(Items::clear);
         self.fragments.clear();
