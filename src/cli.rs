@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tcp_window_audit::audit::Method;
 use tcp_window_audit::conntrack::profile::Certainty;
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
+use tcp_window_audit::diagnose::{explain, known_ids};
 use tcp_window_audit::kernel::host;
 use tcp_window_audit::report::{Detail, Format};
 use tcp_window_audit::wire::Tunnels;
@@ -95,6 +96,11 @@ enum Command {
         #[arg(long = "sysctl", value_name = "KEY=VALUE")]
         sysctls: Vec<String>,
     },
+    /// Explain a cause or a reason: mechanism, signature, look-alikes, remedy, references
+    Explain {
+        /// A cause, such as C01, or a reason, such as `ack_over`
+        id: String,
+    },
 }
 
 /// What judges.
@@ -162,6 +168,8 @@ pub(crate) enum Progress {
 pub(crate) enum Task {
     Audit(Config),
     Verify(Verification),
+    /// What to say about an id.
+    Explain(String),
 }
 
 /// A comparison with this machine's kernel.
@@ -209,6 +217,8 @@ pub(crate) enum Error {
     OutputFormat(PathBuf),
     #[error("standard input can be read only once")]
     StdinTwice,
+    #[error("explain {0}: not known; known are {ids}", ids = known_ids().join(", "))]
+    UnknownId(String),
     #[error(transparent)]
     Host(#[from] host::Error),
     #[error("--follow needs one file, and no standard input")]
@@ -256,6 +266,9 @@ impl Args {
                 let (policy, sysctls) = judge.check(&mut notes)?;
                 let release = host::release()?;
                 Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
+            }
+            Some(Command::Explain { id }) => {
+                explain(&id).map(Task::Explain).ok_or(Error::UnknownId(id))
             }
             None => self.check_audit().map(Task::Audit),
         }
@@ -345,6 +358,13 @@ mod tests {
         assert_eq!(outputs[0].format, Format::Json);
         assert_eq!(outputs[1].format, Format::Text);
         assert!(matches!(config(&["-o", "r.doc", "a.pcap"]), Err(Error::OutputFormat(_))));
+    }
+
+    #[test]
+    fn an_unknown_id_lists_the_known_ones() {
+        let args = Args::try_parse_from(["tcp-window-audit", "explain", "C99"]).unwrap();
+        let error = args.check().unwrap_err().to_string();
+        assert!(error.contains("C01, C03") && error.contains("ack_over"), "{error}");
     }
 
     #[test]

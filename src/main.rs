@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     let status = match cli::parse() {
         Ok(Task::Audit(config)) => audit(&config),
         Ok(Task::Verify(verification)) => verify::run(&verification),
+        Ok(Task::Explain(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
         Err(error) => {
             say(&chain(&error));
             FAILED

@@ -38,6 +38,13 @@ pub(crate) fn say(message: &str) {
     let _ = writeln!(io::stderr(), "tcp-window-audit: {}", report::printable(message));
 }
 
+/// Prints a text that answers a question on standard output.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    forgive_closed_pipe(written).map_err(Error::at(Path::new("standard output")))
+}
+
 /// A file that appears under its name only when it is complete.
 struct Pending {
     path: PathBuf,

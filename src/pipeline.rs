@@ -198,7 +198,7 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        let Collected { kept: findings, not_kept: findings_not_kept, troubled, story } =
+        let Collected { kept: findings, not_kept: findings_not_kept, troubled, suspects, story } =
             findings.finish();
         Audit {
             method: self.method,
@@ -213,6 +213,7 @@ impl Run {
             findings,
             findings_not_kept,
             troubled,
+            suspects,
             story,
         }
     }

@@ -173,8 +173,11 @@ impl FlowKey {
     /// Returns a hash of the key under a secret `seed`, for tables that a hostile capture must
     /// not be able to fill with collisions.
     #[inline]
-    pub fn hash_with(&self, seed: u64) -> u64 {
-        fold(&self.words(), seed)
+    pub const fn hash_with(&self, seed: u64) -> u64 {
+        let [low0, low1, high0, high1, rest] = self.words();
+        let low = fold_product(low0 ^ seed, low1 ^ seed.rotate_left(13) ^ 0xA409_3822_299F_31D0);
+        let high = fold_product(high0 ^ seed.rotate_left(29), high1 ^ !seed);
+        fold_product(low ^ high.rotate_left(7) ^ rest, seed | 0x9E37_79B9_7F4A_7C15)
     }
 
     fn addr(&self, words: [u64; 2]) -> IpAddr {
@@ -204,12 +207,16 @@ fn words(addr: IpAddr) -> [u64; 2] {
 /// Folds the words into a hash: each is added into the state by exclusive or, the sum is multiplied
 /// by an odd constant, and the halves of the 128-bit product are joined by exclusive or.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the fold keeps the low half on purpose")]
 fn fold(words: &[u64; 5], seed: u64) -> u64 {
-    words.iter().fold(seed, |state, word| {
-        let product = u128::from(state ^ word) * 0x9E37_79B9_7F4A_7C15;
-        ((product >> 64) ^ product) as u64
-    })
+    words.iter().fold(seed, |state, word| fold_product(state ^ word, 0x9E37_79B9_7F4A_7C15))
+}
+
+/// Joins the halves of the 128-bit product by exclusive or.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the halves are joined on purpose")]
+const fn fold_product(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
+    ((product >> 64) ^ product) as u64
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::Random;
 use super::packet::{ACK, Capture, Hosts, PSH, SYN, Tcp, Way, syn_options, timestamps};
 
 /// Time between two packets: a hundred thousand packets a second.
-const STEP_US: u64 = 10;
+const STEP_NS: u64 = 10_000;
 
 /// A SYN flood: no address and port come twice.
 pub fn syn_flood<W: Write>(capture: &mut Capture<W>, random: &mut Random) -> io::Result<()> {
@@ -23,7 +23,7 @@ pub fn syn_flood<W: Write>(capture: &mut Capture<W>, random: &mut Random) -> io:
         let tcp = Tcp { seq, flags: SYN, win: 64_240, options: &options, ..Tcp::default() };
         capture.tcp(&hosts, Way::ToServer, &tcp)?;
         number = number.wrapping_add(1);
-        capture.now_us += STEP_US;
+        capture.now_ns += STEP_NS;
     }
     Ok(())
 }
@@ -39,14 +39,16 @@ pub fn all_invalid<W: Write>(capture: &mut Capture<W>, random: &mut Random) -> i
     let answer = Tcp { seq: server, ack: client + 1, flags: SYN | ACK, ..syn };
     capture.tcp(&hosts, Way::ToServer, &syn)?;
     capture.tcp(&hosts, Way::ToClient, &answer)?;
+    let mut id = 1u16;
     while !capture.is_full() {
-        let options = timestamps((capture.now_us / 1000) as u32, 1);
+        let options = timestamps(capture.clock(), 1);
         let beyond = (1 << 29) + random.below(1 << 20) as u32;
         let (seq, ack) = (client + 1 + beyond, server + 1);
         let options = &options;
-        let tcp = Tcp { seq, ack, flags: PSH | ACK, win: 502, len: 100, options };
+        id = id.wrapping_add(1);
+        let tcp = Tcp { seq, ack, flags: PSH | ACK, win: 502, len: 100, id, options };
         capture.tcp(&hosts, Way::ToServer, &tcp)?;
-        capture.now_us += STEP_US;
+        capture.now_ns += STEP_NS;
     }
     Ok(())
 }

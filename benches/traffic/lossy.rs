@@ -19,12 +19,14 @@ const LATE: u64 = 1;
 /// How many packets later a late one comes.
 const LATENESS: u64 = 5;
 /// Time between two packets of a flow.
-const STEP_US: u64 = 1;
+const STEP_NS: u64 = 1200;
 
 /// One flow; packets are counted in units of [`MSS`], time in packets sent.
 struct Fat {
     hosts: Hosts,
     isn: [u32; 2],
+    /// Packets that each side has sent.
+    ids: [u16; 2],
     time: u64,
     next_new: u64,
     /// The sender's holes, with the time at which each was filled last.
@@ -47,6 +49,7 @@ impl Fat {
         Self {
             hosts,
             isn: [random.next() as u32, random.next() as u32],
+            ids: [0; 2],
             time: 0,
             next_new: 0,
             holes: BTreeMap::new(),
@@ -61,15 +64,15 @@ impl Fat {
 
     fn open<W: Write>(&self, capture: &mut Capture<W>) -> io::Result<()> {
         let [client, server] = self.isn;
-        let options = syn_options(clock(capture), 0);
+        let options = syn_options(capture.clock(), 0);
         let syn = Tcp { seq: client, flags: SYN, win: 64_240, options: &options, ..Tcp::default() };
         capture.tcp(&self.hosts, Way::ToServer, &syn)?;
         let (seq, ack) = (server, client.wrapping_add(1));
         capture.tcp(&self.hosts, Way::ToClient, &Tcp { seq, ack, flags: SYN | ACK, ..syn })?;
         let (seq, ack) = (client.wrapping_add(1), server.wrapping_add(1));
-        let options = timestamps(clock(capture), clock(capture));
+        let options = timestamps(capture.clock(), capture.clock());
         let win = 16_384;
-        let done = Tcp { seq, ack, flags: ACK, win, len: 0, options: &options };
+        let done = Tcp { seq, ack, flags: ACK, win, options: &options, ..Tcp::default() };
         capture.tcp(&self.hosts, Way::ToServer, &done)
     }
 
@@ -123,17 +126,19 @@ impl Fat {
         Some(self.next_new - 1)
     }
 
-    fn data<W: Write>(&self, capture: &mut Capture<W>, packet: u64) -> io::Result<()> {
-        let options = timestamps(clock(capture), clock(capture));
+    fn data<W: Write>(&mut self, capture: &mut Capture<W>, packet: u64) -> io::Result<()> {
+        let options = timestamps(capture.clock(), capture.clock());
+        self.ids[0] = self.ids[0].wrapping_add(1);
         let tcp = Tcp {
             seq: self.edge(packet),
             ack: self.isn[1].wrapping_add(1),
             flags: ACK,
             win: 16_384,
             len: MSS as u16,
+            id: self.ids[0],
             options: &options,
         };
-        capture.now_us += STEP_US;
+        capture.now_ns += STEP_NS;
         capture.tcp(&self.hosts, Way::ToServer, &tcp)
     }
 
@@ -163,7 +168,7 @@ impl Fat {
                 _ => blocks.push((packet, packet + 1)),
             }
         }
-        let mut options = timestamps(clock(capture), clock(capture)).to_vec();
+        let mut options = timestamps(capture.clock(), capture.clock()).to_vec();
         if !blocks.is_empty() {
             options.extend_from_slice(&[1, 1, 5, 2 + 8 * blocks.len() as u8]);
             for (left, right) in &blocks {
@@ -171,12 +176,14 @@ impl Fat {
                 options.extend_from_slice(&self.edge(*right).to_be_bytes());
             }
         }
+        self.ids[1] = self.ids[1].wrapping_add(1);
         let tcp = Tcp {
             seq: self.isn[1].wrapping_add(1),
             ack: self.edge(self.received),
             flags: ACK,
             win: 16_384,
             len: 0,
+            id: self.ids[1],
             options: &options,
         };
         capture.tcp(&self.hosts, Way::ToClient, &tcp)?;
@@ -190,10 +197,6 @@ impl Fat {
     fn edge(&self, packet: u64) -> u32 {
         self.isn[0].wrapping_add(1).wrapping_add((packet as u32).wrapping_mul(MSS))
     }
-}
-
-fn clock<W: Write>(capture: &Capture<W>) -> u32 {
-    (capture.now_us / 1000) as u32
 }
 
 /// Flows that take turns in runs of 16 packets.

@@ -34,6 +34,8 @@ pub struct Tcp<'a> {
     pub flags: u8,
     pub win: u16,
     pub len: u16,
+    /// IPv4 identification: the sender's counter.
+    pub id: u16,
     /// Option bytes, padded to words.
     pub options: &'a [u8],
 }
@@ -60,8 +62,8 @@ pub struct Capture<W: Write> {
     bytes_left: u64,
     packets: u64,
     frame: Vec<u8>,
-    /// Time of the next packet, in microseconds since 1970.
-    pub now_us: u64,
+    /// Time of the next packet, in nanoseconds since 1970.
+    pub now_ns: u64,
 }
 
 impl<W: Write> Capture<W> {
@@ -70,8 +72,8 @@ impl<W: Write> Capture<W> {
         for word in header {
             out.write_all(&word.to_le_bytes())?;
         }
-        let (frame, now_us) = (Vec::with_capacity(2048), 1_700_000_000_000_000);
-        Ok(Self { out, bytes_left: bytes.saturating_sub(24), packets: 0, frame, now_us })
+        let (frame, now_ns) = (Vec::with_capacity(2048), 1_700_000_000_000_000_000);
+        Ok(Self { out, bytes_left: bytes.saturating_sub(24), packets: 0, frame, now_ns })
     }
 
     /// Returns whether the file has reached its size.
@@ -81,7 +83,7 @@ impl<W: Write> Capture<W> {
 
     pub fn tcp(&mut self, hosts: &Hosts, way: Way, tcp: &Tcp<'_>) -> io::Result<()> {
         let header_len = 20 + tcp.options.len();
-        let at = self.begin(hosts, way, 6, header_len + usize::from(tcp.len));
+        let at = self.begin(hosts, way, (6, tcp.id), header_len + usize::from(tcp.len));
         let [src, dst] = ports(hosts, way);
         self.frame.extend_from_slice(&src.to_be_bytes());
         self.frame.extend_from_slice(&dst.to_be_bytes());
@@ -98,7 +100,7 @@ impl<W: Write> Capture<W> {
     }
 
     pub fn udp(&mut self, hosts: &Hosts, way: Way, len: u16) -> io::Result<()> {
-        let at = self.begin(hosts, way, 17, 8 + usize::from(len));
+        let at = self.begin(hosts, way, (17, 0), 8 + usize::from(len));
         let [src, dst] = ports(hosts, way);
         for word in [src, dst, 8 + len, 0] {
             self.frame.extend_from_slice(&word.to_be_bytes());
@@ -108,6 +110,11 @@ impl<W: Write> Capture<W> {
         self.finish_frame(usize::from(len))
     }
 
+    /// Returns the clock of TCP timestamps, in milliseconds.
+    pub fn clock(&self) -> u32 {
+        (self.now_ns / 1_000_000) as u32
+    }
+
     /// Flushes the file and returns the number of packets.
     pub fn finish(mut self) -> io::Result<u64> {
         self.out.flush()?;
@@ -115,7 +122,13 @@ impl<W: Write> Capture<W> {
     }
 
     /// Starts a frame up to layer 4, of which it returns the offset.
-    fn begin(&mut self, hosts: &Hosts, way: Way, protocol: u8, payload: usize) -> usize {
+    fn begin(
+        &mut self,
+        hosts: &Hosts,
+        way: Way,
+        (protocol, id): (u8, u16),
+        payload: usize,
+    ) -> usize {
         self.frame.clear();
         let ethertype = if hosts.is_v6 { [0x86, 0xdd] } else { [8, 0] };
         self.frame.extend_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
@@ -133,7 +146,7 @@ impl<W: Write> Capture<W> {
             }
         } else {
             let len = ((payload + 20) as u16).to_be_bytes();
-            let id = (self.packets as u16).to_be_bytes();
+            let id = id.to_be_bytes();
             let words = [0x45, 0, len[0], len[1], id[0], id[1], 0x40, 0, 64, protocol, 0, 0];
             self.frame.extend_from_slice(&words);
             for address in addresses {
@@ -154,7 +167,8 @@ impl<W: Write> Capture<W> {
     fn finish_frame(&mut self, payload: usize) -> io::Result<()> {
         let len = self.frame.len() + payload;
         self.frame.resize(len, 0);
-        let header = [self.now_us / 1_000_000, self.now_us % 1_000_000, len as u64, len as u64];
+        let (seconds, nanos) = (self.now_ns / 1_000_000_000, self.now_ns % 1_000_000_000);
+        let header = [seconds, nanos / 1000, len as u64, len as u64];
         for word in header {
             self.out.write_all(&(word as u32).to_le_bytes())?;
         }

@@ -8,9 +8,9 @@ use super::{Random, Recipe};
 /// Flows at a time where they come one after another.
 const AT_A_TIME: usize = 64;
 /// Time between two packets: a million packets a minute.
-const STEP_US: u64 = 57;
-/// The time in which all flows have a packet each, at most: shorter than any timeout.
-const ROUND_US: u64 = 20_000_000;
+const STEP_NS: u64 = 57_000;
+/// The time in which all flows have a packet each, at most: no flow seems to stall.
+const ROUND_NS: u64 = 100_000_000;
 /// Bytes that a short flow takes in a file, on average.
 const BYTES_PER_FLOW: u64 = 2050;
 
@@ -36,6 +36,8 @@ struct Flow {
     /// Next sequence number of each side.
     client: u32,
     server: u32,
+    /// Packets that each side has sent.
+    ids: [u16; 2],
     /// Payload of requests and answers.
     request: u16,
     answer: u16,
@@ -59,6 +61,7 @@ impl Flow {
             is_udp,
             client: random.next() as u32,
             server: random.next() as u32,
+            ids: [random.next() as u16, random.next() as u16],
             request: 8 + random.below(40) as u16,
             answer: 8 + random.below(40) as u16,
             exchanges,
@@ -91,20 +94,23 @@ impl Flow {
         if self.is_udp {
             return capture.udp(&self.hosts, way, len.max(8));
         }
-        let clock = (capture.now_us / 1000) as u32;
+        let clock = capture.clock();
         let with_syn = syn_options(clock, 0);
         let without = timestamps(clock, clock);
         let is_syn = flags & SYN != 0;
-        let (sender, receiver) = match way {
-            Way::ToServer => (&mut self.client, self.server),
-            Way::ToClient => (&mut self.server, self.client),
+        let [client_id, server_id] = &mut self.ids;
+        let (sender, receiver, id) = match way {
+            Way::ToServer => (&mut self.client, self.server, client_id),
+            Way::ToClient => (&mut self.server, self.client, server_id),
         };
+        *id = id.wrapping_add(1);
         let tcp = Tcp {
             seq: *sender,
             ack: if flags & ACK == 0 { 0 } else { receiver },
             flags,
             win: if is_syn { 64_240 } else { 502 },
             len,
+            id: *id,
             options: if is_syn { &with_syn } else { &without },
         };
         *sender = sender.wrapping_add(u32::from(len) + u32::from(flags & (SYN | FIN) != 0));
@@ -145,7 +151,7 @@ pub fn one_after_another<W: Write>(
         }
         let at = random.below(active.len() as u64) as usize;
         active[at].send(capture)?;
-        capture.now_us += STEP_US;
+        capture.now_ns += STEP_NS;
         if active[at].stage == Stage::Over {
             active.swap_remove(at);
         }
@@ -163,7 +169,7 @@ pub fn all_alive<W: Write>(
     let exchanges = (recipe.bytes / count / 480).max(1);
     let mut flows: Vec<Flow> =
         (0..count).map(|number| Flow::new(number, exchanges, random)).collect();
-    let step_us = (ROUND_US / count).clamp(1, STEP_US);
+    let step_ns = (ROUND_NS / count).clamp(1, STEP_NS);
     for is_ending in [false, true] {
         let mut turns: Vec<u32> = (0..count as u32).collect();
         while !turns.is_empty() && !capture.is_full() {
@@ -171,7 +177,7 @@ pub fn all_alive<W: Write>(
                 let flow = &mut flows[turn as usize];
                 if flow.is_ending() == is_ending && !capture.is_full() {
                     flow.send(capture)?;
-                    capture.now_us += step_us;
+                    capture.now_ns += step_ns;
                 }
             }
             turns.retain(|&turn| {
@@ -204,7 +210,7 @@ pub fn bulk<W: Write>(capture: &mut Capture<W>, random: &mut Random, flows: u64)
     for flow in &mut flows {
         for _ in 0..4 {
             flow.send(capture)?;
-            capture.now_us += STEP_US;
+            capture.now_ns += STEP_NS;
         }
     }
     while !capture.is_full() {
@@ -213,7 +219,7 @@ pub fn bulk<W: Write>(capture: &mut Capture<W>, random: &mut Random, flows: u64)
             let flow = &mut flows[at];
             flow.stage = Stage::Exchange(9, packet);
             flow.send(capture)?;
-            capture.now_us += 7;
+            capture.now_ns += 7000;
         }
     }
     Ok(())

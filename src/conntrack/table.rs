@@ -26,12 +26,12 @@ pub struct Position(u32);
 /// An index slot without element.
 const EMPTY: u64 = u64::MAX;
 /// Elements of a slab chunk, as a power of two.
-const CHUNK_BITS: u32 = 10;
+const CHUNK_BITS: u32 = 12;
 const CHUNK: usize = 1 << CHUNK_BITS;
 /// The smallest index, as a power of two.
 const MIN_BITS: u32 = 10;
 /// Elements below which no sweep is due.
-const MIN_SWEEP: usize = 4 * CHUNK;
+const MIN_SWEEP: usize = 1 << 12;
 /// The most elements that a table holds: positions are 32 bits, and the last marks emptiness.
 pub const MAX_LEN: usize = (u32::MAX - 1) as usize;
 

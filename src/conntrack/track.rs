@@ -258,6 +258,13 @@ impl Track {
         judge_error(self.entry_of(policy), arrival, &mut choices)
     }
 
+    /// Reads a word of each of its lines of the cache, and returns their sum.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        let Some(entry) = &self.entry else { return 0 };
+        u64::from(entry.sides.original.end.0) + u64::from(entry.last.end.0)
+    }
+
     /// Returns the entry of policy number 0.
     #[inline]
     pub const fn entry(&self) -> Option<&Entry> {

@@ -354,6 +354,9 @@ pub(super) struct Detail {
     pub(super) story: Option<Box<Story>>,
 }
 
+// What a flow with something to tell costs beside its hot state and its capped lists.
+const _: () = assert!(size_of::<Detail>() <= 3072);
+
 impl Detail {
     /// Forgets what is under way on both sides, but not what was counted.
     pub(super) fn start_over(&mut self) {

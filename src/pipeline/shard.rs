@@ -6,7 +6,7 @@ use crate::conntrack::{
     Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
     Verdict,
 };
-use crate::flow::{FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
+use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::{Plan, Wanted};
@@ -21,13 +21,17 @@ const LIBERAL: usize = 1;
 /// overlaps, few enough that what was brought is still there when its turn comes.
 const AHEAD: usize = 64;
 
-/// A flow while the tracker remembers it.
+/// A flow while the tracker remembers it. The order of the fields is that in memory: a packet that
+/// nothing is to be said of reads and writes these lines of the cache, and no other.
 #[derive(Debug)]
+#[repr(C, align(64))]
 struct Flow {
-    key: FlowKey,
     track: Track,
+    key: FlowKey,
     audit: FlowAudit,
 }
+
+const _: () = assert!(size_of::<Option<Flow>>() <= 448, "seven lines of the cache");
 
 impl Keyed for Flow {
     fn key(&self) -> &FlowKey {
@@ -36,9 +40,8 @@ impl Keyed for Flow {
 
     #[inline]
     fn touch(&self) -> u64 {
-        let [word, ..] = self.key.words();
-        let expires = self.track.entry().map_or(0, |entry| entry.expires.0.cast_unsigned());
-        word.wrapping_add(expires).wrapping_add(self.audit.first_frame)
+        let [.., word] = self.key.words();
+        word.wrapping_add(self.track.touch()).wrapping_add(self.audit.touch())
     }
 }
 
@@ -168,7 +171,7 @@ impl Shard {
             self.table.sweep(|flow| flow.is_over(stamp.clock), |flow| self.desk.bury(flow));
         }
         let audit = start(stamp.number, stamp.ts, &arrival(item), self.desk.full);
-        self.table.insert(hash, Flow { key, track: Track::default(), audit })
+        self.table.insert(hash, Flow { track: Track::default(), key, audit })
     }
 }
 
@@ -245,14 +248,21 @@ fn settle_accounts(
     totals.flows_untracked += u64::from(!audit.tracked);
     let one_way = directions.original.packets == 0 || directions.reply.packets == 0;
     totals.flows_one_way += u64::from(one_way);
+    let packets = directions.original.packets + directions.reply.packets;
     totals.payload_bytes += directions.original.bytes + directions.reply.bytes;
     let summary = audit.summary();
+    let goes_on = packets >= HALF_SEEN_PACKETS && summary.conn_state != ConnState::S0;
+    totals.flows_half_seen += u64::from(one_way && goes_on);
     totals.behaviour.count_flow(&summary);
     if let Some(story) = audit.take_story() {
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.tell(FlowStory { key, audit, summary, story });
     }
     audit.forget_details();
+    if summary.is_suspect() {
+        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
+        findings.push_suspect(FlowTrouble { key, audit, summary });
+    }
     if summary.weight() > 0 {
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.push_troubled(FlowTrouble { key, audit, summary });
@@ -267,3 +277,7 @@ fn settle_accounts(
         }
     }
 }
+
+/// Packets of one direction from which on a flow goes on as if the other were there: a SYN or a RST
+/// alone may have had no answer.
+const HALF_SEEN_PACKETS: u64 = 3;

@@ -14,11 +14,15 @@
 //! The tests that work through data: conversations, captures, golden files.
 
 mod accounting;
+mod behaviour;
 mod capture_writer;
 mod captures;
+mod causes;
 mod compatibility;
 mod confined;
+mod conversation;
 mod corpus;
+mod diagnosis;
 mod emulated;
 mod filter;
 mod follow;
