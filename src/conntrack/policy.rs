@@ -138,6 +138,11 @@ impl Features {
         self.0 == 0
     }
 
+    /// Returns a set for each feature that there is room for.
+    pub fn singles() -> impl Iterator<Item = Self> {
+        (0..u64::BITS).map(|bit| Self(1 << bit))
+    }
+
     /// Returns what is in both sets.
     #[must_use]
     #[inline]

@@ -56,6 +56,12 @@ impl Members {
         Self(std::array::from_fn(|i| word(self, i) | word(other, i)))
     }
 
+    /// Returns what is in both sets.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| word(self, i) & word(other, i)))
+    }
+
     /// Returns what is in this set and not in the other.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
@@ -82,6 +88,8 @@ fn word(members: Members, index: usize) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Panel {
     policies: Vec<Features>,
+    /// The policies that have each feature; features that all or none have are left out.
+    having: Vec<(Features, Members)>,
     limits: Limits,
     everyone: Group,
     /// Whether all policies do; `OpenWrt` can switch it off.
@@ -95,9 +103,10 @@ impl Panel {
         policies.truncate(MAX_POLICIES);
         let mut members = Members::default();
         (0..policies.len()).for_each(|policy| members.insert(policy));
-        let varying = varying(&policies, members);
+        let having = having(&policies);
+        let varying = varying(&having, members);
         let checks_windows = !policies.iter().any(|policy| policy.contains(Feature::NoWindowCheck));
-        Self { policies, limits, everyone: Group { members, varying }, checks_windows }
+        Self { policies, having, limits, everyone: Group { members, varying }, checks_windows }
     }
 
     /// Returns the number of policies.
@@ -115,7 +124,7 @@ impl Panel {
     }
 
     fn group(&self, members: Members) -> Group {
-        Group { members, varying: varying(&self.policies, members) }
+        Group { members, varying: varying(&self.having, members) }
     }
 
     /// Judges under one policy; returns the verdict and the features that it depended on.
@@ -125,34 +134,58 @@ impl Panel {
         slot: &mut Option<Entry>,
         arrival: &Arrival<'_>,
     ) -> (Verdict, Features) {
+        if self.checks_windows
+            && let Some(entry) = slot
+            && let Some(verdict) = ordinary::pass(entry, arrival, &self.limits)
+        {
+            return (verdict, Features::NONE);
+        }
         let mut choices = Choices::new(self.features(policy));
         let verdict = judge(slot, arrival, &self.limits, &mut choices);
         (verdict, choices.consulted())
     }
 
-    /// Divides members by whether they agree with `policy` on the features asked for.
-    fn divide(&self, members: Members, policy: usize, consulted: Features) -> (Members, Members) {
-        let features = self.features(policy);
-        let mut agreeing = Members::default();
-        for member in members.iter() {
-            let differing = self.features(member).differing(features);
-            if differing.and(consulted).is_empty() {
-                agreeing.insert(member);
-            }
+    /// Divides a group into those who agree with `policy` on the features asked for, and the others
+    /// if there are any.
+    fn divide(&self, group: Group, policy: usize, consulted: Features) -> (Group, Option<Group>) {
+        let deciding = consulted.and(group.varying);
+        if deciding.is_empty() {
+            return (group, None);
         }
-        (agreeing, members.minus(agreeing))
+        let features = self.features(policy);
+        let mut agreeing = group.members;
+        for (feature, having) in
+            self.having.iter().filter(|(feature, _)| !deciding.and(*feature).is_empty())
+        {
+            let lacks = features.and(*feature).is_empty();
+            agreeing = if lacks { agreeing.minus(*having) } else { agreeing.and(*having) };
+        }
+        let others = group.members.minus(agreeing);
+        (self.group(agreeing), (!others.is_empty()).then(|| self.group(others)))
     }
 }
 
-/// Returns the features in which the members differ from each other.
-fn varying(policies: &[Features], members: Members) -> Features {
-    let mut features = members.iter().filter_map(|policy| policies.get(policy)).copied();
-    let Some(first) = features.next() else { return Features::NONE };
-    features.fold(Features::NONE, |set, other| set.or(first.differing(other)))
+/// Finds the policies that have each feature, where not all agree.
+fn having(policies: &[Features]) -> Vec<(Features, Members)> {
+    let of_feature = |feature: Features| {
+        let mut members = Members::default();
+        let having = policies.iter().enumerate().filter(|(_, set)| !set.and(feature).is_empty());
+        having.for_each(|(policy, _)| members.insert(policy));
+        (feature, members)
+    };
+    let all = Features::singles().map(of_feature);
+    all.filter(|(_, members)| (1..policies.len()).contains(&members.iter().count())).collect()
+}
+
+/// Returns the features that some of the members have and some have not.
+fn varying(having: &[(Features, Members)], members: Members) -> Features {
+    let in_part = |with: Members| !with.is_empty() && with != members;
+    let parting = having.iter().filter(|(_, having)| in_part(members.and(*having)));
+    parting.fold(Features::NONE, |set, (feature, _)| set.or(*feature))
 }
 
 /// Policies that share an entry, and the features in which they differ.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 struct Group {
     members: Members,
     varying: Features,
@@ -166,7 +199,7 @@ struct Branch {
 }
 
 /// The policies that stayed with number 0, and the others.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 struct Forks {
     main: Group,
     branches: Vec<Branch>,
@@ -176,6 +209,11 @@ struct Forks {
 #[derive(Clone, Default, Debug)]
 pub struct Opinions {
     others: Vec<(Members, Verdict)>,
+    /// The branches before the packet, while they are judged one by one.
+    earlier: Vec<Branch>,
+    /// Forks of connections on which all policies agree again.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are used again")]
+    spare: Vec<Box<Forks>>,
 }
 
 impl Opinions {
@@ -298,20 +336,30 @@ impl Track {
         (arrival, panel): (&Arrival<'_>, &Panel),
         opinions: &mut Opinions,
     ) {
-        let mut forks = self
-            .forks
-            .take()
-            .map_or_else(|| Forks { main: panel.everyone, branches: Vec::new() }, |forks| *forks);
-        let old_branches = std::mem::take(&mut forks.branches);
-        let (stay, leave) = panel.divide(forks.main.members, 0, consulted);
-        forks.main.members = stay;
-        let parted = Branch { group: panel.group(leave), entry: before };
-        for branch in std::iter::once(parted).chain(old_branches) {
+        let spare = &mut opinions.spare;
+        let mut forks = self.forks.take().or_else(|| spare.pop()).unwrap_or_default();
+        if forks.branches.is_empty() {
+            forks.main = panel.everyone;
+        }
+        let mut earlier = std::mem::take(&mut opinions.earlier);
+        std::mem::swap(&mut earlier, &mut forks.branches);
+        if let (stay, Some(leave)) = panel.divide(forks.main, 0, consulted) {
+            forks.main = stay;
+            self.judge_branch(
+                &Branch { group: leave, entry: before },
+                &mut forks,
+                (arrival, panel),
+                opinions,
+            );
+        }
+        for branch in earlier.drain(..) {
             self.judge_branch(&branch, &mut forks, (arrival, panel), opinions);
         }
-        if !forks.branches.is_empty() {
-            forks.main = panel.group(forks.main.members);
-            self.forks = Some(Box::new(forks));
+        opinions.earlier = earlier;
+        if forks.branches.is_empty() {
+            opinions.spare.push(forks);
+        } else {
+            self.forks = Some(forks);
         }
     }
 
@@ -323,19 +371,20 @@ impl Track {
         (arrival, panel): (&Arrival<'_>, &Panel),
         opinions: &mut Opinions,
     ) {
-        let mut waiting = branch.group.members;
-        while let Some(speaker) = waiting.iter().next() {
+        let mut waiting = Some(branch.group);
+        while let Some(group) = waiting {
+            let Some(speaker) = group.members.iter().next() else { return };
             let mut entry = branch.entry;
             let (verdict, consulted) = panel.judge_as(speaker, &mut entry, arrival);
-            let (agreeing, rest) = panel.divide(waiting, speaker, consulted);
+            let (agreeing, rest) = panel.divide(group, speaker, consulted);
             waiting = rest;
-            opinions.others.push((agreeing, verdict));
+            opinions.others.push((agreeing.members, verdict));
             if entry == self.entry {
-                forks.main.members = forks.main.members.or(agreeing);
+                forks.main = panel.group(forks.main.members.or(agreeing.members));
             } else if let Some(twin) = forks.branches.iter_mut().find(|b| b.entry == entry) {
-                twin.group = panel.group(twin.group.members.or(agreeing));
+                twin.group = panel.group(twin.group.members.or(agreeing.members));
             } else {
-                forks.branches.push(Branch { group: panel.group(agreeing), entry });
+                forks.branches.push(Branch { group: agreeing, entry });
             }
         }
     }
