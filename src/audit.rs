@@ -27,6 +27,9 @@ pub const MAX_FINDINGS: usize = 100_000;
 /// The flows whose ends had the most trouble that are kept, whatever the tracker said of them.
 pub const MAX_TROUBLED: usize = 50;
 
+/// The flows kept because their ends behaved as under a known fault, earliest first.
+pub const MAX_SUSPECTS: usize = 1000;
+
 /// What became of the frames of a run; every frame is in exactly one count.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
@@ -114,6 +117,8 @@ pub struct Totals {
     pub flows_untracked: u64,
     /// Flows with packets in one direction only.
     pub flows_one_way: u64,
+    /// Those of them that go on as if the other direction were there.
+    pub flows_half_seen: u64,
     /// Payload bytes of all flows.
     pub payload_bytes: u64,
     /// What each policy of the panel calls INVALID, in the panel's order.
@@ -185,6 +190,7 @@ impl Totals {
         self.flows_picked_up += part.flows_picked_up;
         self.flows_untracked += part.flows_untracked;
         self.flows_one_way += part.flows_one_way;
+        self.flows_half_seen += part.flows_half_seen;
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
         for (key, count) in &part.datagrams {
@@ -276,6 +282,10 @@ pub struct Audit {
     pub findings_not_kept: u64,
     /// The flows whose ends had the most trouble, the worst first; at most [`MAX_TROUBLED`].
     pub troubled: Vec<FlowTrouble>,
+    /// Flows whose ends had trouble beyond those kept.
+    pub troubled_not_kept: u64,
+    /// Flows whose ends behaved as under a known fault, by first frame; at most [`MAX_SUSPECTS`].
+    pub suspects: Vec<FlowTrouble>,
     /// The flow that was asked for in full, if it was there.
     pub story: Option<Box<FlowStory>>,
 }
@@ -320,6 +330,9 @@ pub struct Findings {
     kept: Vec<FlowFinding>,
     not_kept: u64,
     troubled: Vec<FlowTrouble>,
+    /// Flows with trouble, those that were not kept included.
+    troubled_seen: u64,
+    suspects: Vec<FlowTrouble>,
     story: Option<Box<FlowStory>>,
 }
 
@@ -335,8 +348,17 @@ impl Findings {
     /// Adds a flow whose ends had trouble; when there are too many, those with the least go.
     pub fn push_troubled(&mut self, trouble: FlowTrouble) {
         self.troubled.push(trouble);
+        self.troubled_seen += 1;
         if self.troubled.len() >= 2 * MAX_TROUBLED {
             self.trim_troubled();
+        }
+    }
+
+    /// Adds a flow whose ends behaved as under a known fault; the latest are dropped.
+    pub fn push_suspect(&mut self, suspect: FlowTrouble) {
+        self.suspects.push(suspect);
+        if self.suspects.len() >= 2 * MAX_SUSPECTS {
+            self.trim_suspects();
         }
     }
 
@@ -351,7 +373,10 @@ impl Findings {
         self.kept.extend(part.kept);
         self.trim();
         self.troubled.extend(part.troubled);
+        self.troubled_seen += part.troubled_seen;
         self.trim_troubled();
+        self.suspects.extend(part.suspects);
+        self.trim_suspects();
         self.story = self.story.take().or(part.story);
     }
 
@@ -359,8 +384,10 @@ impl Findings {
     pub fn finish(mut self) -> Collected {
         self.trim();
         self.trim_troubled();
-        let Self { kept, not_kept, troubled, story } = self;
-        Collected { kept, not_kept, troubled, story }
+        self.trim_suspects();
+        let Self { kept, not_kept, troubled, troubled_seen, suspects, story } = self;
+        let troubled_not_kept = troubled_seen - troubled.len() as u64;
+        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story }
     }
 
     /// Keeps the flows with the most trouble; among equals the earlier ones.
@@ -368,6 +395,11 @@ impl Findings {
         self.troubled
             .sort_by_key(|flow| (u64::MAX - flow.summary.weight(), flow.audit.first_frame));
         self.troubled.truncate(MAX_TROUBLED);
+    }
+
+    fn trim_suspects(&mut self) {
+        self.suspects.sort_by_key(|flow| flow.audit.first_frame);
+        self.suspects.truncate(MAX_SUSPECTS);
     }
 
     /// Keeps the earliest: the earliest of all shards are among the earliest of each.
@@ -388,6 +420,10 @@ pub struct Collected {
     pub not_kept: u64,
     /// The flows whose ends had the most trouble.
     pub troubled: Vec<FlowTrouble>,
+    /// How many more there were.
+    pub troubled_not_kept: u64,
+    /// The flows whose ends behaved as under a known fault.
+    pub suspects: Vec<FlowTrouble>,
     /// The flow that was asked for in full.
     pub story: Option<Box<FlowStory>>,
 }

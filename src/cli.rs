@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tcp_window_audit::audit::Method;
 use tcp_window_audit::conntrack::profile::Certainty;
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
+use tcp_window_audit::diagnose::{explain, known_ids};
 use tcp_window_audit::kernel::host;
 use tcp_window_audit::report::{Detail, Format};
 use tcp_window_audit::wire::Tunnels;
@@ -20,6 +21,7 @@ use tcp_window_audit::wire::Tunnels;
 /// Exit status: 0 nothing INVALID, 1 something INVALID, 2 the audit could not be done or is
 /// incomplete.
 #[derive(Parser, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 #[command(subcommand_negates_reqs = true)]
 struct Args {
@@ -36,6 +38,10 @@ struct Args {
     /// Audit only the packets that a BPF filter lets pass; needs libpcap
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
+
+    /// Go on reading FILE while it grows, until Ctrl-C, which prints the report
+    #[arg(long)]
+    follow: bool,
 
     /// Open tunnels, and judge the innermost packet instead of the outermost
     #[arg(long)]
@@ -90,6 +96,11 @@ enum Command {
         #[arg(long = "sysctl", value_name = "KEY=VALUE")]
         sysctls: Vec<String>,
     },
+    /// Explain a cause or a reason: mechanism, signature, look-alikes, remedy, references
+    Explain {
+        /// A cause, such as C01, or a reason, such as `ack_over`
+        id: String,
+    },
 }
 
 /// What judges.
@@ -134,6 +145,15 @@ pub(crate) struct Output {
     pub(crate) format: Format,
 }
 
+/// How far inputs are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reading {
+    /// To their end.
+    ToTheEnd,
+    /// Beyond it, as the file grows.
+    WhileItGrows,
+}
+
 /// When progress is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Progress {
@@ -148,6 +168,8 @@ pub(crate) enum Progress {
 pub(crate) enum Task {
     Audit(Config),
     Verify(Verification),
+    /// What to say about an id.
+    Explain(String),
 }
 
 /// A comparison with this machine's kernel.
@@ -167,6 +189,7 @@ pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
     pub(crate) filter: Option<String>,
+    pub(crate) input: Reading,
     pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
     /// The flow to report in full.
@@ -194,8 +217,12 @@ pub(crate) enum Error {
     OutputFormat(PathBuf),
     #[error("standard input can be read only once")]
     StdinTwice,
+    #[error("explain {0}: not known; known are {ids}", ids = known_ids().join(", "))]
+    UnknownId(String),
     #[error(transparent)]
     Host(#[from] host::Error),
+    #[error("--follow needs one file, and no standard input")]
+    FollowOne,
 }
 
 /// Parses the command line; prints help or usage and ends the program where that is asked for.
@@ -240,6 +267,9 @@ impl Args {
                 let release = host::release()?;
                 Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
             }
+            Some(Command::Explain { id }) => {
+                explain(&id).map(Task::Explain).ok_or(Error::UnknownId(id))
+            }
             None => self.check_audit().map(Task::Audit),
         }
     }
@@ -249,6 +279,10 @@ impl Args {
         let (policy, sysctls) = self.judge.check(&mut notes)?;
         if self.files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
             return Err(Error::StdinTwice);
+        }
+        let input = if self.follow { Reading::WhileItGrows } else { Reading::ToTheEnd };
+        if self.follow && !matches!(&self.files[..], [file] if file != Path::new("-")) {
+            return Err(Error::FollowOne);
         }
         let method = Method { policies: what_if::panel(policy), sysctls };
         let outputs = self.outputs.iter().map(|path| output(path)).collect::<Result<_, _>>()?;
@@ -264,6 +298,7 @@ impl Args {
         };
         Ok(Config {
             filter: self.filter,
+            input,
             tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
             flow: self.flow,
@@ -323,6 +358,13 @@ mod tests {
         assert_eq!(outputs[0].format, Format::Json);
         assert_eq!(outputs[1].format, Format::Text);
         assert!(matches!(config(&["-o", "r.doc", "a.pcap"]), Err(Error::OutputFormat(_))));
+    }
+
+    #[test]
+    fn an_unknown_id_lists_the_known_ones() {
+        let args = Args::try_parse_from(["tcp-window-audit", "explain", "C99"]).unwrap();
+        let error = args.check().unwrap_err().to_string();
+        assert!(error.contains("C01, C03") && error.contains("ack_over"), "{error}");
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! * [`source`]: capture files to batches of frames.
 //! * [`flow`]: what one flow showed.
 //! * [`audit`]: all flows and totals of a run, mergeable.
+//! * [`diagnose`]: from the facts of a run to causes, how sure they are, and what to do.
 //! * [`pipeline`]: batches, shards, threads.
 //! * [`report`]: an audit to bytes, one file a format; it computes nothing.
 //!
@@ -41,6 +42,7 @@
 
 pub mod audit;
 pub mod conntrack;
+pub mod diagnose;
 pub mod flow;
 pub mod frame;
 pub mod kernel;

@@ -4,17 +4,17 @@ mod cli;
 mod output;
 mod verify;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cli::{Config, Task};
+use cli::{Config, Reading, Task};
 use output::{Sinks, say};
 use tcp_window_audit::audit::Audit;
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
+use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, Filtered};
 use tcp_window_audit::source::merged::Merged;
-use tcp_window_audit::source::{self, FrameSource, Timeline};
+use tcp_window_audit::source::{self, FrameSource, Timeline, interrupt};
 use tcp_window_audit::wire::Checksums;
 
 /// The exit statuses that scripts rely on.
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     let status = match cli::parse() {
         Ok(Task::Audit(config)) => audit(&config),
         Ok(Task::Verify(verification)) => verify::run(&verification),
+        Ok(Task::Explain(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
         Err(error) => {
             say(&chain(&error));
             FAILED
@@ -54,13 +55,11 @@ fn audit(config: &Config) -> u8 {
         ));
         return FAILED;
     }
-    match sinks.finish(&audit, config) {
-        Ok(()) => status(&audit),
-        Err(error) => {
-            say(&chain(&error));
-            FAILED
-        }
+    let failures = sinks.finish(&audit, config);
+    for error in &failures {
+        say(&chain(error));
     }
+    if failures.is_empty() { status(&audit) } else { FAILED }
 }
 
 /// Runs the audit over all files; returns none when not a single one could be opened.
@@ -72,7 +71,9 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
         Setting::Off => Checksums::Ignored,
     };
     let inputs = config.files.len();
-    let (tunnels, threads, flow) = (config.tunnels, config.threads, config.flow);
+    let (tunnels, flow) = (config.tunnels, config.flow);
+    // What has been read is judged at once when nobody waits for the next block.
+    let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
     let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flow };
     let mut run = Run::new(&plan);
     let filter = match config.filter.as_deref().map(Filter::new).transpose() {
@@ -82,7 +83,7 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
             return None;
         }
     };
-    let mut source = open(&config.files, |error| {
+    let mut source = open(config, |error| {
         say(&chain(error));
         run.miss(error);
     })?;
@@ -100,11 +101,16 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
 
 /// Opens one file, or several as one time line; returns none when not a single one can be read.
 fn open(
-    files: &[PathBuf],
+    config: &Config,
     mut miss: impl FnMut(&source::Error),
 ) -> Option<Box<dyn FrameSource + Send>> {
-    if let [file] = files {
-        return match source::open(file, Timeline::default()) {
+    let files = &config.files;
+    if let [file] = files.as_slice() {
+        let opened = match config.input {
+            Reading::ToTheEnd => source::open(file, Timeline::default()),
+            Reading::WhileItGrows => FileSource::follow(file, interrupt::flag()),
+        };
+        return match opened {
             Ok(source) => Some(Box::new(source)),
             Err(error) => {
                 miss(&error);

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Config, Progress};
+use crate::cli::{Config, Output, Progress, Reading};
 use tcp_window_audit::audit::{Audit, Inputs, PacketVerdict};
 use tcp_window_audit::pipeline::Observer;
 use tcp_window_audit::report::{self, Detail};
@@ -38,32 +38,61 @@ pub(crate) fn say(message: &str) {
     let _ = writeln!(io::stderr(), "tcp-window-audit: {}", report::printable(message));
 }
 
+/// Prints a text that answers a question on standard output.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    forgive_closed_pipe(written).map_err(Error::at(Path::new("standard output")))
+}
+
 /// A file that appears under its name only when it is complete.
 struct Pending {
     path: PathBuf,
-    temporary: PathBuf,
+    /// Where it is written until then; a device or pipe is written to directly.
+    temporary: Option<PathBuf>,
     file: BufWriter<File>,
 }
 
 impl Pending {
     fn create(path: &Path) -> Result<Self, Error> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
+        let existing = fs::metadata(path).ok();
+        if existing.is_some_and(|metadata| !metadata.is_file()) {
+            let file = File::options().write(true).open(path).map_err(Error::at(path))?;
+            return Ok(Self { path: path.to_owned(), temporary: None, file: BufWriter::new(file) });
+        }
+        // What a link leads to is replaced, not the link.
+        let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut name = place.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.part", std::process::id()));
-        let temporary = path.with_file_name(name);
+        let temporary = place.with_file_name(name);
         let file = File::create(&temporary).map_err(Error::at(path))?;
-        Ok(Self { path: path.to_owned(), temporary, file: BufWriter::new(file) })
+        Ok(Self { path: place, temporary: Some(temporary), file: BufWriter::new(file) })
+    }
+
+    /// Finds out whether a file could be created; a device or pipe is left alone until the end.
+    fn check(path: &Path) -> Result<(), Error> {
+        let is_special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+        if is_special { Ok(()) } else { Self::create(path).map(drop) }
     }
 
     fn complete(mut self) -> Result<(), Error> {
         self.file.flush().map_err(Error::at(&self.path))?;
-        fs::rename(&self.temporary, &self.path).map_err(Error::at(&self.path))
+        let Some(temporary) = self.temporary.take() else { return Ok(()) };
+        // Some file systems tell only now that the disk is full.
+        let written = self.file.get_ref().sync_all();
+        let done = written.and_then(|()| fs::rename(&temporary, &self.path));
+        done.map_err(|source| {
+            let _ = fs::remove_file(&temporary);
+            Error { path: self.path.clone(), source }
+        })
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        // After completion the name is gone, and nothing happens here.
-        let _ = fs::remove_file(&self.temporary);
+        if let Some(temporary) = &self.temporary {
+            let _ = fs::remove_file(temporary);
+        }
     }
 }
 
@@ -74,6 +103,8 @@ enum VerdictSink {
     File(Pending),
     /// The reader of standard output has gone away: the rest is not missed.
     ClosedPipe,
+    /// It could not be written, and what there was is gone.
+    Failed,
 }
 
 /// Everything that is written during and after a run.
@@ -81,6 +112,8 @@ pub(crate) struct Sinks {
     verdicts: VerdictSink,
     progress: Progress,
     next_update: u64,
+    /// Whether verdicts are to be seen as soon as they are known.
+    is_followed: bool,
     line_shown: bool,
 }
 
@@ -95,10 +128,12 @@ impl Sinks {
             Some(path) => VerdictSink::File(Pending::create(path)?),
         };
         for output in &config.outputs {
-            drop(Pending::create(&output.path)?);
+            Pending::check(&output.path)?;
         }
         let progress = config.progress;
-        Ok(Self { verdicts, progress, next_update: PROGRESS_STEP, line_shown: false })
+        let is_followed = config.input == Reading::WhileItGrows;
+        let next_update = PROGRESS_STEP;
+        Ok(Self { verdicts, progress, next_update, is_followed, line_shown: false })
     }
 
     /// Ends the progress line.
@@ -109,32 +144,38 @@ impl Sinks {
         }
     }
 
-    /// Writes all reports and completes the files.
-    pub(crate) fn finish(self, audit: &Audit, config: &Config) -> Result<(), Error> {
-        let stdout_is_taken =
-            matches!(self.verdicts, VerdictSink::Stdout(_) | VerdictSink::ClosedPipe);
+    /// Writes all reports and completes the files; one that fails keeps no other from being written.
+    pub(crate) fn finish(self, audit: &Audit, config: &Config) -> Vec<Error> {
+        let standard_output = Path::new("standard output");
+        let mut results = Vec::new();
+        let mut stdout_is_taken = false;
         match self.verdicts {
-            VerdictSink::Nowhere | VerdictSink::ClosedPipe => {}
+            VerdictSink::Nowhere | VerdictSink::Failed => {}
+            VerdictSink::ClosedPipe => stdout_is_taken = true,
             VerdictSink::Stdout(mut out) => {
-                forgive_closed_pipe(out.flush())
-                    .map_err(Error::at(Path::new("standard output")))?;
+                stdout_is_taken = true;
+                results.push(forgive_closed_pipe(out.flush()).map_err(Error::at(standard_output)));
             }
-            VerdictSink::File(pending) => pending.complete()?,
+            VerdictSink::File(pending) => results.push(pending.complete()),
         }
-        for output in &config.outputs {
-            let mut pending = Pending::create(&output.path)?;
-            report::write(audit, output.format, Detail::Verbose, &mut pending.file)
-                .map_err(Error::at(&output.path))?;
-            pending.complete()?;
+        let outputs = config.outputs.iter();
+        results.extend(outputs.map(|output| write_file(audit, output)));
+        if !stdout_is_taken {
+            let mut out = BufWriter::new(io::stdout().lock());
+            let written = report::write(audit, config.format, config.detail, &mut out);
+            let written = forgive_closed_pipe(written.and_then(|()| out.flush()));
+            results.push(written.map_err(Error::at(standard_output)));
         }
-        if stdout_is_taken {
-            return Ok(());
-        }
-        let mut out = BufWriter::new(io::stdout().lock());
-        let written = report::write(audit, config.format, config.detail, &mut out);
-        forgive_closed_pipe(written.and_then(|()| out.flush()))
-            .map_err(Error::at(Path::new("standard output")))
+        results.into_iter().filter_map(Result::err).collect()
     }
+}
+
+/// Writes a report to a file.
+fn write_file(audit: &Audit, output: &Output) -> Result<(), Error> {
+    let mut pending = Pending::create(&output.path)?;
+    report::write(audit, output.format, Detail::Verbose, &mut pending.file)
+        .map_err(Error::at(&output.path))?;
+    pending.complete()
 }
 
 /// A reader that has seen enough is no failure.
@@ -148,12 +189,19 @@ fn forgive_closed_pipe(result: io::Result<()>) -> io::Result<()> {
 impl Observer for Sinks {
     fn verdicts(&mut self, verdicts: &[PacketVerdict], inputs: &Inputs) -> io::Result<()> {
         match &mut self.verdicts {
-            VerdictSink::Nowhere | VerdictSink::ClosedPipe => Ok(()),
+            VerdictSink::Nowhere | VerdictSink::ClosedPipe | VerdictSink::Failed => Ok(()),
             VerdictSink::File(pending) => {
-                report::write_verdicts(verdicts, inputs, &mut pending.file)
+                let written = report::write_verdicts(verdicts, inputs, &mut pending.file);
+                if written.is_err() {
+                    self.verdicts = VerdictSink::Failed;
+                }
+                written
             }
             VerdictSink::Stdout(out) => {
-                let written = report::write_verdicts(verdicts, inputs, out);
+                let mut written = report::write_verdicts(verdicts, inputs, out);
+                if self.is_followed {
+                    written = written.and_then(|()| out.flush());
+                }
                 let closed =
                     written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
                 if closed {

@@ -2,7 +2,7 @@
 //!
 //! Each shard owns its flows and takes its packets in capture order; nothing is shared. Captures of
 //! large packets are audited by one worker, who is hardly slower than reading; small packets by
-//! all, see [`crew`]. Every step that is not a matter of one flow alone (the
+//! all, in `crew`. Every step that is not a matter of one flow alone (the
 //! clock, reassembly, the order of output) happens in one place and in capture order, so that the
 //! result does not depend on the number of threads.
 //!
@@ -198,7 +198,7 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        let Collected { kept: findings, not_kept: findings_not_kept, troubled, story } =
+        let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story } =
             findings.finish();
         Audit {
             method: self.method,
@@ -210,9 +210,11 @@ impl Run {
             time_steps_back: self.settler.times.steps_back,
             tally,
             totals,
-            findings,
-            findings_not_kept,
+            findings: kept,
+            findings_not_kept: not_kept,
             troubled,
+            troubled_not_kept,
+            suspects,
             story,
         }
     }

@@ -3,6 +3,7 @@
 use crate::flow::detail::Again;
 use crate::flow::half::Half;
 use crate::flow::history::Letter;
+use crate::flow::sack::LEAST_REACH;
 use crate::flow::scaling::{self, Scaling};
 use crate::flow::step::{MAX_JUMP, Step};
 use crate::flow::story::Happening;
@@ -138,9 +139,10 @@ impl Step<'_> {
             return;
         }
         let sent = self.peer.max_end;
+        let reach = self.peer.max_flight.saturating_mul(2).max(LEAST_REACH);
         let audit = &mut self.own_side().sack;
         let outside_before = audit.beyond + audit.below;
-        let (sacked, duplicate) = audit.take(blocks, segment.ack, sent);
+        let (sacked, duplicate) = audit.take(blocks, segment.ack, sent, reach);
         let outside = audit.beyond + audit.below;
         let is_current = segment.ack == self.own.ack;
         let peer = self.peer_side();

@@ -11,6 +11,8 @@ use crate::flow::story::Happening;
 use crate::segment::Flags;
 use crate::seq::SeqNum;
 
+/// How far an identification may step back without a gap in the sequence numbers to show for it.
+const MAX_ID_LATE: i16 = 128;
 /// Silence after which a segment with the byte before the next one keeps a connection alive: 1 s.
 const KEEPALIVE_IDLE_US: u32 = 1_000_000;
 /// The time within which a copy without identity must follow the first: 1 ms.
@@ -54,7 +56,7 @@ impl Step<'_> {
 
     /// Says what a segment of at most one byte just below the highest number is for.
     fn probe_kind(&self) -> Option<Kind> {
-        let quiet = self.look.now.since(self.own.last_at) >= KEEPALIVE_IDLE_US;
+        let quiet = self.look.now.since(self.own.progress_at) >= KEEPALIVE_IDLE_US;
         let shut = self.peer.is(Half::ACK) && self.peer.win == 0;
         if shut {
             Some(Kind::WindowProbe)
@@ -75,7 +77,7 @@ impl Step<'_> {
         {
             self.open_hole(bytes);
         } else if segment.len > 0 && self.is_late() {
-            outcome.kind = Some(Kind::Reordered);
+            outcome.kind = self.late_in_order();
         }
         let probes = segment.len == 1 && self.peer.is(Half::ACK) && self.peer.win == 0;
         if probes {
@@ -93,6 +95,22 @@ impl Step<'_> {
         }
         take_new_bytes(self.own, self.peer, &self.look);
         outcome
+    }
+
+    /// Returns the kind of the next bytes, which left before something already seen.
+    ///
+    /// Where only the identification says so, it has to be by a little: hardware that cuts large
+    /// segments counts in its own way.
+    fn late_in_order(&mut self) -> Option<Kind> {
+        let timestamps = self.look.segment.options.timestamps;
+        let by_clock =
+            timestamps.is_some_and(|ts| ts.value.wrapping_sub(self.own.tsval).cast_signed() < 0);
+        let step = self.look.segment.ip_id.wrapping_sub(self.own.ip_id).cast_signed();
+        if by_clock || step > -MAX_ID_LATE {
+            return Some(Kind::Reordered);
+        }
+        self.own.set(Half::RANDOM_ID);
+        None
     }
 
     fn open_hole(&mut self, bytes: u32) {
@@ -248,7 +266,8 @@ impl Step<'_> {
         let now = self.look.now;
         let side = self.side();
         let again = side.and_then(|side| side.again).filter(|again| again.start == segment.seq);
-        let (near, far) = (self.peer.srtt(), self.own.srtt());
+        // What the sender takes to react includes its pauses: only the least of it is the path.
+        let (near, far) = (self.peer.min_rtt(), self.own.srtt());
         let rtt = near.into_iter().chain(far).reduce(u32::saturating_add);
         let least = [self.peer.min_rtt(), self.own.min_rtt()];
         let least_rtt = least.into_iter().flatten().reduce(u32::saturating_add);
@@ -296,6 +315,14 @@ impl Step<'_> {
     }
 
     // ---- the sender's counters ----------------------------------------------------------------
+
+    /// Returns whether a SYN sent again is a copy: a host that sends one again has moved its clock
+    /// and its identification on by then.
+    pub(super) fn is_copied_syn(&self) -> bool {
+        let has_clock = self.look.segment.options.timestamps.is_some();
+        let at_once = self.look.now.since(self.own.progress_at) < COPY_GAP_US;
+        self.is_late() || has_clock && self.same_clock() || at_once
+    }
 
     fn stamp(&self) -> Stamp {
         let segment = self.look.segment;

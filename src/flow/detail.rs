@@ -354,7 +354,23 @@ pub(super) struct Detail {
     pub(super) story: Option<Box<Story>>,
 }
 
+// What a flow with something to tell costs beside its hot state and its capped lists.
+const _: () = assert!(size_of::<Detail>() <= 3072);
+
 impl Detail {
+    /// Forgets what is under way on both sides, but not what was counted.
+    pub(super) fn start_over(&mut self) {
+        for side in [&mut self.sides.low_to_high, &mut self.sides.high_to_low] {
+            side.ranges.forget();
+            side.recovery = None;
+            side.sacked = 0;
+            side.again = None;
+            side.probe_end = None;
+            side.window.zero_since = None;
+            side.acks = AckMarks::default();
+        }
+    }
+
     /// Returns what became of INVALID packets, those that still wait as unknown.
     pub(super) fn effects(&self) -> EffectCounts {
         self.effects.final_counts()

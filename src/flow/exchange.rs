@@ -92,6 +92,18 @@ impl Exchange {
         self.halves.high_to_low.set_alert(true);
     }
 
+    /// Forgets the numbers of both sides, but not what was counted: a SYN opens a connection where
+    /// only remains of another were seen.
+    #[cold]
+    pub(super) fn start_over(&mut self) {
+        for half in [&mut self.halves.low_to_high, &mut self.halves.high_to_low] {
+            *half = half.started_over();
+        }
+        if let Some(detail) = &mut self.detail {
+            detail.start_over();
+        }
+    }
+
     /// Returns the INVALID packets whose effect the last segment proved.
     #[inline]
     pub(super) fn resolved(&mut self) -> impl Iterator<Item = (u64, Effect)> + use<> {

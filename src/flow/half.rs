@@ -163,6 +163,11 @@ impl Half {
         self.quirks |= quirks;
     }
 
+    /// Returns a side of which nothing is known but the letters of its history.
+    pub(super) const fn started_over(&self) -> Self {
+        Self { marks: self.marks & (Self::WSCALE - 1), ..Self::new() }
+    }
+
     /// Puts this side on alert, or ends the alert.
     pub(super) const fn set_alert(&mut self, alert: bool) {
         self.marks = self.marks & !Self::ALERT | if alert { Self::ALERT } else { 0 };

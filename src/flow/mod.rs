@@ -341,6 +341,9 @@ impl FlowAudit {
             self.exchange.take_faulty(&look);
             return None;
         }
+        if verdict.opened && Class::of(segment.flags) == Class::Syn && *frame != self.first_frame {
+            self.exchange.start_over();
+        }
         let taken = self.exchange.take(&look);
         if taken.handshake_us.is_some() {
             self.ways[orientation.flip()].handshake_us = taken.handshake_us;

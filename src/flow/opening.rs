@@ -52,6 +52,11 @@ impl Step<'_> {
 
     fn take_syn_again(&mut self) -> Outcome {
         let segment = self.look.segment;
+        if self.is_copied_syn() {
+            self.count(Kind::Duplicate, 0);
+            self.compare_copy();
+            return Outcome { kind: Some(Kind::Duplicate), ..Outcome::default() };
+        }
         let kind = if segment.has(Flags::ACK) { Kind::SynAck } else { Kind::Syn };
         let (now, first) = (self.look.now, self.look.first);
         self.count(kind, 0);

@@ -105,6 +105,13 @@ impl Ranges {
         self.holes.push_back(hole);
     }
 
+    /// Forgets the holes, but not what was counted.
+    pub(super) fn forget(&mut self) {
+        self.holes.clear();
+        self.filled.clear();
+        self.next_filled = 0;
+    }
+
     /// Returns whether nothing is missing.
     pub(super) fn is_whole(&self) -> bool {
         self.holes.is_empty()

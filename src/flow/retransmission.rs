@@ -179,7 +179,11 @@ impl View {
     fn timed_out(&self) -> bool {
         let estimate = self.rtt.unwrap_or(0).saturating_add(MIN_RTO_US);
         let least = (estimate / 5).saturating_mul(4).max(MIN_RTO_US - TIMER_SLACK_US);
-        let waited = self.gaps.map_or(self.idle, |(gap, _)| gap.min(self.idle));
+        // A probe of the tail does not put the timer off: it runs from the segment itself.
+        let waited = match self.gaps {
+            Some((gap, _)) if !self.probed => gap.min(self.idle),
+            _ => self.idle,
+        };
         waited >= least || self.has_backed_off()
     }
 
@@ -307,7 +311,9 @@ mod tests {
         let tail = View { last: true, idle: 30_000, ..VIEW };
         assert_eq!(trigger(&tail), Kind::TailProbe);
         assert_eq!(trigger(&View { idle: 29_999, ..tail }), Kind::Ambiguous);
-        assert_eq!(trigger(&View { probed: true, idle: 240_000, ..tail }), Kind::Rto);
+        let probed = View { probed: true, gaps: Some((180_000, None)), ..tail };
+        assert_eq!(trigger(&View { idle: 225_000, ..probed }), Kind::Rto);
+        assert_eq!(trigger(&View { idle: 190_000, ..probed }), Kind::Ambiguous);
         assert_eq!(trigger(&View { sacked: 1, ..tail }), Kind::Rack);
         assert_eq!(trigger(&View { sack: false, idle: 240_000, ..tail }), Kind::Rto);
     }

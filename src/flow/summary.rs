@@ -134,6 +134,15 @@ impl Summary {
         sides.into_iter().map(of_side).sum::<u64>() + u64::from(self.stalls) + handshake
     }
 
+    /// Returns whether an end behaved as under a known fault, so that a diagnosis may rest on it.
+    pub fn is_suspect(&self) -> bool {
+        let of_side = |side: &SideSummary| {
+            let scaling = side.hidden_shift.is_some() || side.suspected_shift.is_some();
+            side.sack.beyond + side.sack.below > 0 || scaling || side.peer_is_blind
+        };
+        of_side(&self.sides.original) || of_side(&self.sides.reply)
+    }
+
     /// Returns the time of the handshake as seen from the capture point: answer to the SYN, and
     /// answer to the SYN-ACK, in microseconds.
     pub const fn handshake_us(&self) -> Option<(u32, u32)> {

@@ -6,7 +6,7 @@ use crate::conntrack::{
     Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
     Verdict,
 };
-use crate::flow::{FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
+use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::{Plan, Wanted};
@@ -250,14 +250,21 @@ fn settle_accounts(
     totals.flows_untracked += u64::from(!audit.tracked);
     let one_way = directions.original.packets == 0 || directions.reply.packets == 0;
     totals.flows_one_way += u64::from(one_way);
+    let packets = directions.original.packets + directions.reply.packets;
     totals.payload_bytes += directions.original.bytes + directions.reply.bytes;
     let summary = audit.summary();
+    let goes_on = packets >= HALF_SEEN_PACKETS && summary.conn_state != ConnState::S0;
+    totals.flows_half_seen += u64::from(one_way && goes_on);
     totals.behaviour.count_flow(&summary);
     if let Some(story) = audit.take_story() {
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.tell(FlowStory { key, audit, summary, story });
     }
     audit.forget_details();
+    if summary.is_suspect() {
+        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
+        findings.push_suspect(FlowTrouble { key, audit, summary });
+    }
     if summary.weight() > 0 {
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.push_troubled(FlowTrouble { key, audit, summary });
@@ -272,3 +279,7 @@ fn settle_accounts(
         }
     }
 }
+
+/// Packets of one direction from which on a flow goes on as if the other were there: a SYN or a RST
+/// alone may have had no answer.
+const HALF_SEEN_PACKETS: u64 = 3;

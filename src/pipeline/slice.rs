@@ -273,19 +273,11 @@ impl Slice {
     /// Returns the place for the next packet of a flow, with key and hash filled in.
     #[inline]
     fn next(&mut self, key: &FlowKey, how: &Decoder) -> Option<&mut Item> {
-        let hash = key.hash_with(how.seed);
-        let item = self.items.get_mut(worker(hash, how.shards))?.next()?;
+        let item = self.items.get_mut(key.shard(how.shards))?.next()?;
         item.packet.key = *key;
-        item.hash = hash;
+        item.hash = key.hash_with(how.seed);
         Some(item)
     }
-}
-
-/// Returns the shard, `0..shards`, that works on a flow with this hash; the lower half decides, as
-/// tables use the upper one.
-#[inline]
-const fn worker(hash: u64, shards: usize) -> usize {
-    (((hash & 0xffff_ffff) * shards as u64) >> 32) as usize
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The report as one JSON document. The types are the report's own: what is not known is left out.
 
 mod behaviour;
+mod causes;
 mod story;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use crate::audit::{Audit, Hits, Inputs, Place, Tally, Totals};
 use crate::conntrack::{Margins, Policy, Setting};
+use crate::diagnose::{Diagnoses, diagnose};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
 use crate::source::{FilterSummary, Interface, SourceSummary};
 use crate::wire::Tunnels;
@@ -31,6 +33,9 @@ struct Report {
     complete: bool,
     problems: Vec<String>,
     verdict: Summary,
+    /// Why it happened, the surest first.
+    causes: Vec<causes::Cause>,
+    quality: causes::Quality,
     capture: Capture,
     method: Method,
     /// What every kernel with every switch calls INVALID; only when something is.
@@ -42,6 +47,8 @@ struct Report {
     endpoints: BehaviourTotals,
     /// The flows whose ends had the most trouble, the worst first.
     troubled: Vec<Troubled>,
+    #[serde(skip_serializing_if = "is_zero")]
+    troubled_not_kept: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<Full>,
 }
@@ -52,9 +59,11 @@ struct Tool {
     version: &'static str,
 }
 
-/// The counts that answer the question.
+/// The conclusion, and the counts that answer the question.
 #[derive(Serialize)]
 struct Summary {
+    #[serde(flatten)]
+    conclusion: causes::Conclusion,
     packets: u64,
     flows: u64,
     invalid: PacketsAndFlows,
@@ -230,12 +239,15 @@ const fn is_zero(count: &u64) -> bool {
 
 impl Report {
     fn of(audit: &Audit) -> Self {
+        let diagnoses = diagnose(audit);
         Self {
             schema: SCHEMA,
             tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
             complete: audit.incomplete.is_empty(),
             problems: audit.incomplete.clone(),
-            verdict: Summary::of(audit),
+            verdict: Summary::of(audit, &diagnoses),
+            causes: causes::Cause::all(&diagnoses, &audit.inputs),
+            quality: causes::Quality::of(&diagnoses.quality),
             capture: Capture::of(audit),
             method: Method::of(audit),
             what_if: Judge::all(audit),
@@ -243,6 +255,7 @@ impl Report {
             flows_not_kept: audit.findings_not_kept,
             endpoints: BehaviourTotals::of(&audit.totals.behaviour),
             troubled: Troubled::all(audit),
+            troubled_not_kept: audit.troubled_not_kept,
             flow: audit.story.as_deref().map(Full::of),
         }
     }
@@ -255,7 +268,7 @@ impl From<Hits> for PacketsAndFlows {
 }
 
 impl Summary {
-    fn of(audit: &Audit) -> Self {
+    fn of(audit: &Audit, diagnoses: &Diagnoses) -> Self {
         let totals: &Totals = &audit.totals;
         let by_code = |counts: &BTreeMap<crate::conntrack::Reason, u64>| {
             counts.iter().map(|(reason, count)| (reason.code(), *count)).collect()
@@ -267,6 +280,7 @@ impl Summary {
             ("DROP", totals.dropped),
         ];
         Self {
+            conclusion: causes::Conclusion::of(diagnoses),
             packets: audit.tally.segments,
             flows: totals.flows,
             invalid: audit.strict().into(),

@@ -1,12 +1,14 @@
 //! The report for a terminal: the answer first, then what it rests on.
 
 mod behaviour;
+mod cause;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use crate::audit::{Audit, Inputs, Place, Tally};
 use crate::conntrack::{Policy, Reason, Setting, TcpState};
+use crate::diagnose::diagnose;
 use crate::flow::{FlowFinding, KeyPacket};
 use crate::report::{Detail, counted, grouped, printable, what_if};
 use crate::segment::Flags;
@@ -18,7 +20,9 @@ use crate::wire::{Tunnels, Undecodable};
 
 /// Writes the report.
 pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
+    let diagnoses = diagnose(audit);
     writeln!(out, "{}", answer(audit))?;
+    cause::write_verdict(&diagnoses, out)?;
     writeln!(out, "Judged as {} would judge at the capture point.", judge_name(audit))?;
     for problem in &audit.incomplete {
         writeln!(out, "INCOMPLETE: {}", printable(problem))?;
@@ -26,6 +30,7 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     if detail == Detail::Quiet {
         return Ok(());
     }
+    cause::write(audit, &diagnoses, detail, out)?;
     write_rules(audit, out)?;
     write_flows(audit, detail, out)?;
     if audit.strict().packets > 0 {

@@ -65,7 +65,7 @@ impl Codec {
             Self::Zstd => cfg!(feature = "zstd"),
             Self::Lz4 => cfg!(feature = "lz4"),
             Self::Xz => cfg!(feature = "xz"),
-            Self::Bzip2 => false,
+            Self::Bzip2 => cfg!(feature = "bzip2"),
         }
     }
 
@@ -138,6 +138,10 @@ impl Codec {
                 )?;
                 Ok(Box::new(liblzma::read::XzDecoder::new_stream(compressed, stream)))
             }
+            #[cfg(feature = "bzip2")]
+            Self::Bzip2 => Ok(Box::new(bzip2::bufread::MultiBzDecoder::new(
+                io::BufReader::with_capacity(CHUNK_BYTES, compressed),
+            ))),
             #[cfg(not(feature = "gzip"))]
             Self::Gzip => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(not(feature = "zstd"))]
@@ -146,10 +150,8 @@ impl Codec {
             Self::Lz4 => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(not(feature = "xz"))]
             Self::Xz => Err(io::ErrorKind::Unsupported.into()),
-            Self::Bzip2 => {
-                drop(compressed);
-                Err(io::ErrorKind::Unsupported.into())
-            }
+            #[cfg(not(feature = "bzip2"))]
+            Self::Bzip2 => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }

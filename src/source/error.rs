@@ -31,7 +31,10 @@ pub enum Error {
         name: String,
     },
     /// The first bytes are of no known capture format.
-    #[error("{name}: not a capture file (it begins with {magic:02x?})")]
+    #[error(
+        "{name}: not a capture file (it begins with {magic:02x?}); what Wireshark opens, \
+         editcap -F pcapng converts"
+    )]
     NotACapture {
         /// The input.
         name: String,
@@ -49,6 +52,14 @@ pub enum Error {
     /// The input is compressed in a way that this build does not read.
     #[error("{name}: compressed with {codec}, which this build does not read: decompress it first")]
     NotBuiltIn {
+        /// The input.
+        name: String,
+        /// The program that compresses so.
+        codec: &'static str,
+    },
+    /// A compressed file cannot be followed: what is written last comes out late or never.
+    #[error("{name}: compressed with {codec}: --follow needs a plain capture file")]
+    FollowCompressed {
         /// The input.
         name: String,
         /// The program that compresses so.

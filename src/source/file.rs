@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::decompress::Codec;
+use super::follow::Growing;
 use super::input::{Input, Stop};
 use super::open::{Format, Opened};
 use super::{Error, FrameSource, SourceSummary, Timeline};
@@ -31,6 +32,8 @@ pub struct FileSource {
     first_number: u64,
     timeline: Timeline,
     state: State,
+    /// Whether the end is where the person wanted it, inside a record or not.
+    is_followed: bool,
 }
 
 /// What a source does next.
@@ -62,6 +65,29 @@ impl FileSource {
         Ok(Self { file_len, ..source })
     }
 
+    /// Opens a file that is still being written, and reads it until `stop` is set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the file cannot be opened, is compressed, or does not begin as a capture does.
+    pub fn follow(path: &Path, stop: &'static AtomicBool) -> Result<Self, Error> {
+        let cannot_open = |source| Error::Open { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(cannot_open)?;
+        let name = path.display().to_string();
+        let mut magic = [0; Codec::MAGIC_BYTES];
+        // A file without as many bytes is waited for, and a capture has no such beginning.
+        let is_there = file.read_exact(&mut magic).is_ok();
+        if let Some(codec) = Codec::of(&magic).filter(|_| is_there) {
+            return Err(Error::FollowCompressed { name, codec: codec.name() });
+        }
+        let file = File::open(path).map_err(cannot_open)?;
+        let growing = Box::new(Growing::new(file, stop));
+        let mut source = Self::from_reader(name, growing, Timeline::default())?;
+        source.input.be_eager();
+        source.is_followed = true;
+        Ok(source)
+    }
+
     /// Reads a capture from any reader, which errors call `name`.
     ///
     /// # Errors
@@ -86,6 +112,7 @@ impl FileSource {
             first_number: timeline.next_number,
             timeline,
             state: State::Reads(DEFAULT_BLOCK_BYTES),
+            is_followed: false,
         })
     }
 
@@ -133,7 +160,7 @@ impl FileSource {
             return State::Fails(Error::of_reading(name, self.codec, at, source));
         }
         let (needed, present) = (needed as u64, self.input.unused() as u64);
-        if present == 0 {
+        if present == 0 || self.is_followed {
             return State::Ended;
         }
         State::Fails(Error::Truncated { name, frame: self.frame(), offset, needed, present })

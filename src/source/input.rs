@@ -47,11 +47,18 @@ pub(super) struct Input {
     /// Where the carried bytes begin in the input.
     offset: u64,
     end: Option<End>,
+    /// Whether a load takes what one read gives, and does not wait for more.
+    is_eager: bool,
 }
 
 impl Input {
     pub(super) fn new(reader: Box<dyn Read + Send>) -> Self {
-        Self { reader, carry: Vec::new(), offset: 0, end: None }
+        Self { reader, carry: Vec::new(), offset: 0, end: None, is_eager: false }
+    }
+
+    /// Lets each load return as soon as there is anything.
+    pub(super) const fn be_eager(&mut self) {
+        self.is_eager = true;
     }
 
     /// Returns the next bytes without using them: `wanted` of them, fewer only at the end.
@@ -59,7 +66,7 @@ impl Input {
         let mut buffer = std::mem::take(&mut self.carry);
         let present = buffer.len();
         buffer.resize(wanted.max(present), 0);
-        let filled = self.read_into(&mut buffer, present);
+        let filled = self.read_into(&mut buffer, present, false);
         buffer.truncate(filled);
         self.carry = buffer;
         &self.carry
@@ -75,8 +82,8 @@ impl Input {
         self.offset += self.carry.drain(..count.min(self.carry.len())).len() as u64;
     }
 
-    /// Puts the next `wanted` bytes at the start of `buffer`, fewer only at the end, and returns
-    /// how many. The buffer grows where it must and never shrinks, so that it is cleared once.
+    /// Puts the next `wanted` bytes at the start of `buffer`, fewer only at the end or when eager,
+    /// and returns how many. The buffer grows where it must and never shrinks, so that it is cleared once.
     pub(super) fn load(&mut self, buffer: &mut Vec<u8>, wanted: usize) -> usize {
         let present = self.carry.len();
         let wanted = wanted.max(present);
@@ -88,7 +95,7 @@ impl Input {
             carried.copy_from_slice(&self.carry);
         }
         self.carry.clear();
-        self.read_into(target, present)
+        self.read_into(target, present, self.is_eager)
     }
 
     /// Keeps the unused `rest` of a load of which `consumed` bytes were used.
@@ -123,14 +130,19 @@ impl Input {
     }
 
     /// Fills `target` from `filled` on, and returns how far it got.
-    fn read_into(&mut self, target: &mut [u8], mut filled: usize) -> usize {
+    fn read_into(&mut self, target: &mut [u8], mut filled: usize, is_eager: bool) -> usize {
         while self.end.is_none() {
             let Some(free) = target.get_mut(filled..).filter(|free| !free.is_empty()) else {
                 break;
             };
             match self.reader.read(free) {
                 Ok(0) => self.end = Some(End::Eof),
-                Ok(count) => filled += count,
+                Ok(count) => {
+                    filled += count;
+                    if is_eager {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => self.end = Some(End::Failed(error)),
             }

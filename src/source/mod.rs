@@ -12,8 +12,10 @@ mod decompress;
 mod error;
 pub mod file;
 pub mod filter;
+mod follow;
 mod input;
 mod interface;
+pub mod interrupt;
 #[cfg(unix)]
 mod libpcap;
 #[cfg(not(unix))]

@@ -13,14 +13,27 @@
 )]
 //! The tests that work through data: conversations, captures, golden files.
 
+mod accounting;
+mod behaviour;
 mod capture_writer;
 mod captures;
+mod causes;
+mod compatibility;
+mod confined;
+mod conversation;
+mod corpus;
+mod diagnosis;
+mod emulated;
 mod filter;
+mod follow;
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
 mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod merged;
+mod outputs;
 mod pipeline;
 mod program;
 mod readme;
@@ -36,3 +49,4 @@ mod tidy;
 mod truth;
 mod tunnels;
 mod wire;
+mod wireshark;

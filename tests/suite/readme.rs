@@ -74,7 +74,16 @@ fn every_option_of_the_readme_exists_and_every_option_is_in_the_readme() {
             .map(str::to_owned)
             .collect()
     };
-    let of_others = ["--release", "--locked", "--test", "--nocapture", "--ctstate", "--ignored"];
+    let of_others = [
+        "--release",
+        "--locked",
+        "--test",
+        "--nocapture",
+        "--ctstate",
+        "--ignored",
+        "--fuzz-dir",
+        "--all-features",
+    ];
     let plain = ["--help", "--version", "--output", "--progress", "--quiet", "--verbose"];
     for option in options(&readme) {
         let known = options(&help).contains(&option) || of_others.contains(&option.as_str());
@@ -83,6 +92,34 @@ fn every_option_of_the_readme_exists_and_every_option_is_in_the_readme() {
     for option in options(&help) {
         let known = options(&readme).contains(&option) || plain.contains(&option.as_str());
         assert!(known, "{option} is not in the README");
+    }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let readme = readme();
+    let section = readme.split("## Threat model").nth(1).unwrap().split("\n## ").next().unwrap();
+    let is_name = |word: &&str| word.matches('_').count() >= 3 && !word.contains(' ');
+    let mut sources = String::new();
+    for folder in ["src", "tests"] {
+        collect(&root().join(folder), &mut sources);
+    }
+    let mut found = 0;
+    for name in section.split('`').filter(is_name) {
+        assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
+        found += 1;
+    }
+    assert!(found >= 15, "{found} tests named");
+}
+
+fn collect(folder: &Path, sources: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push_str(&std::fs::read_to_string(path).unwrap());
+        }
     }
 }
 

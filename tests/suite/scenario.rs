@@ -6,7 +6,7 @@
 //! Does not: call the model.
 
 mod header;
-mod parse;
+pub(crate) mod parse;
 mod recording;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -103,7 +103,11 @@ fn what_is_no_capture_is_refused_with_its_name() {
     version_3[5] = 3;
     let cases: [(&[u8], &str); 7] = [
         (b"", "test: empty file, not a capture"),
-        (b"hello", "test: not a capture file (it begins with [68, 65, 6c, 6c])"),
+        (
+            b"hello",
+            "test: not a capture file (it begins with [68, 65, 6c, 6c]); what Wireshark opens, \
+             editcap -F pcapng converts",
+        ),
         (
             b"snoop\0\0\0",
             "test: a capture in the format of snoop: convert it with editcap -F pcapng",

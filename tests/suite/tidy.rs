@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Which module may name which others, and who stands at the bottom: a row may use the rows above
 /// that it lists.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("seq", &[]),
     ("time", &[]),
     ("segment", &["seq", "time"]),
@@ -17,6 +17,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("flow", &["conntrack", "segment", "seq", "time", "tuple"]),
     ("kernel", &["segment", "seq", "time", "tuple", "conntrack", "wire", "frame", "source"]),
     ("audit", &["conntrack", "flow", "frame", "segment", "seq", "source", "time", "tuple", "wire"]),
+    ("diagnose", &["audit", "conntrack", "flow", "segment", "seq", "time", "tuple", "wire"]),
     (
         "pipeline",
         &[
@@ -34,7 +35,18 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ),
     (
         "report",
-        &["audit", "conntrack", "flow", "segment", "seq", "source", "time", "tuple", "wire"],
+        &[
+            "audit",
+            "conntrack",
+            "diagnose",
+            "flow",
+            "segment",
+            "seq",
+            "source",
+            "time",
+            "tuple",
+            "wire",
+        ],
     ),
     ("lib", &[]),
 ];

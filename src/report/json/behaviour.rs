@@ -339,6 +339,7 @@ struct Sack {
     below: u32,
     dsack: u32,
     empty: u32,
+    explained: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     shift: Option<[i32; 2]>,
 }
@@ -346,8 +347,8 @@ struct Sack {
 impl From<SackAudit> for Sack {
     fn from(sack: SackAudit) -> Self {
         let shift = sack.shift().map(|(low, high)| [low, high]);
-        let SackAudit { inside, beyond, below, dsack, empty, .. } = sack;
-        Self { inside, beyond, below, dsack, empty, shift }
+        let SackAudit { inside, beyond, below, dsack, empty, explained, .. } = sack;
+        Self { inside, beyond, below, dsack, empty, explained, shift }
     }
 }
 

@@ -35,6 +35,11 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     for flow in audit.troubled.iter().take(most) {
         write_troubled(flow, out)?;
     }
+    let hidden = audit.troubled.len().saturating_sub(most) as u64 + audit.troubled_not_kept;
+    if hidden > 0 {
+        let hidden = counted(hidden, "connection");
+        writeln!(out, "\n  {hidden} with less trouble not shown; --flow ID tells one in full")?;
+    }
     Ok(())
 }
 

@@ -3,7 +3,9 @@
 use tcp_window_audit::segment::{Direction, PerDirection};
 use tcp_window_audit::time::Timestamp;
 
-use super::{Expected, Host, LastMark, Mark, PROFILES, START, Scenario, Settings, SideMark, Step};
+use super::{
+    Expected, Host, LastMark, Mark, PROFILES, Packet, START, Scenario, Settings, SideMark, Step,
+};
 
 mod packet;
 
@@ -60,6 +62,12 @@ pub(super) fn scenario(name: &str, text: &str) -> Result<Scenario, String> {
         reader.line(number, line).map_err(|error| format!("{number}: {error}"))?;
     }
     Ok(reader.scenario)
+}
+
+/// Reads the packet of a line, `> S 0:0(0) win 29200 <mss 1460>`, given the initial numbers of A and
+/// B.
+pub(crate) fn packet_of(text: &str, a: u32, b: u32) -> Result<(Host, Packet), String> {
+    packet::read(text, InitialNumbers { a: Some(a), b: Some(b) })
 }
 
 impl Reader {

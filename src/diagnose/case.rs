@@ -1,0 +1,114 @@
+//! The flows that causes look at: those with INVALID packets, and those whose ends behaved as under
+//! a known fault.
+//!
+//! Does not: name a cause.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::audit::Audit;
+use crate::conntrack::{CtState, Reason};
+use crate::flow::{Effect, Evidence, FlowAudit, KeyPacket, SideSummary, Summary};
+use crate::segment::Direction;
+use crate::tuple::FlowKey;
+
+/// One flow with its facts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case<'a> {
+    pub(super) key: &'a FlowKey,
+    pub(super) audit: &'a FlowAudit,
+    pub(super) summary: &'a Summary,
+    /// What a rule spoke of; none for a flow without an INVALID packet.
+    pub(super) evidence: Option<&'a Evidence>,
+}
+
+/// Collects the flows, each once, by their first frames.
+pub(super) fn cases(audit: &Audit) -> Vec<Case<'_>> {
+    let mut cases = BTreeMap::new();
+    for flow in audit.suspects.iter().chain(&audit.troubled) {
+        let (key, audit, summary) = (&flow.key, &flow.audit, &*flow.summary);
+        cases.insert(audit.first_frame, Case { key, audit, summary, evidence: None });
+    }
+    for flow in &audit.findings {
+        let (key, audit, summary) = (&flow.key, &flow.audit, &*flow.summary);
+        let evidence = Some(&flow.evidence);
+        cases.insert(audit.first_frame, Case { key, audit, summary, evidence });
+    }
+    cases.into_values().collect()
+}
+
+impl<'a> Case<'a> {
+    /// Returns each side with its direction.
+    pub(super) fn sides(&self) -> impl Iterator<Item = (Direction, &'a SideSummary)> {
+        let sides = &self.summary.sides;
+        Direction::BOTH.into_iter().map(move |direction| (direction, &sides[direction]))
+    }
+
+    /// Returns the address of the side that sends in this direction.
+    pub(super) fn address(&self, direction: Direction) -> IpAddr {
+        let (original, reply) = self.key.endpoints(self.audit.original);
+        match direction {
+            Direction::Original => original.addr,
+            Direction::Reply => reply.addr,
+        }
+    }
+
+    /// Returns the INVALID packets for one of these reasons.
+    pub(super) fn invalid(&self, reasons: &[Reason]) -> u64 {
+        let count = |evidence: &Evidence| {
+            let by_reason =
+                reasons.iter().filter_map(|reason| evidence.invalid.get(*reason as usize).copied());
+            by_reason.sum()
+        };
+        self.evidence.map_or(0, count)
+    }
+
+    /// Returns all INVALID packets.
+    pub(super) fn all_invalid(&self) -> u64 {
+        self.evidence.map_or(0, Evidence::invalid_packets)
+    }
+
+    /// Returns whether packets were seen both ways.
+    pub(super) fn is_two_way(&self) -> bool {
+        let directions = self.audit.directions();
+        directions.original.packets > 0 && directions.reply.packets > 0
+    }
+
+    /// Returns whether a later packet proves that an INVALID one was dropped behind the capture
+    /// point, or that its acknowledgement was not accepted.
+    pub(super) const fn drop_is_proven(&self) -> bool {
+        self.summary.effects.dropped > 0
+    }
+
+    /// Returns the key packets that are INVALID for one of these reasons.
+    pub(super) fn key_packets(&self, reasons: &'a [Reason]) -> impl Iterator<Item = &'a KeyPacket> {
+        let packets = self.evidence.map_or(&[][..], |evidence| evidence.key_packets.as_slice());
+        packets.iter().filter(move |packet| {
+            packet.ctstate == CtState::Invalid && reasons.contains(&packet.reason)
+        })
+    }
+
+    /// Returns frames that show packets INVALID for these reasons, those proven dropped first.
+    pub(super) fn frames(&self, reasons: &'a [Reason]) -> Vec<u64> {
+        let mut packets: Vec<_> = self.key_packets(reasons).collect();
+        packets.sort_by_key(|packet| (packet.effect != Effect::Dropped, packet.frame));
+        packets.into_iter().map(|packet| packet.frame).collect()
+    }
+
+    /// Returns whether bytes were acknowledged that the capture does not hold.
+    pub(super) fn misses_frames(&self) -> bool {
+        self.sides().any(|(_, side)| side.missed_bytes > 0 || side.acked_unseen > 0)
+    }
+}
+
+/// Collects evidence of several flows: a few frames of each, in the order of the capture.
+pub(super) fn evidence(cases: &[&Case<'_>], reasons: &'static [Reason], most: usize) -> Vec<u64> {
+    const EACH: usize = 3;
+    let mut frames: Vec<_> = cases
+        .iter()
+        .flat_map(|case| case.frames(reasons).into_iter().take(EACH))
+        .take(most)
+        .collect();
+    frames.sort_unstable();
+    frames
+}

@@ -1,0 +1,34 @@
+//! C20: flows that began before the capture, which are not judged strictly.
+//!
+//! Does not: count them as clean or guilty.
+
+use crate::diagnose::score::{Level, Score};
+use crate::diagnose::{Cause, Diagnosis, Facts, counted};
+
+pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
+    let totals = &facts.audit.totals;
+    let picked_up = totals.flows_picked_up;
+    if picked_up == 0 {
+        return None;
+    }
+    let finding = format!(
+        "{picked_up} of {} began before the capture and are not judged strictly",
+        counted(totals.flows, "connection")
+    );
+    let cases: Vec<_> = facts.cases.iter().filter(|case| case.audit.picked_up).collect();
+    let mut diagnosis = Diagnosis::of(Cause::MidStream, finding, &cases);
+    diagnosis.flow_count = picked_up;
+    let mut score = Score::new(40, 100);
+    score.at_most = Level::Probable;
+    if picked_up == totals.flows {
+        score.add("all flows", 30);
+    }
+    diagnosis.score = score;
+    diagnosis.notes.push(
+        "The tracker takes them up with open windows (nf_conntrack_tcp_loose=1): nothing about \
+         their windows can be INVALID, and a tracker that saw the SYN may judge otherwise. Have \
+         them opened anew while capturing."
+            .to_owned(),
+    );
+    Some(diagnosis)
+}

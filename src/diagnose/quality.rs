@@ -1,0 +1,184 @@
+//! What the capture is good for: every shortcoming that can make a verdict wrong, and the factor by
+//! which the worst of them multiplies each score.
+//!
+//! Does not: know causes.
+
+use crate::audit::Audit;
+use crate::diagnose::counted;
+use crate::flow::Kind;
+use crate::wire::Undecodable;
+
+/// Percent where nothing is wrong with the capture.
+const CLEAN: u32 = 100;
+/// Percent with a minor shortcoming.
+const MINOR: u32 = 70;
+/// Percent where much of the capture is in doubt.
+const POOR: u32 = 40;
+/// Percent where nothing can be judged.
+const NOTHING: u32 = 0;
+
+/// Something that makes verdicts doubtful.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shortcoming {
+    /// The stable code.
+    pub code: &'static str,
+    /// Percent that it leaves of a score.
+    pub percent: u32,
+    /// What it is, with its numbers.
+    pub what: String,
+}
+
+/// What the capture is good for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Quality {
+    /// Percent that the worst shortcoming leaves of a score.
+    pub percent: u32,
+    /// The shortcomings, the worst first.
+    pub shortcomings: Vec<Shortcoming>,
+}
+
+impl Quality {
+    /// Looks for every shortcoming that the facts of a run show.
+    pub(super) fn of(audit: &Audit) -> Self {
+        let checks = [
+            dropped(audit),
+            one_sided(audit),
+            missed(audit),
+            truncated(audit),
+            duplicated(audit),
+            out_of_order(audit),
+            mid_stream(audit),
+            cut_short(audit),
+        ];
+        let mut shortcomings: Vec<_> = checks.into_iter().flatten().collect();
+        shortcomings.sort_by_key(|shortcoming| shortcoming.percent);
+        let percent = shortcomings.iter().map(|found| found.percent).min().unwrap_or(CLEAN);
+        Self { percent, shortcomings }
+    }
+
+    /// Returns whether nothing can be judged.
+    pub const fn cannot_judge(&self) -> bool {
+        self.percent == NOTHING
+    }
+}
+
+/// Returns `count` of `all` in thousandths, at least 1 where there is any.
+const fn per_mille(count: u64, all: u64) -> u64 {
+    if count == 0 {
+        return 0;
+    }
+    let all = if all == 0 { 1 } else { all };
+    let share = count.saturating_mul(1000) / all;
+    if share == 0 { 1 } else { share }
+}
+
+/// Chooses the percent by a share in thousandths.
+const fn graded(share: u64, minor: u64, poor: u64) -> u32 {
+    if share >= poor {
+        POOR
+    } else if share >= minor {
+        MINOR
+    } else {
+        CLEAN
+    }
+}
+
+fn dropped(audit: &Audit) -> Option<Shortcoming> {
+    let interfaces = audit.inputs.read.iter().flat_map(|input| &input.summary.interfaces);
+    let counts = interfaces.flat_map(|i| [i.dropped_by_interface, i.dropped_by_host]);
+    let lost: u64 = counts.flatten().sum();
+    let percent = graded(per_mille(lost, audit.tally.frames()), 1, 10);
+    let packets = counted(lost, "packet");
+    (lost > 0).then(|| Shortcoming {
+        code: "drops",
+        percent,
+        what: format!("{packets} lost while capturing, as the capture itself says"),
+    })
+}
+
+/// The same direction is missing everywhere: the capture was taken on one way only, or filtered.
+fn one_sided(audit: &Audit) -> Option<Shortcoming> {
+    let totals = &audit.totals;
+    let two_way = totals.flows.saturating_sub(totals.flows_one_way);
+    let half_seen = totals.flows_half_seen;
+    let flows = counted(half_seen, "connection");
+    (half_seen > 0 && two_way.saturating_mul(9) <= half_seen).then(|| Shortcoming {
+        code: "one_sided",
+        percent: NOTHING,
+        what: format!("one direction only in {flows}, both in {two_way}"),
+    })
+}
+
+fn missed(audit: &Audit) -> Option<Shortcoming> {
+    let flows = audit.totals.behaviour.flows.missed_bytes;
+    let share = per_mille(flows, audit.totals.flows);
+    let bytes = audit.totals.behaviour.missed_bytes;
+    (flows > 0).then(|| Shortcoming {
+        code: "missed_frames",
+        percent: graded(share, 20, 200),
+        what: format!(
+            "{} acknowledged in {} but never captured",
+            counted(bytes, "byte"),
+            counted(flows, "connection")
+        ),
+    })
+}
+
+fn truncated(audit: &Audit) -> Option<Shortcoming> {
+    let headers = audit.tally.undecodable.get(&Undecodable::TcpHeaderCut).copied().unwrap_or(0);
+    let cut = audit.totals.options_cut + headers;
+    (cut > 0).then(|| Shortcoming {
+        code: "truncated",
+        percent: graded(per_mille(cut, audit.tally.segments + headers), 1, 100),
+        what: format!("{} cut inside the TCP header by the snap length", counted(cut, "packet")),
+    })
+}
+
+fn duplicated(audit: &Audit) -> Option<Shortcoming> {
+    let twice = audit.totals.behaviour.kinds.of(Kind::Duplicate).packets;
+    let share = per_mille(twice, audit.tally.segments);
+    (share >= 5).then(|| Shortcoming {
+        code: "duplicates",
+        percent: graded(share, 5, 200),
+        what: format!("{} seen twice: at two hops or interfaces", counted(twice, "packet")),
+    })
+}
+
+fn out_of_order(audit: &Audit) -> Option<Shortcoming> {
+    let back = audit.time_steps_back;
+    (back > 0).then(|| Shortcoming {
+        code: "time_steps_back",
+        percent: graded(per_mille(back, audit.tally.frames()), 1, 50),
+        what: format!("{} earlier than the frame before", counted(back, "frame")),
+    })
+}
+
+fn mid_stream(audit: &Audit) -> Option<Shortcoming> {
+    let (picked_up, flows) = (audit.totals.flows_picked_up, audit.totals.flows);
+    (picked_up > 0).then(|| Shortcoming {
+        code: "mid_stream",
+        percent: CLEAN,
+        what: format!("{picked_up} of {} begun before the capture", counted(flows, "connection")),
+    })
+}
+
+fn cut_short(audit: &Audit) -> Option<Shortcoming> {
+    (!audit.incomplete.is_empty()).then(|| Shortcoming {
+        code: "incomplete",
+        percent: CLEAN,
+        what: "the capture was not read to its end".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_graded_by_its_bounds() {
+        assert_eq!(graded(per_mille(0, 1000), 1, 10), CLEAN);
+        assert_eq!(graded(per_mille(1, 1_000_000), 1, 10), MINOR);
+        assert_eq!(graded(per_mille(10, 1000), 1, 10), POOR);
+        assert_eq!(graded(per_mille(5, 0), 1, 10), POOR);
+    }
+}

@@ -1,0 +1,130 @@
+//! Causes that no simulated capture shows, on conversations written by hand.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::conversation::{ACK, FIN, From, Line, RST, SYN, capture, handshake};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-window-audit");
+const WIN: u16 = 64_000;
+
+fn line(millis: u64, from: From, flags: u8, (seq, ack): (u32, u32), len: u16) -> Line {
+    Line { millis, from, flags, seq, ack, win: WIN, len }
+}
+
+/// A handshake, a request, its answer, and the end.
+fn healthy() -> Vec<Line> {
+    let mut lines = handshake(WIN);
+    lines.extend([
+        line(21, From::Client, ACK, (1, 1), 100),
+        line(31, From::Server, ACK, (1, 101), 1000),
+        line(41, From::Client, ACK | FIN, (101, 1001), 0),
+        line(51, From::Server, ACK | FIN, (1001, 102), 0),
+        line(61, From::Client, ACK, (102, 1002), 0),
+    ]);
+    lines
+}
+
+/// Only what one side of it sends.
+fn only(from: From, lines: &[Line]) -> Vec<Line> {
+    lines.iter().filter(|line| line.from == from).copied().collect()
+}
+
+fn report(test: &str, conversations: &[Vec<Line>]) -> Value {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.pcap"));
+    std::fs::write(&path, capture(conversations)).unwrap();
+    let output = Command::new(PROGRAM).args(["--format", "json"]).arg(&path).output().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn verdict(report: &Value) -> (&str, Option<&str>) {
+    (report["verdict"]["level"].as_str().unwrap(), report["verdict"]["cause"].as_str())
+}
+
+#[test]
+fn healthy_conversations_have_no_cause() {
+    let report = report("healthy", &[healthy(), healthy()]);
+    assert_eq!(verdict(&report), ("none", None));
+    assert!(report["causes"].as_array().unwrap().is_empty(), "{report}");
+}
+
+#[test]
+fn flows_of_one_direction_beside_whole_ones_point_at_the_route() {
+    let half = only(From::Client, &healthy());
+    let report = report("half", &[healthy(), half.clone(), half, healthy()]);
+    assert_eq!(verdict(&report), ("probable", Some("C08")));
+}
+
+#[test]
+fn a_capture_of_one_direction_cannot_be_judged() {
+    for from in [From::Client, From::Server] {
+        let half = only(from, &healthy());
+        let report = report("one_sided", &[half.clone(), half]);
+        assert_eq!(verdict(&report), ("cannot_judge", None));
+        assert!(report["causes"].as_array().unwrap().iter().all(|cause| cause["id"] != "C08"));
+    }
+}
+
+/// A server resets with an old number, and the client sends its request again.
+fn refused_reset(client_repeats: &[u64]) -> Vec<Line> {
+    let mut lines = healthy();
+    lines.truncate(5);
+    lines.push(line(41, From::Client, ACK, (101, 1001), 0));
+    lines.push(line(50, From::Client, ACK, (101, 1001), 100));
+    lines.push(line(60, From::Server, RST, (500, 0), 0));
+    for millis in client_repeats {
+        lines.push(line(*millis, From::Client, ACK, (101, 1001), 100));
+    }
+    lines
+}
+
+#[test]
+fn a_refused_reset_after_which_the_receiver_goes_on_is_a_cause() {
+    let alive = refused_reset(&[260, 660, 1460, 3060]);
+    let report = report("reset", &[alive.clone(), alive.clone(), alive]);
+    assert_eq!(verdict(&report), ("probable", Some("C10")));
+}
+
+#[test]
+fn a_late_reset_that_changes_nothing_is_none() {
+    let report = report("late_reset", &[refused_reset(&[])]);
+    assert!(report["causes"].as_array().unwrap().iter().all(|cause| cause["id"] != "C10"));
+}
+
+#[test]
+fn a_reader_that_shuts_its_window_is_not_the_firewall() {
+    let mut lines = handshake(WIN);
+    lines.extend([
+        line(21, From::Client, ACK, (1, 1), 1000),
+        Line { win: 0, ..line(31, From::Server, ACK, (1, 1001), 0) },
+        line(1031, From::Server, ACK, (1, 1001), 0),
+        line(1041, From::Client, ACK, (1001, 1), 1000),
+        line(1051, From::Server, ACK, (1, 2001), 0),
+    ]);
+    let report = report("zero_window", &[lines]);
+    assert_eq!(verdict(&report), ("none", Some("C24")));
+    assert!(report["verdict"]["sentence"].as_str().unwrap().starts_with("Not the firewall: "));
+}
+
+#[test]
+fn flows_without_their_syn_are_not_judged_strictly() {
+    let late: Vec<_> = healthy().into_iter().filter(|line| line.flags & SYN == 0).collect();
+    let alone = report("late", std::slice::from_ref(&late));
+    assert_eq!(verdict(&alone), ("cannot_judge", None));
+    let beside = report("late_beside", &[late, healthy()]);
+    assert_eq!(verdict(&beside), ("none", None));
+    assert_eq!(beside["causes"][0]["id"], "C20");
+    assert_eq!(beside["causes"][0]["flow_count"], 1);
+}
+
+#[test]
+fn one_packet_missing_in_the_capture_blames_nobody() {
+    let mut lines = healthy();
+    lines.remove(3);
+    let report = report("gap", &[lines, healthy()]);
+    assert_eq!(report["verdict"]["cause"], "capture_loss");
+    assert_ne!(report["verdict"]["level"], "confirmed");
+}
