@@ -234,7 +234,7 @@ pub(super) struct Side {
 
 impl Side {
     /// Returns whether something is under way, so that the next segments matter.
-    pub(super) const fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         !self.ranges.is_whole()
             || self.recovery.is_some()
             || self.sacked > 0

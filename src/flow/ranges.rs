@@ -5,6 +5,8 @@
 //!
 //! Does not: say why a hole is there or what filled it.
 
+use std::collections::VecDeque;
+
 use crate::flow::half::Tick;
 use crate::segment::Segment;
 use crate::seq::SeqNum;
@@ -80,7 +82,7 @@ pub(super) struct Found {
 /// The holes of one direction, in the order of their numbers.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Ranges {
-    holes: Vec<Hole>,
+    holes: VecDeque<Hole>,
     filled: Vec<Hole>,
     next_filled: usize,
     /// Holes given up because there were too many.
@@ -96,11 +98,11 @@ impl Ranges {
     /// Notes that the bytes from `start` up to the segment were passed over.
     pub(super) fn open(&mut self, hole: Hole) {
         if self.holes.len() >= MAX_HOLES {
-            self.holes.remove(0);
+            self.holes.pop_front();
             self.forgotten += 1;
         }
         // A new hole lies above all others.
-        self.holes.push(hole);
+        self.holes.push_back(hole);
     }
 
     /// Forgets the holes, but not what was counted.
@@ -111,21 +113,17 @@ impl Ranges {
     }
 
     /// Returns whether nothing is missing.
-    pub(super) const fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.holes.is_empty()
     }
 
     /// Takes the bytes of a stretch as seen, and says how many of them were not before.
     pub(super) fn fill(&mut self, start: SeqNum, end: SeqNum) -> Found {
         let mut found = Found::default();
-        let mut at = 0;
+        let mut at = self.holes.partition_point(|hole| !start.is_before(hole.end));
         while let Some(hole) = self.holes.get(at).copied() {
             if !hole.start.is_before(end) {
                 break;
-            }
-            if !start.is_before(hole.end) {
-                at += 1;
-                continue;
             }
             let (left, right) = (hole.start.latest(start), earliest(hole.end, end));
             found.unseen += right.0.wrapping_sub(left.0);
@@ -135,12 +133,24 @@ impl Ranges {
             let after = Hole { start: right, ..hole };
             let remains =
                 [before, after].map(|part| part.start.is_before(part.end).then_some(part));
-            let parts = remains.into_iter().flatten();
-            let count = parts.clone().count();
-            self.holes.splice(at..=at, parts);
-            at += count;
+            at = self.replace(at, remains);
         }
         found
+    }
+
+    /// Puts what remains of a hole in its place, and returns the position behind.
+    fn replace(&mut self, at: usize, remains: [Option<Hole>; 2]) -> usize {
+        let mut parts = remains.into_iter().flatten();
+        match (self.holes.get_mut(at), parts.next()) {
+            (Some(place), Some(part)) => *place = part,
+            _ => {
+                self.holes.remove(at);
+                return at;
+            }
+        }
+        let Some(part) = parts.next() else { return at + 1 };
+        self.holes.insert(at + 1, part);
+        at + 2
     }
 
     fn remember(&mut self, hole: Hole) {
