@@ -81,6 +81,7 @@ fn every_option_of_the_readme_exists_and_every_option_is_in_the_readme() {
         "--nocapture",
         "--ctstate",
         "--ignored",
+        "--bench",
         "--fuzz-dir",
         "--all-features",
     ];
