@@ -141,12 +141,11 @@ impl Ranges {
     /// Puts what remains of a hole in its place, and returns the position behind.
     fn replace(&mut self, at: usize, remains: [Option<Hole>; 2]) -> usize {
         let mut parts = remains.into_iter().flatten();
-        match (self.holes.get_mut(at), parts.next()) {
-            (Some(place), Some(part)) => *place = part,
-            _ => {
-                self.holes.remove(at);
-                return at;
-            }
+        if let (Some(place), Some(part)) = (self.holes.get_mut(at), parts.next()) {
+            *place = part;
+        } else {
+            self.holes.remove(at);
+            return at;
         }
         let Some(part) = parts.next() else { return at + 1 };
         self.holes.insert(at + 1, part);
