@@ -2,13 +2,15 @@
 //!
 //! Does not: format anything.
 
+use std::sync::LazyLock;
+
 use crate::flow::OneWay;
 use crate::flow::detail::{Detail, KindCount, KindCounts, Proofs, Side, Stall};
 use crate::flow::effect::EffectCounts;
 use crate::flow::exchange::Exchange;
 use crate::flow::half::{Half, Offer};
 use crate::flow::handshake::Handshake;
-use crate::flow::history::{ConnState, Letter};
+use crate::flow::history::{ConnState, History, Letter};
 use crate::flow::retransmission::Kind;
 use crate::flow::sack::SackAudit;
 use crate::flow::scaling::{self, Scaling};
@@ -72,8 +74,8 @@ pub struct SideSummary {
 pub struct Summary {
     /// How the flow ended.
     pub conn_state: ConnState,
-    /// Its history in letters.
-    pub history: String,
+    history: History,
+    original_is_high: bool,
     /// What each side did.
     pub sides: PerDirection<SideSummary>,
     /// The longest stall.
@@ -112,13 +114,19 @@ impl Summary {
         let original_is_high = original == Orientation::HighToLow;
         Self {
             conn_state: ConnState::of(halves.original.marks, halves.reply.marks),
-            history: exchange.history.text(original_is_high),
+            history: exchange.history,
+            original_is_high,
             sides,
             stall: detail.and_then(|detail| detail.stall),
             stalls: detail.map_or(0, |detail| detail.stalls),
             handshake: detail.map(|detail| detail.handshake.clone()).unwrap_or_default(),
             effects: detail.map(Detail::effects).unwrap_or_default(),
         }
+    }
+
+    /// Returns the history of the flow in letters.
+    pub fn history(&self) -> String {
+        self.history.text(self.original_is_high)
     }
 
     /// Returns how much trouble the flow had, for choosing which flows to show: packets sent again,
@@ -158,10 +166,12 @@ impl Summary {
     }
 }
 
+/// What is kept of a side of which there is nothing to keep.
+static NOTHING: LazyLock<Side> = LazyLock::new(Side::default);
+
 impl SideSummary {
     fn of((own, peer): (&Half, &Half), kept: Option<&Side>, handshake_us: Option<u32>) -> Self {
-        let nothing = Side::default();
-        let side = kept.unwrap_or(&nothing);
+        let side = kept.unwrap_or(&NOTHING);
         let scaling = scaling::of(own, peer);
         let known_shift = match scaling {
             Scaling::By(shift) => shift,
@@ -178,8 +188,8 @@ impl SideSummary {
             mss: own.is(Half::MSS).then_some(own.mss),
             sack_permitted: own.is(Half::SACK),
             timestamps: own.is(Half::TIMESTAMPS),
-            kinds: side.kinds.iter().collect(),
-            retransmitted: side.kinds.retransmitted(),
+            kinds: kept.map(|side| side.kinds.iter().collect()).unwrap_or_default(),
+            retransmitted: kept.map(|side| side.kinds.retransmitted()).unwrap_or_default(),
             proofs: side.proofs,
             longest_backoff: side.longest_backoff,
             window,

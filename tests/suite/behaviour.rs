@@ -106,7 +106,7 @@ fn word(what: &Happening) -> String {
 
 /// Says what the whole flow showed, leaving out what is zero.
 fn totals(summary: &Summary) -> String {
-    let mut text = format!("= {} {}\n", summary.conn_state.name(), summary.history);
+    let mut text = format!("= {} {}\n", summary.conn_state.name(), summary.history());
     let mut tell = |key: &str, value: u64| {
         if value > 0 {
             writeln!(text, "= {key} {value}").unwrap();

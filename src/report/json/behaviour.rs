@@ -383,7 +383,7 @@ impl Tcp {
         Self {
             community_id: community_id(key),
             conn_state: summary.conn_state.name(),
-            history: summary.history.clone(),
+            history: summary.history(),
             missed_bytes: summary.missed_bytes(),
             rtt_handshake_us: handshake.map(|(far, near)| u64::from(far) + u64::from(near)),
             stalls: summary.stalls,

@@ -121,7 +121,7 @@ fn write_troubled(flow: &FlowTrouble, out: &mut dyn Write) -> io::Result<()> {
         "\n  flow {}  {original} > {reply}\n    {} {}",
         flow.audit.first_frame,
         summary.conn_state.name(),
-        summary.history
+        summary.history()
     )?;
     write_sides(summary, out)?;
     write_stall(summary, out)
@@ -246,7 +246,7 @@ pub(super) fn write_full(told: &FlowStory, out: &mut dyn Write) -> io::Result<()
 fn id_line(key: &FlowKey, summary: &Summary) -> String {
     let missed = summary.missed_bytes();
     let missed = if missed == 0 { String::new() } else { format!("  missed {missed} bytes") };
-    let (state, history) = (summary.conn_state.name(), &summary.history);
+    let (state, history) = (summary.conn_state.name(), summary.history());
     format!("{}  {state} {history}{missed}", community_id(key))
 }
 
