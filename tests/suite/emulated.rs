@@ -50,7 +50,8 @@ impl Kernel {
             slow_start: host::counter("TcpExtTCPSlowStartRetrans"),
             timeouts: host::counter("TcpExtTCPTimeouts"),
             tail_probes: host::counter("TcpExtTCPLossProbes"),
-            duplicates_reported: host::counter("TcpExtTCPDSACKRecv"),
+            duplicates_reported: host::counter("TcpExtTCPDSACKRecv")
+                + host::counter("TcpExtTCPDSACKOfoRecv"),
         }
     }
 }
@@ -244,7 +245,7 @@ them for an eighth of the round trip, and doubles 0.05 %; captured at the sender
 bursts of 6000 bytes with pauses, so that every flight has a tail. Each cell: the
 kernel's counter / ours. The counters are those of `nstat` in the sender's namespace: TcpRetransSegs,
 TCPFastRetrans (ours: fast, rack, sack_recovery), TCPSlowStartRetrans (slow_start), TCPTimeouts (rto),
-TCPLossProbes (tlp; a probe may also send new data, which is no repetition), TCPDSACKRecv (dsack).
+TCPLossProbes (tlp; a probe may also send new data, which is no repetition), TCPDSACKRecv and TCPDSACKOfoRecv (dsack).
 
 `UPDATE_EXPECT=1 cargo test --test suite -- --ignored emulated` makes this table again (root).
 
