@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
-use crate::flow::{FlowFinding, FlowStory, FlowTrouble};
+use crate::flow::{FlowFinding, FlowSightings, FlowStory, FlowTrouble};
 use crate::frame;
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
@@ -30,6 +30,9 @@ pub const MAX_TROUBLED: usize = 50;
 /// The flows kept because their ends behaved as under a known fault, earliest first.
 pub const MAX_SUSPECTS: usize = 1000;
 
+/// The flows captured at several places that are kept with what changed between, earliest first.
+pub const MAX_SIGHTINGS: usize = 1000;
+
 /// What became of the frames of a run; every frame is in exactly one count.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
@@ -43,6 +46,19 @@ pub struct Tally {
     pub fragments: u64,
     /// Frames that gave nothing to judge, by reason.
     pub undecodable: BTreeMap<Undecodable, u64>,
+    /// What a sample of the TCP checksums showed, whether they are judged or not.
+    pub checksums: ChecksumSample,
+}
+
+/// The TCP checksums of some frames: the first ones, and some of all that follow.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ChecksumSample {
+    /// Segments captured whole whose checksums were looked at.
+    pub looked_at: u64,
+    /// Checksums that the network card of the capturing host was still to fill in.
+    pub unfinished: u64,
+    /// Wrong ones.
+    pub wrong: u64,
 }
 
 impl Tally {
@@ -68,6 +84,9 @@ impl Tally {
         self.segments += part.segments;
         self.tcp_errors += part.tcp_errors;
         self.fragments += part.fragments;
+        self.checksums.looked_at += part.checksums.looked_at;
+        self.checksums.unfinished += part.checksums.unfinished;
+        self.checksums.wrong += part.checksums.wrong;
         for (protocol, count) in &part.other {
             *self.other.entry(*protocol).or_default() += count;
         }
@@ -107,6 +126,10 @@ pub struct Totals {
     pub invalid_by_reason: BTreeMap<Reason, u64>,
     /// Segments that passed although a rule spoke of them, by reason.
     pub passed_by_reason: BTreeMap<Reason, u64>,
+    /// Segments that were left out: copies of others, captured at another place.
+    pub copies: u64,
+    /// Flows that were captured at several places.
+    pub flows_seen_twice: u64,
     /// Segments whose options the snap length cut, so that some may be missing.
     pub options_cut: u64,
     /// Flows.
@@ -163,6 +186,12 @@ impl Totals {
         }
     }
 
+    /// Counts a SYN as a copy that was judged before the next sight of it came.
+    pub fn count_judged_copy(&mut self) {
+        self.new = self.new.saturating_sub(1);
+        self.copies += 1;
+    }
+
     /// Counts a datagram of another protocol.
     pub fn count_datagram(&mut self, protocol: u8, ctstate: CtState) {
         *self.datagrams.entry((protocol, ctstate)).or_default() += 1;
@@ -186,6 +215,8 @@ impl Totals {
         self.errors_related += part.errors_related;
         self.errors_invalid += part.errors_invalid;
         self.options_cut += part.options_cut;
+        self.copies += part.copies;
+        self.flows_seen_twice += part.flows_seen_twice;
         self.flows += part.flows;
         self.flows_picked_up += part.flows_picked_up;
         self.flows_untracked += part.flows_untracked;
@@ -272,6 +303,10 @@ pub struct Audit {
     pub last_ts: Option<Timestamp>,
     /// Frames that are earlier than the one before them.
     pub time_steps_back: u64,
+    /// The longest of these steps, in nanoseconds.
+    pub longest_step_back: i64,
+    /// The longest time without any frame, in nanoseconds.
+    pub longest_silence: i64,
     /// What became of the frames.
     pub tally: Tally,
     /// Counts over packets and flows.
@@ -286,6 +321,8 @@ pub struct Audit {
     pub troubled_not_kept: u64,
     /// Flows whose ends behaved as under a known fault, by first frame; at most [`MAX_SUSPECTS`].
     pub suspects: Vec<FlowTrouble>,
+    /// Flows captured at several places, by first frame; at most [`MAX_SIGHTINGS`].
+    pub sightings: Vec<FlowSightings>,
     /// The flow that was asked for in full, if it was there.
     pub story: Option<Box<FlowStory>>,
 }
@@ -333,6 +370,7 @@ pub struct Findings {
     /// Flows with trouble, those that were not kept included.
     troubled_seen: u64,
     suspects: Vec<FlowTrouble>,
+    sightings: Vec<FlowSightings>,
     story: Option<Box<FlowStory>>,
 }
 
@@ -362,6 +400,14 @@ impl Findings {
         }
     }
 
+    /// Adds a flow captured at several places; the latest are dropped.
+    pub fn push_sightings(&mut self, sightings: FlowSightings) {
+        self.sightings.push(sightings);
+        if self.sightings.len() >= 2 * MAX_SIGHTINGS {
+            self.trim_sightings();
+        }
+    }
+
     /// Adds the flow that is reported in full.
     pub fn tell(&mut self, story: FlowStory) {
         self.story = Some(Box::new(story));
@@ -377,6 +423,8 @@ impl Findings {
         self.trim_troubled();
         self.suspects.extend(part.suspects);
         self.trim_suspects();
+        self.sightings.extend(part.sightings);
+        self.trim_sightings();
         self.story = self.story.take().or(part.story);
     }
 
@@ -385,9 +433,10 @@ impl Findings {
         self.trim();
         self.trim_troubled();
         self.trim_suspects();
-        let Self { kept, not_kept, troubled, troubled_seen, suspects, story } = self;
+        self.trim_sightings();
+        let Self { kept, not_kept, troubled, troubled_seen, suspects, sightings, story } = self;
         let troubled_not_kept = troubled_seen - troubled.len() as u64;
-        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story }
+        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, sightings, story }
     }
 
     /// Keeps the flows with the most trouble; among equals the earlier ones.
@@ -395,6 +444,11 @@ impl Findings {
         self.troubled
             .sort_by_key(|flow| (u64::MAX - flow.summary.weight(), flow.audit.first_frame));
         self.troubled.truncate(MAX_TROUBLED);
+    }
+
+    fn trim_sightings(&mut self) {
+        self.sightings.sort_by_key(|flow| flow.first_frame);
+        self.sightings.truncate(MAX_SIGHTINGS);
     }
 
     fn trim_suspects(&mut self) {
@@ -424,6 +478,8 @@ pub struct Collected {
     pub troubled_not_kept: u64,
     /// The flows whose ends behaved as under a known fault.
     pub suspects: Vec<FlowTrouble>,
+    /// The flows captured at several places.
+    pub sightings: Vec<FlowSightings>,
     /// The flow that was asked for in full.
     pub story: Option<Box<FlowStory>>,
 }

@@ -6,7 +6,7 @@ use crate::time::{CaptureClock, Timestamp};
 
 /// What the first bytes of a frame are: a LINKTYPE_ value of the pcap registry
 /// (<https://www.tcpdump.org/linktypes.html>).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct LinkType(pub u16);
 
 impl LinkType {
@@ -50,6 +50,12 @@ impl Place {
         (self.file as u64).saturating_mul(Self::FILE_STRIDE).saturating_add(self.frame)
     }
 
+    /// Returns the position of the file that a number stands for.
+    #[inline]
+    pub const fn file_of(number: u64) -> u64 {
+        if number < Self::FILE_STRIDE { 0 } else { number / Self::FILE_STRIDE }
+    }
+
     /// Returns the place that a number stands for.
     pub fn of(number: u64) -> Self {
         Self {
@@ -71,6 +77,8 @@ pub struct Frame<'a> {
     pub clock: Timestamp,
     /// What the first bytes are.
     pub link: LinkType,
+    /// The position of the interface among those of the file, from 0.
+    pub interface: u16,
     /// Bytes on the wire.
     pub original_len: u32,
     /// The bytes that were captured.
@@ -85,7 +93,8 @@ struct Record {
     start: u32,
     captured_len: u32,
     original_len: u32,
-    link: LinkType,
+    /// Where its interface stands in the list of the batch.
+    interface: u16,
     /// How many numbers between the first frame of the batch and this one belong to no frame.
     numbers_skipped: u16,
 }
@@ -102,6 +111,10 @@ pub struct Batch {
     records: Vec<Record>,
     first_number: u64,
     numbers_skipped: u16,
+    /// The interfaces that frames came from, each with its link type; kept from run to run.
+    interfaces: Vec<(LinkType, u16)>,
+    /// The interface of the last frame, and where it stands.
+    last_interface: Option<((LinkType, u16), u16)>,
     /// The number of each frame, where they do not follow one another; else empty.
     numbers: Vec<u64>,
 }
@@ -118,21 +131,40 @@ impl Batch {
     /// Adds a frame that lies at `start..start + captured_len` of the buffer.
     #[inline]
     pub fn push(&mut self, header: FrameHeader, clock: &mut CaptureClock) {
-        let FrameHeader { ts, link, start, captured_len, original_len } = header;
+        let FrameHeader { ts, link, interface, start, captured_len, original_len } = header;
         let clock = clock.advance(ts);
         let numbers_skipped = self.numbers_skipped;
-        let record = Record { ts, clock, start, captured_len, original_len, link, numbers_skipped };
+        let interface = match self.last_interface {
+            Some((last, at)) if last == (link, interface) => at,
+            _ => self.enlist((link, interface)),
+        };
+        let record =
+            Record { ts, clock, start, captured_len, original_len, interface, numbers_skipped };
         self.records.push(record);
+    }
+
+    /// Finds the place of an interface in the list; those without room count as the last one.
+    #[cold]
+    fn enlist(&mut self, interface: (LinkType, u16)) -> u16 {
+        let at = self.interfaces.iter().position(|known| *known == interface);
+        let at = at.unwrap_or_else(|| {
+            self.interfaces.push(interface);
+            self.interfaces.len() - 1
+        });
+        let at = u16::try_from(at).unwrap_or(u16::MAX);
+        self.last_interface = Some((interface, at));
+        at
     }
 
     /// Adds a copy of a frame of another batch, with its number.
     pub fn push_copy(&mut self, frame: &Frame<'_>, clock: &mut CaptureClock) {
-        let Frame { number, ts, link, original_len, bytes, .. } = *frame;
+        let Frame { number, ts, link, interface, original_len, bytes, .. } = *frame;
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let (start, captured_len) = (len(&self.buffer), len(bytes));
         self.buffer.extend_from_slice(bytes);
         self.numbers.push(number);
-        self.push(FrameHeader { ts, link, start, captured_len, original_len }, clock);
+        let header = FrameHeader { ts, link, interface, start, captured_len, original_len };
+        self.push(header, clock);
     }
 
     /// Sets the tracker's time of all frames by another clock.
@@ -212,12 +244,15 @@ impl Batch {
     fn frame_of(&self, position: usize, record: &Record) -> Frame<'_> {
         let start = record.start as usize;
         let end = start + record.captured_len as usize;
+        let place = usize::from(record.interface);
+        let (link, interface) = self.interfaces.get(place).copied().unwrap_or_default();
         let follows = self.first_number + position as u64 + u64::from(record.numbers_skipped);
         Frame {
             number: self.numbers.get(position).copied().unwrap_or(follows),
             ts: record.ts,
             clock: record.clock,
-            link: record.link,
+            link,
+            interface,
             original_len: record.original_len,
             bytes: self.buffer.get(start..end).unwrap_or_default(),
         }
@@ -231,6 +266,8 @@ pub struct FrameHeader {
     pub ts: Timestamp,
     /// What the first bytes are.
     pub link: LinkType,
+    /// The position of the interface among those of the file, from 0.
+    pub interface: u16,
     /// Offset of the first byte in the buffer.
     pub start: u32,
     /// Bytes that were captured.

@@ -51,6 +51,8 @@ pub(super) struct Taken {
     pub(super) repeated: Option<Repeated>,
     /// The time between a SYN or SYN-ACK of the receiver and this answer, in microseconds.
     pub(super) handshake_us: Option<u32>,
+    /// Whether the segment is the same packet again.
+    pub(super) is_copy: bool,
 }
 
 /// What the two ends did so far.

@@ -21,16 +21,19 @@ mod reaction;
 mod retransmission;
 mod sack;
 mod scaling;
+mod sightings;
 mod step;
 mod story;
+mod stuck;
 mod summary;
+mod vantage;
 mod window;
 
 use crate::conntrack::{Arrival, Class, CtState, Margins, Members, Reason, TcpState, Verdict};
 use crate::segment::{Direction, Flags, PerDirection, Segment};
 use crate::seq::SeqNum;
 use crate::time::{NANOS_PER_SEC, Timestamp};
-use crate::tuple::{FlowKey, Orientation, PerOrientation};
+use crate::tuple::{FlowKey, Orientation, PerOrientation, Vantage};
 use exchange::{Exchange, Look};
 use half::Tick;
 
@@ -44,7 +47,9 @@ pub use ranges::MAX_HOLES;
 pub use retransmission::Kind;
 pub use sack::{BlockClass, SackAudit};
 pub use scaling::{MAX_SHIFT, Scaling, ScalingAudit};
+pub use sightings::{Mark, Seen, Sight, Sightings, Way, offers_the_same};
 pub use story::{Event, Happening, MAX_EVENTS, MAX_SAMPLES, Sample, Story};
+pub use stuck::Stuck;
 pub use summary::{SideSummary, Summary};
 pub use window::WindowAudit;
 
@@ -62,6 +67,8 @@ pub struct Observation<'a> {
     pub frame: u64,
     /// Capture time.
     pub ts: Timestamp,
+    /// Where it was captured.
+    pub vantage: Vantage,
     /// The segment as it arrived.
     pub arrival: Arrival<'a>,
     /// What the policy of the run said.
@@ -85,6 +92,12 @@ pub struct OneWay {
     pub syn_seen: bool,
     /// Time from the SYN or SYN-ACK to its answer, in microseconds.
     pub handshake_us: Option<u32>,
+    /// Where the first packet this way was captured.
+    pub vantage: Vantage,
+    /// Time to live, or hop limit, of the first packet this way.
+    pub ttl: u8,
+    /// Payload bytes of the largest packet; 65535 for all beyond.
+    pub largest: u16,
 }
 
 /// A packet that a rule spoke of.
@@ -249,6 +262,8 @@ pub struct FlowAudit {
     pub tracked: bool,
     /// Whether the tracker took the flow up mid-stream, and hence judges its windows liberally.
     pub picked_up: bool,
+    /// Whether the flow was captured at several places.
+    seen_twice: bool,
     /// The findings; none for a clean flow.
     pub evidence: Option<Box<Evidence>>,
     /// What the two ends did.
@@ -258,8 +273,16 @@ pub struct FlowAudit {
 impl FlowAudit {
     /// Starts a flow with its first packet, which is still to be observed.
     pub const fn new(frame: u64, ts: Timestamp, arrival: &Arrival<'_>) -> Self {
-        let way =
-            OneWay { packets: 0, bytes: 0, first_seq: None, syn_seen: false, handshake_us: None };
+        let way = OneWay {
+            packets: 0,
+            bytes: 0,
+            first_seq: None,
+            syn_seen: false,
+            handshake_us: None,
+            vantage: Vantage { file: 0, interface: 0 },
+            ttl: 0,
+            largest: 0,
+        };
         Self {
             first_frame: frame,
             first_ts: ts,
@@ -269,6 +292,7 @@ impl FlowAudit {
             ways: PerOrientation { low_to_high: way, high_to_low: way },
             tracked: false,
             picked_up: false,
+            seen_twice: false,
             evidence: None,
             exchange: Exchange::new(),
         }
@@ -304,7 +328,14 @@ impl FlowAudit {
         let way = &mut self.ways[arrival.orientation];
         way.packets += 1;
         way.bytes += u64::from(segment.len);
-        way.first_seq = way.first_seq.or(Some(segment.seq));
+        if segment.len > u32::from(way.largest) {
+            way.largest = u16::try_from(segment.len).unwrap_or(u16::MAX);
+        }
+        if way.first_seq.is_none() {
+            way.first_seq = Some(segment.seq);
+            way.vantage = observation.vantage;
+            way.ttl = segment.ttl;
+        }
         way.syn_seen |= segment.has(Flags::SYN);
         if verdict.opened {
             if !self.tracked {
@@ -345,6 +376,9 @@ impl FlowAudit {
             self.exchange.start_over();
         }
         let taken = self.exchange.take(&look);
+        if taken.is_copy {
+            self.count_copies();
+        }
         if taken.handshake_us.is_some() {
             self.ways[orientation.flip()].handshake_us = taken.handshake_us;
         }
@@ -358,7 +392,14 @@ impl FlowAudit {
 
     /// Returns what the two ends did, in numbers.
     pub fn summary(&self) -> Summary {
-        Summary::of(&self.exchange, self.original, self.directions())
+        let mut summary = Summary::of(&self.exchange, self.original, self.directions());
+        self.tell_rewritten(&mut summary);
+        summary
+    }
+
+    /// Returns the places where the flow was captured, if there are several.
+    pub fn sightings(&self) -> Option<&Sightings> {
+        self.exchange.detail.as_ref()?.sightings.as_deref()
     }
 
     /// Takes out what was kept of a flow that is reported in full.
@@ -400,6 +441,19 @@ pub struct FlowFinding {
     pub evidence: Evidence,
     /// What the two ends did.
     pub summary: Box<Summary>,
+}
+
+/// A finished flow that was captured at several places.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowSightings {
+    /// The endpoints.
+    pub key: FlowKey,
+    /// Number of the first frame: the flow's id.
+    pub first_frame: u64,
+    /// Which way the original direction goes.
+    pub original: Orientation,
+    /// The places.
+    pub sightings: Sightings,
 }
 
 /// A finished flow whose ends had trouble, whatever the tracker said.

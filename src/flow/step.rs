@@ -81,7 +81,8 @@ impl<'a> Step<'a> {
         self.own.last_at = self.look.now;
         self.set_alerts();
         let handshake_us = self.peer.min_rtt().filter(|_| times_handshake);
-        Taken { repeated: outcome.repeated, handshake_us }
+        let is_copy = outcome.kind == Some(Kind::Duplicate);
+        Taken { repeated: outcome.repeated, handshake_us, is_copy }
     }
 
     /// Returns whether the receiver has sent nothing but a SYN or SYN-ACK.

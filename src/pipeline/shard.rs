@@ -1,4 +1,9 @@
 //! A shard: the flows it owns, and what they showed.
+//!
+//! A flow that was captured at several places is judged from one of them, and its copies are left
+//! out; the verdicts on single frames, where wanted, are those of a tracker that meets all of them.
+
+use std::collections::BTreeMap;
 
 use crate::audit::{Findings, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
@@ -6,7 +11,9 @@ use crate::conntrack::{
     Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
     Verdict,
 };
-use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
+use crate::flow::{
+    ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble, Observation, Seen,
+};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::{Plan, Wanted};
@@ -71,6 +78,9 @@ struct Desk {
     findings: Findings,
     /// The verdicts since they were last taken, when wanted.
     verdicts: Vec<PacketVerdict>,
+    /// What a tracker that meets every copy knows of the flows captured at several places: verdicts
+    /// are on every frame. Kept when they are wanted.
+    meets_copies: BTreeMap<FlowKey, Track>,
 }
 
 impl Shard {
@@ -83,6 +93,7 @@ impl Shard {
             full: plan.flow,
             findings: Findings::default(),
             verdicts: Vec::new(),
+            meets_copies: BTreeMap::new(),
         };
         Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
     }
@@ -180,13 +191,19 @@ impl Desk {
     /// Judges a segment of a flow, and takes in what it shows.
     #[inline]
     fn take(&mut self, flow: &mut Flow, item: &Item) {
-        let Stamp { number: frame, ts, .. } = item.stamp;
+        let Stamp { number: frame, ts, vantage, .. } = item.stamp;
         let arrival = arrival(item);
         let segment = arrival.segment;
+        if flow.audit.may_be_copy(segment) && self.leave_out(flow, item) {
+            return;
+        }
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
         if flow.audit.ends_before(segment, &verdict) {
             let fresh = start(frame, ts, &arrival, self.full);
             let ended = std::mem::replace(&mut flow.audit, fresh);
+            if ended.is_seen_twice() {
+                flow.audit.expect_copies();
+            }
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
         let unanimous = self.opinions.is_unanimous() && !verdict.is_invalid();
@@ -196,19 +213,62 @@ impl Desk {
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
-        let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
+        let observation =
+            Observation { frame, ts, vantage, arrival, verdict, liberal, invalid_for };
         if let Some(repeated) = flow.audit.observe(&observation) {
             self.totals.behaviour.count_repeated(repeated);
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
+        if flow.audit.is_seen_twice() {
+            self.tell_of_all(flow, item);
+        } else {
+            self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
+        }
+    }
+
+    /// Leaves a packet out that is a copy of another one; returns whether it was one.
+    #[cold]
+    fn leave_out(&mut self, flow: &mut Flow, item: &Item) -> bool {
+        let Stamp { number: frame, ts, vantage, .. } = item.stamp;
+        let was_alone = !flow.audit.is_seen_twice();
+        let seen = flow.audit.sight(frame, (ts, vantage), &arrival(item));
+        let is_new = was_alone && flow.audit.is_seen_twice();
+        if is_new && self.wanted == Wanted::Verdicts {
+            self.meets_copies.insert(flow.key, flow.track.clone());
+        }
+        match seen {
+            Seen::Here => false,
+            Seen::Copy => {
+                self.totals.copies += 1;
+                self.tell_of_all(flow, item);
+                true
+            }
+            Seen::SynAgain => {
+                self.totals.count_judged_copy();
+                flow.track = Track::default();
+                false
+            }
+        }
+    }
+
+    /// Tells what a tracker says that meets the copies of this flow as well.
+    #[cold]
+    fn tell_of_all(&mut self, flow: &Flow, item: &Item) {
+        if self.wanted != Wanted::Verdicts {
+            return;
+        }
+        let known = self.meets_copies.entry(flow.key);
+        let track = known.or_insert_with(|| flow.track.clone());
+        let verdict = track.judge(&arrival(item), &self.panel, &mut self.opinions);
+        let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
         self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
     }
 
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
         if self.wanted == Wanted::Verdicts {
-            let Stamp { number: frame, ts, clock } = item.stamp;
+            let Stamp { number: frame, ts, clock, .. } = item.stamp;
             let direction = verdict.direction;
             let told = PacketVerdict { frame, ts, clock, flow, direction, verdict, liberal };
             self.verdicts.push(told);
@@ -216,6 +276,9 @@ impl Desk {
     }
 
     fn bury(&mut self, flow: Flow) {
+        if flow.audit.is_seen_twice() {
+            self.meets_copies.remove(&flow.key);
+        }
         settle_accounts(flow.key, flow.audit, &mut self.totals, &mut self.findings);
     }
 }
@@ -259,6 +322,11 @@ fn settle_accounts(
     if let Some(story) = audit.take_story() {
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.tell(FlowStory { key, audit, summary, story });
+    }
+    if let Some(sightings) = audit.take_sightings() {
+        totals.flows_seen_twice += 1;
+        let (first_frame, original) = (audit.first_frame, audit.original);
+        findings.push_sightings(FlowSightings { key, first_frame, original, sightings });
     }
     audit.forget_details();
     if summary.is_suspect() {

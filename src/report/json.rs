@@ -100,6 +100,11 @@ struct Capture {
     other_protocols: BTreeMap<String, u64>,
     undecodable: BTreeMap<String, u64>,
     options_cut: u64,
+    /// Segments left out as copies from another place, and the connections that have them.
+    #[serde(skip_serializing_if = "is_zero")]
+    copies: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    flows_seen_twice: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     filter: Option<Filter>,
     /// Whether tunnels were opened.
@@ -319,6 +324,8 @@ impl Capture {
             other_protocols: tally.other.iter().map(|(p, count)| (p.to_string(), *count)).collect(),
             undecodable: tally.undecodable.iter().map(|(r, count)| (r.code(), *count)).collect(),
             options_cut: audit.totals.options_cut,
+            copies: audit.totals.copies,
+            flows_seen_twice: audit.totals.flows_seen_twice,
             filter: audit.inputs.filter.as_ref().map(Filter::of),
             inner: audit.tunnels == Tunnels::Opened,
         }

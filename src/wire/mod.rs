@@ -75,6 +75,11 @@ fn decode_packet(network: link::Protocol, packet: Packetized<'_>) -> Decoded {
     }
 }
 
+/// Returns what a cooked capture of all interfaces calls the one that a frame was captured on.
+pub fn cooked_interface(frame: &Frame<'_>) -> Option<u16> {
+    link::cooked_interface(frame.link, frame.bytes)
+}
+
 /// Returns the captured bytes of a frame from its IP header on, and how many there were on the wire.
 ///
 /// # Errors
