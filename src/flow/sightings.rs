@@ -23,6 +23,8 @@ const SAME_SYN_US: u32 = 900_000;
 /// The time within which a SYN with other numbers, but the same clock or identification, is the
 /// same one behind a device that changes numbers.
 const CHANGED_SYN_US: u32 = 100_000;
+/// The same where only the identification tells.
+const CHANGED_NAMED_US: u32 = 10_000;
 /// The time within which a packet without any identity is a copy: nobody reacts so fast.
 const NO_IDENTITY_US: u32 = 1_000;
 /// The time within which the copy of an identified packet comes.
@@ -167,6 +169,18 @@ impl Sightings {
         way.here = Some(before);
         way.elsewhere = Some(glance.sight());
         way.learn(glance.mark());
+        way.copies += 1;
+        sightings
+    }
+
+    /// Starts with a way of which a SYN-ACK fits its SYN, and one elsewhere did not.
+    pub(super) fn of_fitting(glance: &Glance<'_>, elsewhere: Sight) -> Self {
+        let mut sightings = Self::default();
+        let way = &mut sightings.ways[glance.orientation];
+        way.judged = Some(glance.mark());
+        way.here = Some(glance.sight());
+        way.elsewhere = Some(elsewhere);
+        way.learn(elsewhere.mark);
         way.copies += 1;
         sightings
     }
@@ -331,12 +345,16 @@ pub(super) fn is_same_syn(first: &Segment, second: &Segment, gap_us: u32) -> boo
     if !same_kind || other_clock {
         return false;
     }
+    // Two servers that answer one SYN have numbers, and mostly clocks, of their own.
+    let is_answer = first.has(Flags::ACK);
     let most = match (first.seq == second.seq, is_named, same_clock) {
         (true, true, _) => SAME_SYN_US,
-        (_, _, true) => CHANGED_SYN_US,
-        (false, true, false) => NO_IDENTITY_US,
+        (true, false, true) => CHANGED_SYN_US,
         (true, false, false) if same_id => NO_IDENTITY_US,
-        (_, false, false) => return false,
+        (false, true, true) => CHANGED_SYN_US,
+        (false, true, false) => CHANGED_NAMED_US,
+        (false, false, true) if !is_answer && first.ttl != second.ttl => CHANGED_SYN_US,
+        _ => return false,
     };
     gap_us < most
 }
@@ -372,11 +390,14 @@ mod tests {
     }
 
     #[test]
-    fn other_numbers_need_the_same_clock_or_no_time_at_all() {
-        assert!(is_same_syn(&syn(7, 5, Some(1)), &syn(99, 8, Some(1)), CHANGED_SYN_US - 1));
+    fn other_numbers_need_the_same_identification_or_another_hop() {
+        let next_hop = Segment { ttl: 9, ..syn(99, 8, Some(1)) };
+        assert!(is_same_syn(&syn(7, 5, Some(1)), &next_hop, CHANGED_SYN_US - 1));
+        assert!(!is_same_syn(&syn(7, 5, Some(1)), &syn(99, 8, Some(1)), 0));
+        assert!(is_same_syn(&syn(7, 5, Some(1)), &syn(99, 5, Some(1)), CHANGED_SYN_US - 1));
         assert!(!is_same_syn(&syn(7, 5, Some(1)), &syn(99, 5, Some(1)), CHANGED_SYN_US));
-        assert!(is_same_syn(&syn(7, 5, None), &syn(99, 5, None), NO_IDENTITY_US - 1));
-        assert!(!is_same_syn(&syn(7, 5, None), &syn(99, 5, None), NO_IDENTITY_US));
+        assert!(is_same_syn(&syn(7, 5, None), &syn(99, 5, None), CHANGED_NAMED_US - 1));
+        assert!(!is_same_syn(&syn(7, 5, None), &syn(99, 5, None), CHANGED_NAMED_US));
         assert!(!is_same_syn(&syn(7, 0, None), &syn(99, 0, None), 0));
     }
 

@@ -45,6 +45,45 @@ impl FlowAudit {
         seen
     }
 
+    /// Returns whether a SYN-ACK does not fit the one SYN that was seen: it may be the sight of
+    /// another place, behind a device that changes numbers, of one that comes here next.
+    pub fn is_odd_answer(&self, arrival: &Arrival<'_>) -> bool {
+        let Arrival { segment, orientation, .. } = *arrival;
+        let halves = &self.exchange.halves;
+        let peer = halves[orientation.flip()];
+        let spoken = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
+        segment.has(Flags::SYN.with(Flags::ACK))
+            && segment.fault.is_none()
+            && self.ways[orientation].first_seq.is_none()
+            && peer.is(Half::SYN | Half::SEQ)
+            && peer.marks & spoken == 0
+            && segment.ack != peer.max_end
+    }
+
+    /// Takes a SYN-ACK after an odd one that was held back: returns whether both are one packet, of
+    /// which this is the sight that counts.
+    pub fn fits_better(
+        &mut self,
+        held: (u64, Timestamp, Vantage, &Segment),
+        (frame, ts, vantage): (u64, Timestamp, Vantage),
+        arrival: &Arrival<'_>,
+    ) -> bool {
+        let Arrival { segment, orientation, .. } = *arrival;
+        let is_better = segment.has(Flags::SYN.with(Flags::ACK)) && !self.is_odd_answer(arrival);
+        let (held_frame, held_ts, held_vantage, odd) = held;
+        let now = Tick::of(ts);
+        if !is_better || !is_same_syn(odd, segment, now.since(Tick::of(held_ts))) {
+            return false;
+        }
+        let (own, peer) = pair(&mut self.exchange.halves, orientation);
+        let glance = Glance { frame, now, vantage, orientation, segment, own, peer };
+        let mark = Mark { vantage: held_vantage, ttl: odd.ttl };
+        let elsewhere = Sight { frame: held_frame, mark, segment: *odd };
+        let sightings = Box::new(Sightings::of_fitting(&glance, elsewhere));
+        self.know(sightings);
+        true
+    }
+
     fn look_at(
         &mut self,
         frame: u64,

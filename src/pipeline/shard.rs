@@ -81,6 +81,8 @@ struct Desk {
     /// What a tracker that meets every copy knows of the flows captured at several places: verdicts
     /// are on every frame. Kept when they are wanted.
     meets_copies: BTreeMap<FlowKey, Track>,
+    /// SYN-ACKs that do not fit their SYN, until the next packet of their flow tells what they are.
+    held: BTreeMap<FlowKey, Item>,
 }
 
 impl Shard {
@@ -94,6 +96,7 @@ impl Shard {
             findings: Findings::default(),
             verdicts: Vec::new(),
             meets_copies: BTreeMap::new(),
+            held: BTreeMap::new(),
         };
         Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
     }
@@ -191,12 +194,24 @@ impl Desk {
     /// Judges a segment of a flow, and takes in what it shows.
     #[inline]
     fn take(&mut self, flow: &mut Flow, item: &Item) {
-        let Stamp { number: frame, ts, vantage, .. } = item.stamp;
-        let arrival = arrival(item);
-        let segment = arrival.segment;
+        let segment = &item.packet.segment;
         if flow.audit.may_be_copy(segment) && self.leave_out(flow, item) {
             return;
         }
+        let is_told_apart = flow.audit.is_seen_twice();
+        self.judge(flow, item);
+        if is_told_apart {
+            self.tell_of_all(flow, item);
+        }
+    }
+
+    /// Judges a segment that passes where its flow is judged.
+    #[inline]
+    fn judge(&mut self, flow: &mut Flow, item: &Item) {
+        let Stamp { number: frame, ts, vantage, .. } = item.stamp;
+        let arrival = arrival(item);
+        let segment = arrival.segment;
+        let is_told_apart = flow.audit.is_seen_twice();
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
         if flow.audit.ends_before(segment, &verdict) {
             let fresh = start(frame, ts, &arrival, self.full);
@@ -220,9 +235,7 @@ impl Desk {
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
-        if flow.audit.is_seen_twice() {
-            self.tell_of_all(flow, item);
-        } else {
+        if !is_told_apart {
             self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
         }
     }
@@ -232,6 +245,16 @@ impl Desk {
     fn leave_out(&mut self, flow: &mut Flow, item: &Item) -> bool {
         let Stamp { number: frame, ts, vantage, .. } = item.stamp;
         let was_alone = !flow.audit.is_seen_twice();
+        if flow.audit.is_odd_answer(&arrival(item)) && !self.held.contains_key(&flow.key) {
+            self.held.insert(flow.key, *item);
+            self.totals.copies += 1;
+            flow.audit.expect_copies();
+            self.tell_of_all(flow, item);
+            return true;
+        }
+        if !was_alone && self.resolve(flow, item) {
+            return false;
+        }
         let seen = flow.audit.sight(frame, (ts, vantage), &arrival(item));
         let is_new = was_alone && flow.audit.is_seen_twice();
         if is_new && self.wanted == Wanted::Verdicts {
@@ -250,6 +273,25 @@ impl Desk {
                 false
             }
         }
+    }
+
+    /// Finds out what a SYN-ACK was that was held back: the sight of this one at another place, or
+    /// one that is to be judged after all. Returns whether this one was compared with it.
+    fn resolve(&mut self, flow: &mut Flow, item: &Item) -> bool {
+        let Some(held) = self.held.remove(&flow.key) else { return false };
+        let Stamp { number, ts, vantage, .. } = held.stamp;
+        let odd = (number, ts, vantage, &held.packet.segment);
+        let Stamp { number, ts, vantage, .. } = item.stamp;
+        if flow.audit.fits_better(odd, (number, ts, vantage), &arrival(item)) {
+            return true;
+        }
+        self.judge_held(flow, &held);
+        false
+    }
+
+    fn judge_held(&mut self, flow: &mut Flow, held: &Item) {
+        self.totals.copies = self.totals.copies.saturating_sub(1);
+        self.judge(flow, held);
     }
 
     /// Tells what a tracker says that meets the copies of this flow as well.
@@ -275,8 +317,11 @@ impl Desk {
         }
     }
 
-    fn bury(&mut self, flow: Flow) {
+    fn bury(&mut self, mut flow: Flow) {
         if flow.audit.is_seen_twice() {
+            if let Some(held) = self.held.remove(&flow.key) {
+                self.judge_held(&mut flow, &held);
+            }
             self.meets_copies.remove(&flow.key);
         }
         settle_accounts(flow.key, flow.audit, &mut self.totals, &mut self.findings);
