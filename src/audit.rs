@@ -14,9 +14,11 @@ use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
 mod histogram;
+mod opening;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use histogram::Histogram;
+pub use opening::{MAX_OPENINGS, Opening, Openings};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
@@ -323,6 +325,8 @@ pub struct Audit {
     pub suspects: Vec<FlowTrouble>,
     /// Flows captured at several places, by first frame; at most [`MAX_SIGHTINGS`].
     pub sightings: Vec<FlowSightings>,
+    /// The earliest SYNs and SYN-ACKs; at most [`MAX_OPENINGS`].
+    pub openings: Vec<Opening>,
     /// The flow that was asked for in full, if it was there.
     pub story: Option<Box<FlowStory>>,
 }
@@ -371,10 +375,16 @@ pub struct Findings {
     troubled_seen: u64,
     suspects: Vec<FlowTrouble>,
     sightings: Vec<FlowSightings>,
+    openings: Openings,
     story: Option<Box<FlowStory>>,
 }
 
 impl Findings {
+    /// Adds a SYN or SYN-ACK.
+    pub fn push_opening(&mut self, opening: Opening) {
+        self.openings.push(opening);
+    }
+
     /// Adds a finding; when there are too many, the latest are dropped and counted.
     pub fn push(&mut self, finding: FlowFinding) {
         self.kept.push(finding);
@@ -425,6 +435,7 @@ impl Findings {
         self.trim_suspects();
         self.sightings.extend(part.sightings);
         self.trim_sightings();
+        self.openings.merge(part.openings);
         self.story = self.story.take().or(part.story);
     }
 
@@ -434,9 +445,17 @@ impl Findings {
         self.trim_troubled();
         self.trim_suspects();
         self.trim_sightings();
-        let Self { kept, not_kept, troubled, troubled_seen, suspects, sightings, story } = self;
-        let troubled_not_kept = troubled_seen - troubled.len() as u64;
-        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, sightings, story }
+        let troubled_not_kept = self.troubled_seen - self.troubled.len() as u64;
+        Collected {
+            kept: self.kept,
+            not_kept: self.not_kept,
+            troubled: self.troubled,
+            troubled_not_kept,
+            suspects: self.suspects,
+            sightings: self.sightings,
+            openings: self.openings.finish(),
+            story: self.story,
+        }
     }
 
     /// Keeps the flows with the most trouble; among equals the earlier ones.
@@ -480,6 +499,8 @@ pub struct Collected {
     pub suspects: Vec<FlowTrouble>,
     /// The flows captured at several places.
     pub sightings: Vec<FlowSightings>,
+    /// The earliest SYNs and SYN-ACKs.
+    pub openings: Vec<Opening>,
     /// The flow that was asked for in full.
     pub story: Option<Box<FlowStory>>,
 }

@@ -218,6 +218,7 @@ impl Run {
             troubled_not_kept,
             suspects: found.suspects,
             sightings: found.sightings,
+            openings: found.openings,
             story: found.story,
         }
     }

@@ -10,6 +10,7 @@ mod case;
 mod cause;
 mod causes;
 mod explain;
+mod pairs;
 mod quality;
 mod remedy;
 mod score;
@@ -19,6 +20,7 @@ use std::cmp::Reverse;
 
 use crate::audit::Audit;
 use case::{Case, cases};
+use pairs::{Pair, pairs};
 
 pub use cause::Cause;
 pub use explain::{explain, known_ids};
@@ -73,13 +75,18 @@ pub struct Diagnoses {
 pub(crate) struct Facts<'a> {
     audit: &'a Audit,
     cases: Vec<Case<'a>>,
+    /// Connections seen before and after address translation.
+    pairs: Vec<Pair<'a>>,
     quality: &'a Quality,
 }
 
 /// Names the causes that the facts of a run support.
 pub fn diagnose(audit: &Audit) -> Diagnoses {
     let quality = Quality::of(audit);
-    let facts = Facts { audit, cases: cases(audit), quality: &quality };
+    let pairs = pairs(audit);
+    let twins = pairs.iter().map(|pair| pair.before.flow).collect();
+    let cases = cases(audit, &twins);
+    let facts = Facts { audit, cases, pairs, quality: &quality };
     let found = Cause::all().filter_map(|cause| cause.knowledge().diagnose?(&facts));
     let mut causes: Vec<_> = found.filter(|found| found.score.level().is_some()).collect();
     // Causes that speak of a fault come before those that clear one, then the surest.

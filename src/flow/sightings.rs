@@ -349,9 +349,8 @@ pub(super) fn is_same_syn(first: &Segment, second: &Segment, gap_us: u32) -> boo
     let is_answer = first.has(Flags::ACK);
     let most = match (first.seq == second.seq, is_named, same_clock) {
         (true, true, _) => SAME_SYN_US,
-        (true, false, true) => CHANGED_SYN_US,
+        (true, false, true) | (false, true, true) => CHANGED_SYN_US,
         (true, false, false) if same_id => NO_IDENTITY_US,
-        (false, true, true) => CHANGED_SYN_US,
         (false, true, false) => CHANGED_NAMED_US,
         (false, false, true) if !is_answer && first.ttl != second.ttl => CHANGED_SYN_US,
         _ => return false,

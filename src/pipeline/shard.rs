@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::audit::{Findings, PacketVerdict, Totals};
+use crate::audit::{Findings, Opening, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
     Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
@@ -17,6 +17,7 @@ use crate::flow::{
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::{Plan, Wanted};
+use crate::segment::Flags;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
@@ -253,9 +254,13 @@ impl Desk {
             return true;
         }
         if !was_alone && self.resolve(flow, item) {
+            self.note_opening(flow, item);
             return false;
         }
         let seen = flow.audit.sight(frame, (ts, vantage), &arrival(item));
+        if item.packet.segment.has(Flags::SYN) && seen != Seen::Copy {
+            self.note_opening(flow, item);
+        }
         let is_new = was_alone && flow.audit.is_seen_twice();
         if is_new && self.wanted == Wanted::Verdicts {
             self.meets_copies.insert(flow.key, flow.track.clone());
@@ -273,6 +278,14 @@ impl Desk {
                 false
             }
         }
+    }
+
+    /// Keeps a SYN or SYN-ACK for comparison with others.
+    fn note_opening(&mut self, flow: &Flow, item: &Item) {
+        let Stamp { number: frame, ts, clock, .. } = item.stamp;
+        let Packet { key, orientation, segment } = item.packet;
+        let flow = flow.audit.first_frame;
+        self.findings.push_opening(Opening { frame, ts, clock, flow, key, orientation, segment });
     }
 
     /// Finds out what a SYN-ACK was that was held back: the sight of this one at another place, or

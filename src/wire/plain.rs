@@ -94,10 +94,15 @@ impl<'a> Plain<'a> {
         segment.options_cut = false;
         segment.ttl = self.ttl;
         segment.ip_id = self.ip_id;
-        if let Some(timestamps) = options::only_timestamps(self.options) {
+        if let Some(timestamps) = options::only_timestamps(self.options)
+            && !segment.has(Flags::SYN)
+        {
             segment.options.timestamps = Some(timestamps);
         } else if !self.options.is_empty() {
             segment.options = options::walk(self.options, self.options.len());
+            if segment.has(Flags::SYN) {
+                segment.options.layout = options::layout(self.options);
+            }
         }
     }
 }
