@@ -13,10 +13,12 @@ use crate::time::Timestamp;
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
+mod findings;
 mod histogram;
 mod opening;
 
 pub use behaviour::{Behaviour, FlowsWith};
+pub use findings::{Collected, Findings};
 pub use histogram::Histogram;
 pub use opening::{MAX_OPENINGS, Opening, Openings};
 
@@ -122,6 +124,11 @@ pub struct Totals {
     pub errors_related: u64,
     /// ICMP errors about none.
     pub errors_invalid: u64,
+    /// ICMP errors that say that a TCP packet was too big for a hop.
+    pub errors_too_big: u64,
+    /// ICMP queries of two or more a flow, by the bytes of the message: flows that had answers, and
+    /// flows that had none.
+    pub queries: BTreeMap<u16, (u64, u64)>,
     /// Datagrams of other protocols, by protocol number and by what rules would see.
     pub datagrams: BTreeMap<(u8, CtState), u64>,
     /// INVALID segments by reason.
@@ -199,6 +206,15 @@ impl Totals {
         *self.datagrams.entry((protocol, ctstate)).or_default() += 1;
     }
 
+    /// Counts ICMP queries of one size; a single one without an answer says nothing.
+    pub fn count_queries(&mut self, len: u16, asked: u32, answered: u32) {
+        if answered > 0 {
+            self.queries.entry(len).or_default().0 += 1;
+        } else if asked > 1 {
+            self.queries.entry(len).or_default().1 += 1;
+        }
+    }
+
     /// Counts the flows that each policy hit.
     pub fn count_flow_hits(&mut self, hit_under: Members) {
         for policy in hit_under.iter() {
@@ -216,6 +232,11 @@ impl Totals {
         self.dropped += part.dropped;
         self.errors_related += part.errors_related;
         self.errors_invalid += part.errors_invalid;
+        self.errors_too_big += part.errors_too_big;
+        for (len, (answered, lost)) in &part.queries {
+            let counts = self.queries.entry(*len).or_default();
+            *counts = (counts.0 + answered, counts.1 + lost);
+        }
         self.options_cut += part.options_cut;
         self.copies += part.copies;
         self.flows_seen_twice += part.flows_seen_twice;
@@ -363,146 +384,6 @@ impl Audit {
         worst.truncate(most);
         worst
     }
-}
-
-/// The findings of one shard, or of several, bounded and in the order of their first frames.
-#[derive(Clone, Default, Debug)]
-pub struct Findings {
-    kept: Vec<FlowFinding>,
-    not_kept: u64,
-    troubled: Vec<FlowTrouble>,
-    /// Flows with trouble, those that were not kept included.
-    troubled_seen: u64,
-    suspects: Vec<FlowTrouble>,
-    sightings: Vec<FlowSightings>,
-    openings: Openings,
-    story: Option<Box<FlowStory>>,
-}
-
-impl Findings {
-    /// Adds a SYN or SYN-ACK.
-    pub fn push_opening(&mut self, opening: Opening) {
-        self.openings.push(opening);
-    }
-
-    /// Adds a finding; when there are too many, the latest are dropped and counted.
-    pub fn push(&mut self, finding: FlowFinding) {
-        self.kept.push(finding);
-        if self.kept.len() >= 2 * MAX_FINDINGS {
-            self.trim();
-        }
-    }
-
-    /// Adds a flow whose ends had trouble; when there are too many, those with the least go.
-    pub fn push_troubled(&mut self, trouble: FlowTrouble) {
-        self.troubled.push(trouble);
-        self.troubled_seen += 1;
-        if self.troubled.len() >= 2 * MAX_TROUBLED {
-            self.trim_troubled();
-        }
-    }
-
-    /// Adds a flow whose ends behaved as under a known fault; the latest are dropped.
-    pub fn push_suspect(&mut self, suspect: FlowTrouble) {
-        self.suspects.push(suspect);
-        if self.suspects.len() >= 2 * MAX_SUSPECTS {
-            self.trim_suspects();
-        }
-    }
-
-    /// Adds a flow captured at several places; the latest are dropped.
-    pub fn push_sightings(&mut self, sightings: FlowSightings) {
-        self.sightings.push(sightings);
-        if self.sightings.len() >= 2 * MAX_SIGHTINGS {
-            self.trim_sightings();
-        }
-    }
-
-    /// Adds the flow that is reported in full.
-    pub fn tell(&mut self, story: FlowStory) {
-        self.story = Some(Box::new(story));
-    }
-
-    /// Adds the findings of another shard.
-    pub fn merge(&mut self, part: Self) {
-        self.not_kept += part.not_kept;
-        self.kept.extend(part.kept);
-        self.trim();
-        self.troubled.extend(part.troubled);
-        self.troubled_seen += part.troubled_seen;
-        self.trim_troubled();
-        self.suspects.extend(part.suspects);
-        self.trim_suspects();
-        self.sightings.extend(part.sightings);
-        self.trim_sightings();
-        self.openings.merge(part.openings);
-        self.story = self.story.take().or(part.story);
-    }
-
-    /// Returns the findings in order, how many were not kept, and the flows with trouble.
-    pub fn finish(mut self) -> Collected {
-        self.trim();
-        self.trim_troubled();
-        self.trim_suspects();
-        self.trim_sightings();
-        let troubled_not_kept = self.troubled_seen - self.troubled.len() as u64;
-        Collected {
-            kept: self.kept,
-            not_kept: self.not_kept,
-            troubled: self.troubled,
-            troubled_not_kept,
-            suspects: self.suspects,
-            sightings: self.sightings,
-            openings: self.openings.finish(),
-            story: self.story,
-        }
-    }
-
-    /// Keeps the flows with the most trouble; among equals the earlier ones.
-    fn trim_troubled(&mut self) {
-        self.troubled
-            .sort_by_key(|flow| (u64::MAX - flow.summary.weight(), flow.audit.first_frame));
-        self.troubled.truncate(MAX_TROUBLED);
-    }
-
-    fn trim_sightings(&mut self) {
-        self.sightings.sort_by_key(|flow| flow.first_frame);
-        self.sightings.truncate(MAX_SIGHTINGS);
-    }
-
-    fn trim_suspects(&mut self) {
-        self.suspects.sort_by_key(|flow| flow.audit.first_frame);
-        self.suspects.truncate(MAX_SUSPECTS);
-    }
-
-    /// Keeps the earliest: the earliest of all shards are among the earliest of each.
-    fn trim(&mut self) {
-        self.kept.sort_by_key(|finding| finding.audit.first_frame);
-        let beyond = self.kept.len().saturating_sub(MAX_FINDINGS);
-        self.kept.truncate(MAX_FINDINGS);
-        self.not_kept += beyond as u64;
-    }
-}
-
-/// The findings of all shards, in final order.
-#[derive(Clone, Debug)]
-pub struct Collected {
-    /// The flows with INVALID packets.
-    pub kept: Vec<FlowFinding>,
-    /// How many more there were.
-    pub not_kept: u64,
-    /// The flows whose ends had the most trouble.
-    pub troubled: Vec<FlowTrouble>,
-    /// How many more there were.
-    pub troubled_not_kept: u64,
-    /// The flows whose ends behaved as under a known fault.
-    pub suspects: Vec<FlowTrouble>,
-    /// The flows captured at several places.
-    pub sightings: Vec<FlowSightings>,
-    /// The earliest SYNs and SYN-ACKs.
-    pub openings: Vec<Opening>,
-    /// The flow that was asked for in full.
-    pub story: Option<Box<FlowStory>>,
 }
 
 /// The verdict on one packet, as the verdict stream shows it.

@@ -4,7 +4,7 @@
 
 use crate::segment::Segment;
 use crate::time::Timestamp;
-use crate::tuple::{Endpoint, FlowKey, Orientation};
+use crate::tuple::{Endpoint, FlowKey, Orientation, Vantage};
 
 /// The SYNs and SYN-ACKs that are kept, earliest first: 3 MB.
 pub const MAX_OPENINGS: usize = 20_000;
@@ -24,6 +24,8 @@ pub struct Opening {
     pub key: FlowKey,
     /// Which way it went.
     pub orientation: Orientation,
+    /// Where it was captured.
+    pub vantage: Vantage,
     /// The segment.
     pub segment: Segment,
 }

@@ -150,6 +150,7 @@ impl Step<'_> {
         let peer = self.peer_side();
         if is_current {
             peer.sacked = peer.sacked.max(sacked);
+            peer.stuck.arrived_behind(sacked);
         }
         if let Some(block) = duplicate {
             if outside == 0 && peer.forget_resent(block.left, block.right) {

@@ -397,6 +397,11 @@ impl FlowAudit {
         summary
     }
 
+    /// Notes that a hop said of a packet that went this way that it was too big.
+    pub fn note_too_big(&mut self, orientation: Orientation) {
+        self.exchange.detail.get_or_insert_default().sides[orientation].stuck.too_big += 1;
+    }
+
     /// Returns the places where the flow was captured, if there are several.
     pub fn sightings(&self) -> Option<&Sightings> {
         self.exchange.detail.as_ref()?.sightings.as_deref()

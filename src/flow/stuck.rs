@@ -19,6 +19,10 @@ pub struct Stuck {
     pub largest: u32,
     /// The largest segment that got through when it was sent again; 0 when none did.
     pub got_through: u32,
+    /// The largest stretch that arrived behind what did not, as SACK tells; 0 when none did.
+    pub arrived_behind: u32,
+    /// ICMP messages that say that a packet was too big for a hop.
+    pub too_big: u32,
     /// The first frame that was sent in vain.
     pub first_frame: u64,
 }
@@ -36,6 +40,11 @@ impl Stuck {
         self.timeouts += 1;
         self.smallest = self.smallest.min(len);
         self.largest = self.largest.max(len);
+    }
+
+    /// Takes a stretch that arrived behind bytes that did not.
+    pub(super) fn arrived_behind(&mut self, len: u32) {
+        self.arrived_behind = self.arrived_behind.max(len);
     }
 
     /// Takes the acknowledgement of a segment that was sent again.

@@ -161,7 +161,8 @@ impl Summary {
     pub fn is_suspect(&self) -> bool {
         let of_side = |side: &SideSummary| {
             let scaling = side.hidden_shift.is_some() || side.suspected_shift.is_some();
-            side.sack.beyond + side.sack.below > 0 || scaling || side.peer_is_blind
+            let is_stuck = side.stuck.timeouts > 0 || side.stuck.too_big > 0;
+            side.sack.beyond + side.sack.below > 0 || scaling || side.peer_is_blind || is_stuck
         };
         of_side(&self.sides.original) || of_side(&self.sides.reply)
     }

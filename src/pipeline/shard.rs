@@ -112,6 +112,10 @@ impl Shard {
                 match item.kind {
                     Kind::Segment => self.take_segment(item, *guess),
                     Kind::Error(addressee) => self.take_error(item, addressee),
+                    Kind::TooBig(addressee) => {
+                        self.note_too_big(item);
+                        self.take_error(item, addressee);
+                    }
                     Kind::Datagram(datagram) => {
                         self.datagrams.take(item, datagram, &mut self.desk.totals);
                     }
@@ -129,6 +133,7 @@ impl Shard {
     /// Ends all flows and returns what they showed.
     pub(super) fn finish(mut self) -> (Totals, Findings) {
         self.table.drain(|flow| self.desk.bury(flow));
+        self.datagrams.finish(&mut self.desk.totals);
         (self.desk.totals, self.desk.findings)
     }
 
@@ -172,6 +177,15 @@ impl Shard {
             totals.errors_related += 1;
         }
         self.desk.tell(item, flow_id, verdict, liberal.ctstate);
+    }
+
+    /// Notes that a packet of a flow was too big for a hop.
+    fn note_too_big(&mut self, item: &Item) {
+        self.desk.totals.errors_too_big += 1;
+        let position = self.table.find(&item.packet.key, item.hash);
+        if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
+            flow.audit.note_too_big(item.packet.orientation);
+        }
     }
 
     /// Finds the flow of an item; a flow that is over makes room for the next.
@@ -282,10 +296,11 @@ impl Desk {
 
     /// Keeps a SYN or SYN-ACK for comparison with others.
     fn note_opening(&mut self, flow: &Flow, item: &Item) {
-        let Stamp { number: frame, ts, clock, .. } = item.stamp;
+        let Stamp { number: frame, ts, clock, vantage } = item.stamp;
         let Packet { key, orientation, segment } = item.packet;
         let flow = flow.audit.first_frame;
-        self.findings.push_opening(Opening { frame, ts, clock, flow, key, orientation, segment });
+        let opening = Opening { frame, ts, clock, flow, key, orientation, vantage, segment };
+        self.findings.push_opening(opening);
     }
 
     /// Finds out what a SYN-ACK was that was held back: the sight of this one at another place, or

@@ -27,6 +27,8 @@ pub(super) enum Kind {
     /// An ICMP error about TCP: key and orientation are those of the quoted packet, and there is
     /// no segment.
     Error(Addressee),
+    /// The same, saying that the quoted packet was too big for a hop.
+    TooBig(Addressee),
     /// A datagram of another protocol.
     Datagram(Datagram),
 }
@@ -290,7 +292,8 @@ impl Slice {
                 let quoted = Packet { key, orientation, segment: Segment::default() };
                 let addressee =
                     if to_quoted_sender { Addressee::QuotedSender } else { Addressee::Stranger };
-                self.route(stamp, &quoted, Kind::Error(addressee), how);
+                let kind = if error.is_too_big() { Kind::TooBig } else { Kind::Error };
+                self.route(stamp, &quoted, kind(addressee), how);
             }
             Decoded::Other(datagram) => {
                 *self.tally.other.entry(datagram.key.protocol()).or_default() += 1;

@@ -36,6 +36,9 @@ struct Report {
     /// Why it happened, the surest first.
     causes: Vec<causes::Cause>,
     quality: causes::Quality,
+    /// Connections captured at several places, and what differs there; only where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    seen_twice: Vec<causes::SeenTwice>,
     capture: Capture,
     method: Method,
     /// What every kernel with every switch calls INVALID; only when something is.
@@ -253,6 +256,7 @@ impl Report {
             verdict: Summary::of(audit, &diagnoses),
             causes: causes::Cause::all(&diagnoses, &audit.inputs),
             quality: causes::Quality::of(&diagnoses.quality),
+            seen_twice: causes::SeenTwice::all(&diagnoses),
             capture: Capture::of(audit),
             method: Method::of(audit),
             what_if: Judge::all(audit),
