@@ -93,8 +93,7 @@ struct Record {
     start: u32,
     captured_len: u32,
     original_len: u32,
-    /// Where its interface stands in the list of the batch.
-    interface: u16,
+    link: LinkType,
     /// How many numbers between the first frame of the batch and this one belong to no frame.
     numbers_skipped: u16,
 }
@@ -111,10 +110,10 @@ pub struct Batch {
     records: Vec<Record>,
     first_number: u64,
     numbers_skipped: u16,
-    /// The interfaces that frames came from, each with its link type; kept from run to run.
-    interfaces: Vec<(LinkType, u16)>,
-    /// The interface of the last frame, and where it stands.
-    last_interface: Option<((LinkType, u16), u16)>,
+    /// The interface of all frames, where it is one.
+    interface: Option<u16>,
+    /// The interface of each frame, where there are several; else empty.
+    interfaces: Vec<u16>,
     /// The number of each frame, where they do not follow one another; else empty.
     numbers: Vec<u64>,
 }
@@ -124,6 +123,8 @@ impl Batch {
     pub fn clear(&mut self, first_number: u64) {
         self.records.clear();
         self.numbers.clear();
+        self.interface = None;
+        self.interfaces.clear();
         self.first_number = first_number;
         self.numbers_skipped = 0;
     }
@@ -134,26 +135,24 @@ impl Batch {
         let FrameHeader { ts, link, interface, start, captured_len, original_len } = header;
         let clock = clock.advance(ts);
         let numbers_skipped = self.numbers_skipped;
-        let interface = match self.last_interface {
-            Some((last, at)) if last == (link, interface) => at,
-            _ => self.enlist((link, interface)),
-        };
-        let record =
-            Record { ts, clock, start, captured_len, original_len, interface, numbers_skipped };
+        if self.interface != Some(interface) {
+            self.note_interface(interface);
+        }
+        let record = Record { ts, clock, start, captured_len, original_len, link, numbers_skipped };
         self.records.push(record);
     }
 
-    /// Finds the place of an interface in the list; those without room count as the last one.
+    /// Notes the interface of the next frame, which is not that of all frames before.
     #[cold]
-    fn enlist(&mut self, interface: (LinkType, u16)) -> u16 {
-        let at = self.interfaces.iter().position(|known| *known == interface);
-        let at = at.unwrap_or_else(|| {
-            self.interfaces.push(interface);
-            self.interfaces.len() - 1
-        });
-        let at = u16::try_from(at).unwrap_or(u16::MAX);
-        self.last_interface = Some((interface, at));
-        at
+    fn note_interface(&mut self, interface: u16) {
+        if self.records.is_empty() {
+            self.interface = Some(interface);
+            return;
+        }
+        if let Some(before) = self.interface.take() {
+            self.interfaces.resize(self.records.len(), before);
+        }
+        self.interfaces.push(interface);
     }
 
     /// Adds a copy of a frame of another batch, with its number.
@@ -177,7 +176,8 @@ impl Batch {
     /// Drops the frames that are not wanted; the others keep their numbers.
     pub fn retain(&mut self, mut is_wanted: impl FnMut(&Frame<'_>) -> bool) {
         let mut records = std::mem::take(&mut self.records);
-        let (mut position, mut dropped, mut listed) = (0, 0, Vec::new());
+        let (mut position, mut dropped) = (0, 0);
+        let (mut listed, mut interfaces) = (Vec::new(), Vec::new());
         records.retain_mut(|record| {
             let frame = self.frame_of(position, record);
             position += 1;
@@ -188,11 +188,15 @@ impl Batch {
             if !self.numbers.is_empty() {
                 listed.push(frame.number);
             }
+            if !self.interfaces.is_empty() {
+                interfaces.push(frame.interface);
+            }
             record.numbers_skipped = record.numbers_skipped.saturating_add(dropped);
             true
         });
         self.records = records;
         self.numbers = listed;
+        self.interfaces = interfaces;
         self.numbers_skipped = self.numbers_skipped.saturating_add(dropped);
     }
 
@@ -244,15 +248,16 @@ impl Batch {
     fn frame_of(&self, position: usize, record: &Record) -> Frame<'_> {
         let start = record.start as usize;
         let end = start + record.captured_len as usize;
-        let place = usize::from(record.interface);
-        let (link, interface) = self.interfaces.get(place).copied().unwrap_or_default();
         let follows = self.first_number + position as u64 + u64::from(record.numbers_skipped);
         Frame {
             number: self.numbers.get(position).copied().unwrap_or(follows),
             ts: record.ts,
             clock: record.clock,
-            link,
-            interface,
+            link: record.link,
+            interface: match self.interface {
+                Some(interface) => interface,
+                None => self.interfaces.get(position).copied().unwrap_or_default(),
+            },
             original_len: record.original_len,
             bytes: self.buffer.get(start..end).unwrap_or_default(),
         }

@@ -47,7 +47,7 @@ pub use ranges::MAX_HOLES;
 pub use retransmission::Kind;
 pub use sack::{BlockClass, SackAudit};
 pub use scaling::{MAX_SHIFT, Scaling, ScalingAudit};
-pub use sightings::{Mark, Seen, Sight, Sightings, Way, offers_the_same};
+pub use sightings::{Mark, Sight, Sighted, Sightings, Way, offers_the_same};
 pub use story::{Event, Happening, MAX_EVENTS, MAX_SAMPLES, Sample, Story};
 pub use stuck::Stuck;
 pub use summary::{SideSummary, Summary};

@@ -95,7 +95,7 @@ struct Waiting {
 
 /// What the sight of a packet is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Seen {
+pub enum Sighted {
     /// The packet passes the place that is judged.
     Here,
     /// It is a copy from another place, or the same packet again.
@@ -187,7 +187,7 @@ impl Sightings {
 
     /// Says whether a packet is the copy of one that was, or will be, captured where the flow is
     /// judged.
-    pub(super) fn see(&mut self, glance: &Glance<'_>) -> Seen {
+    pub(super) fn see(&mut self, glance: &Glance<'_>) -> Sighted {
         let by_numbers = self.has_other_numbers(glance);
         let way = &mut self.ways[glance.orientation];
         let is_copy = by_numbers || way.is_copy(glance);
@@ -197,12 +197,12 @@ impl Sightings {
             if is_syn && way.elsewhere.is_none() {
                 way.elsewhere = Some(glance.sight());
             }
-            return Seen::Copy;
+            return Sighted::Copy;
         }
         if glance.segment.has(Flags::SYN) && way.here.is_none() {
             way.here = Some(glance.sight());
         }
-        Seen::Here
+        Sighted::Here
     }
 
     /// Returns whether the numbers of a packet fit those of another place better.

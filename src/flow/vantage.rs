@@ -7,7 +7,7 @@ use crate::flow::exchange::pair;
 use crate::flow::half::{Half, Offer, Tick};
 use crate::flow::history::Letter;
 use crate::flow::sightings::{
-    Glance, Mark, Seen, Sight, Sightings, is_captured_twice, is_same_syn,
+    Glance, Mark, Sight, Sighted, Sightings, is_captured_twice, is_same_syn,
 };
 use crate::flow::{FlowAudit, Summary};
 use crate::segment::{Flags, Options, Segment, TcpTimestamps};
@@ -29,7 +29,7 @@ impl FlowAudit {
 
     /// Says whether a packet passes the place where the flow is judged.
     ///
-    /// After [`Seen::SynAgain`] the flow has started over, with the same id; its tracker must do so
+    /// After [`Sighted::SynAgain`] the flow has started over, with the same id; its tracker must do so
     /// as well. A copy prolongs the memory of the flow and counts for nothing else.
     #[cold]
     pub fn sight(
@@ -37,9 +37,9 @@ impl FlowAudit {
         frame: u64,
         (ts, vantage): (Timestamp, Vantage),
         arrival: &Arrival<'_>,
-    ) -> Seen {
+    ) -> Sighted {
         let seen = self.look_at(frame, (ts, vantage), arrival);
-        if seen == Seen::Copy {
+        if seen == Sighted::Copy {
             self.last_seen = arrival.now;
         }
         seen
@@ -89,11 +89,11 @@ impl FlowAudit {
         frame: u64,
         (ts, vantage): (Timestamp, Vantage),
         arrival: &Arrival<'_>,
-    ) -> Seen {
+    ) -> Sighted {
         let Arrival { segment, orientation, .. } = *arrival;
         if self.ways[orientation].first_seq.is_none() && !self.seen_twice || segment.fault.is_some()
         {
-            return Seen::Here;
+            return Sighted::Here;
         }
         let before = self.first_sight(arrival);
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
@@ -111,20 +111,20 @@ impl FlowAudit {
                 known.move_on(&glance, before);
                 let sightings = std::mem::take(known);
                 self.start_over(sightings, arrival);
-                Seen::SynAgain
+                Sighted::SynAgain
             }
             (Some(known), _) => known.see(&glance),
             (None, Some(before)) if is_alone && !segment.has(Flags::ACK) => {
                 let sightings = Box::new(Sightings::of_syn(&glance, before));
                 self.start_over(sightings, arrival);
-                Seen::SynAgain
+                Sighted::SynAgain
             }
             (None, Some(before)) if segment.has(Flags::ACK) => {
                 let sightings = Box::new(Sightings::of_answer(&glance, before));
                 self.know(sightings);
-                Seen::Copy
+                Sighted::Copy
             }
-            (None, _) => Seen::Here,
+            (None, _) => Sighted::Here,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::conntrack::{
     Verdict,
 };
 use crate::flow::{
-    ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble, Observation, Seen,
+    ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble, Observation, Sighted,
 };
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
@@ -84,6 +84,8 @@ struct Desk {
     meets_copies: BTreeMap<FlowKey, Track>,
     /// SYN-ACKs that do not fit their SYN, until the next packet of their flow tells what they are.
     held: BTreeMap<FlowKey, Item>,
+    /// Whether one of them is being judged after all; what is said of it has been told.
+    is_releasing: bool,
 }
 
 impl Shard {
@@ -98,6 +100,7 @@ impl Shard {
             verdicts: Vec::new(),
             meets_copies: BTreeMap::new(),
             held: BTreeMap::new(),
+            is_releasing: false,
         };
         Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
     }
@@ -213,17 +216,7 @@ impl Desk {
         if flow.audit.may_be_copy(segment) && self.leave_out(flow, item) {
             return;
         }
-        let is_told_apart = flow.audit.is_seen_twice();
-        self.judge(flow, item);
-        if is_told_apart {
-            self.tell_of_all(flow, item);
-        }
-    }
-
-    /// Judges a segment that passes where its flow is judged.
-    #[inline]
-    fn judge(&mut self, flow: &mut Flow, item: &Item) {
-        let Stamp { number: frame, ts, vantage, .. } = item.stamp;
+        let Stamp { number: frame, ts, .. } = item.stamp;
         let arrival = arrival(item);
         let segment = arrival.segment;
         let is_told_apart = flow.audit.is_seen_twice();
@@ -243,6 +236,7 @@ impl Desk {
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
+        let vantage = item.stamp.vantage();
         let observation =
             Observation { frame, ts, vantage, arrival, verdict, liberal, invalid_for };
         if let Some(repeated) = flow.audit.observe(&observation) {
@@ -250,7 +244,9 @@ impl Desk {
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
-        if !is_told_apart {
+        if is_told_apart {
+            self.tell_of_all(flow, item);
+        } else {
             self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
         }
     }
@@ -258,7 +254,11 @@ impl Desk {
     /// Leaves a packet out that is a copy of another one; returns whether it was one.
     #[cold]
     fn leave_out(&mut self, flow: &mut Flow, item: &Item) -> bool {
-        let Stamp { number: frame, ts, vantage, .. } = item.stamp;
+        let Stamp { number: frame, ts, .. } = item.stamp;
+        let vantage = item.stamp.vantage();
+        if self.is_releasing {
+            return false;
+        }
         let was_alone = !flow.audit.is_seen_twice();
         if flow.audit.is_odd_answer(&arrival(item)) && !self.held.contains_key(&flow.key) {
             self.held.insert(flow.key, *item);
@@ -272,7 +272,7 @@ impl Desk {
             return false;
         }
         let seen = flow.audit.sight(frame, (ts, vantage), &arrival(item));
-        if item.packet.segment.has(Flags::SYN) && seen != Seen::Copy {
+        if item.packet.segment.has(Flags::SYN) && seen != Sighted::Copy {
             self.note_opening(flow, item);
         }
         let is_new = was_alone && flow.audit.is_seen_twice();
@@ -280,13 +280,13 @@ impl Desk {
             self.meets_copies.insert(flow.key, flow.track.clone());
         }
         match seen {
-            Seen::Here => false,
-            Seen::Copy => {
+            Sighted::Here => false,
+            Sighted::Copy => {
                 self.totals.copies += 1;
                 self.tell_of_all(flow, item);
                 true
             }
-            Seen::SynAgain => {
+            Sighted::SynAgain => {
                 self.totals.count_judged_copy();
                 flow.track = Track::default();
                 false
@@ -296,7 +296,8 @@ impl Desk {
 
     /// Keeps a SYN or SYN-ACK for comparison with others.
     fn note_opening(&mut self, flow: &Flow, item: &Item) {
-        let Stamp { number: frame, ts, clock, vantage } = item.stamp;
+        let Stamp { number: frame, ts, clock, .. } = item.stamp;
+        let vantage = item.stamp.vantage();
         let Packet { key, orientation, segment } = item.packet;
         let flow = flow.audit.first_frame;
         let opening = Opening { frame, ts, clock, flow, key, orientation, vantage, segment };
@@ -307,9 +308,10 @@ impl Desk {
     /// one that is to be judged after all. Returns whether this one was compared with it.
     fn resolve(&mut self, flow: &mut Flow, item: &Item) -> bool {
         let Some(held) = self.held.remove(&flow.key) else { return false };
-        let Stamp { number, ts, vantage, .. } = held.stamp;
-        let odd = (number, ts, vantage, &held.packet.segment);
-        let Stamp { number, ts, vantage, .. } = item.stamp;
+        let Stamp { number, ts, .. } = held.stamp;
+        let odd = (number, ts, held.stamp.vantage(), &held.packet.segment);
+        let Stamp { number, ts, .. } = item.stamp;
+        let vantage = item.stamp.vantage();
         if flow.audit.fits_better(odd, (number, ts, vantage), &arrival(item)) {
             return true;
         }
@@ -319,13 +321,15 @@ impl Desk {
 
     fn judge_held(&mut self, flow: &mut Flow, held: &Item) {
         self.totals.copies = self.totals.copies.saturating_sub(1);
-        self.judge(flow, held);
+        self.is_releasing = true;
+        self.take(flow, held);
+        self.is_releasing = false;
     }
 
     /// Tells what a tracker says that meets the copies of this flow as well.
     #[cold]
     fn tell_of_all(&mut self, flow: &Flow, item: &Item) {
-        if self.wanted != Wanted::Verdicts {
+        if self.wanted != Wanted::Verdicts || self.is_releasing {
             return;
         }
         let known = self.meets_copies.entry(flow.key);

@@ -15,8 +15,10 @@ use crate::wire::{
     decode_with,
 };
 
-/// One of so many frames has its checksum looked at, and all that come before the first of them.
-const SAMPLE_EVERY: u64 = 64;
+/// The first frames, whose checksums are looked at.
+const SAMPLE_FIRST: u64 = 64;
+/// One of so many later frames has its checksum looked at.
+const SAMPLE_EVERY: u64 = 1024;
 
 /// What kind of packet an item is.
 #[derive(Clone, Copy, Default, Debug)]
@@ -83,16 +85,22 @@ pub(super) struct Stamp {
     pub(super) number: u64,
     pub(super) ts: Timestamp,
     pub(super) clock: Timestamp,
-    /// Where the frame was captured.
-    pub(super) vantage: Vantage,
+    /// The interface that the frame was captured on.
+    pub(super) interface: u16,
 }
 
 impl Stamp {
     #[inline]
-    fn of(frame: &Frame<'_>) -> Self {
-        let file = u16::try_from(Place::file_of(frame.number)).unwrap_or(u16::MAX);
-        let vantage = Vantage { file, interface: frame.interface };
-        Self { number: frame.number, ts: frame.ts, clock: frame.clock, vantage }
+    const fn of(frame: &Frame<'_>) -> Self {
+        let Frame { number, ts, clock, interface, .. } = *frame;
+        Self { number, ts, clock, interface }
+    }
+
+    /// Returns where the frame was captured.
+    #[inline]
+    pub(super) fn vantage(&self) -> Vantage {
+        let file = u16::try_from(Place::file_of(self.number)).unwrap_or(u16::MAX);
+        Vantage { file, interface: self.interface }
     }
 }
 
@@ -132,8 +140,9 @@ impl Times {
         if step < 0 {
             self.steps_back += 1;
             self.longest_step_back = self.longest_step_back.max(step.saturating_neg());
+        } else if step > self.longest_silence {
+            self.longest_silence = step;
         }
-        self.longest_silence = self.longest_silence.max(step);
         span.last = ts;
         span.earliest = span.earliest.min(ts);
         span.latest = span.latest.max(ts);
@@ -226,7 +235,7 @@ impl Slice {
         for frame in batch.frames(range) {
             self.times.add(frame.ts);
             let stamp = Stamp::of(&frame);
-            if frame.number < SAMPLE_EVERY || frame.number.is_multiple_of(SAMPLE_EVERY) {
+            if frame.number < SAMPLE_FIRST || frame.number.is_multiple_of(SAMPLE_EVERY) {
                 self.sample(&frame);
             }
             if how.checksums == Checksums::Ignored
@@ -247,9 +256,11 @@ impl Slice {
     /// Looks at the TCP checksum of a frame, whether checksums are judged or not.
     #[cold]
     fn sample(&mut self, frame: &Frame<'_>) {
-        let is_whole = frame.bytes.len() as u64 >= u64::from(frame.original_len);
+        if (frame.bytes.len() as u64) < u64::from(frame.original_len) {
+            return;
+        }
         let fault = |checksums| match decode_with(frame, checksums) {
-            Decoded::Segment(packet) if is_whole => Some(packet.segment.fault),
+            Decoded::Segment(packet) => Some(packet.segment.fault),
             _ => None,
         };
         let wrong = Some(HeaderFault::BadChecksum);
@@ -266,7 +277,7 @@ impl Slice {
     /// Decodes a frame of any kind.
     fn decode_any(&mut self, mut stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
         if let Some(interface) = wire::cooked_interface(frame) {
-            stamp.vantage.interface = interface;
+            stamp.interface = interface;
         }
         let decoded = match how.tunnels {
             Tunnels::Closed => decode_with(frame, how.checksums),

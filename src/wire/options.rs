@@ -4,7 +4,7 @@
 //! Does not: know the rest of the header.
 
 use super::bytes::be32;
-use crate::segment::{Layout, Options, SackBlock, TcpTimestamps};
+use crate::segment::{Options, SackBlock, TcpTimestamps};
 use crate::seq::SeqNum;
 
 const END: u8 = 0;
@@ -36,16 +36,20 @@ pub(super) fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
 /// cut.
 pub(super) fn walk(captured: &[u8], len: usize) -> Options {
     let mut options = Options::default();
-    let mut sack_seen = false;
+    let (mut sack_seen, mut nops) = (false, 0);
     let (mut rest, mut rest_len) = (captured, len);
     while let Some((&kind, after_kind)) = rest.split_first() {
         if kind == END {
             break;
         }
         if kind == NOP {
+            nops += 1;
+            options.layout.push(kind, nops);
             (rest, rest_len) = (after_kind, rest_len - 1);
             continue;
         }
+        nops = 0;
+        options.layout.push(kind, nops);
         let Some(&option_len) = after_kind.first() else { break };
         let option_len = usize::from(option_len);
         if option_len < 2 || option_len > rest_len {
@@ -61,32 +65,6 @@ pub(super) fn walk(captured: &[u8], len: usize) -> Options {
         (rest, rest_len) = (after, rest_len - option_len);
     }
     options
-}
-
-/// Returns how the options are laid out, with the rules of [`walk`].
-pub(super) fn layout(captured: &[u8]) -> Layout {
-    let mut layout = Layout::default();
-    let mut nops = 0_u8;
-    let mut rest = captured;
-    while let Some((&kind, after_kind)) = rest.split_first() {
-        if kind == END {
-            break;
-        }
-        layout.push(kind);
-        if kind == NOP {
-            nops = nops.saturating_add(1);
-            layout.longest_nops = layout.longest_nops.max(nops);
-            rest = after_kind;
-            continue;
-        }
-        nops = 0;
-        let option_len = after_kind.first().map_or(0, |len| usize::from(*len));
-        let Some((_, after)) = rest.split_at_checked(option_len).filter(|_| option_len >= 2) else {
-            break;
-        };
-        rest = after;
-    }
-    layout
 }
 
 /// Reads one whole option; kinds of a length that they do not have are passed over.
@@ -163,12 +141,12 @@ mod tests {
     #[test]
     fn the_layout_tells_the_order_and_the_padding() {
         let linux = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 3, 3, 7];
-        assert_eq!(layout(&linux).kinds, 0x31842);
+        assert_eq!(of(&linux).layout.kinds, 0x24813);
         let stripped = [2, 4, 5, 180, 1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 1, 1, 1];
-        let found = layout(&stripped);
-        assert_eq!((found.kinds, found.longest_nops), (0x1111_8112, 4));
-        assert!(layout(&[2, 4, 5, 180, 76, 4, 0, 0]).has_optimiser);
-        assert_eq!(layout(&[8, 0, 8]).kinds, 8);
+        let found = of(&stripped).layout;
+        assert_eq!((found.kinds, found.longest_nops), (0x2118_1111, 4));
+        assert!(of(&[2, 4, 5, 180, 76, 4, 0, 0]).layout.has_optimiser());
+        assert!(!found.has_optimiser());
     }
 
     #[test]

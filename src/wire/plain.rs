@@ -94,15 +94,10 @@ impl<'a> Plain<'a> {
         segment.options_cut = false;
         segment.ttl = self.ttl;
         segment.ip_id = self.ip_id;
-        if let Some(timestamps) = options::only_timestamps(self.options)
-            && !segment.has(Flags::SYN)
-        {
+        if let Some(timestamps) = options::only_timestamps(self.options) {
             segment.options.timestamps = Some(timestamps);
         } else if !self.options.is_empty() {
             segment.options = options::walk(self.options, self.options.len());
-            if segment.has(Flags::SYN) {
-                segment.options.layout = options::layout(self.options);
-            }
         }
     }
 }

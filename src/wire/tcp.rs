@@ -28,10 +28,7 @@ pub(super) fn decode(datagram: &Datagram<'_>) -> Decoded {
     let options_cut = rest.len() < options_len && !is_truncated;
     let with_options = |options| {
         let fixed_fields = fixed_fields(datagram, fixed);
-        let mut segment = Segment { options, fault, options_cut, ..fixed_fields };
-        if segment.has(Flags::SYN) {
-            segment.options.layout = options::layout(rest.get(..options_len).unwrap_or(rest));
-        }
+        let segment = Segment { options, fault, options_cut, ..fixed_fields };
         Decoded::Segment(Packet { key, orientation, segment })
     };
     if options_len == 0 || is_truncated {

@@ -107,8 +107,9 @@ fn queries_and_their_answers_share_a_flow() {
             assert_eq!(datagram.key.endpoints(datagram.orientation).0.port, 0x1234);
             datagram.tracking
         };
-        let query =
-            |is_request| Tracking::Query(Query { request_type: request, code: 7, is_request, len: 8 });
+        let query = |is_request| {
+            Tracking::Query(Query { request_type: request, code: 7, is_request, len: 8 })
+        };
         assert_eq!((of(request), of(answer)), (query(true), query(false)));
     }
 }
