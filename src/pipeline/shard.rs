@@ -185,7 +185,8 @@ impl Desk {
         let segment = arrival.segment;
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
         if flow.audit.ends_before(segment, &verdict) {
-            let fresh = start(frame, ts, &arrival, self.full);
+            let mut fresh = start(frame, ts, &arrival, self.full);
+            fresh.reopened = true;
             let ended = std::mem::replace(&mut flow.audit, fresh);
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
