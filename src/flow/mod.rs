@@ -35,7 +35,7 @@ use crate::seq::SeqNum;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::{FlowKey, Orientation, PerOrientation};
 use exchange::{Exchange, Look};
-use half::Tick;
+use half::{Half, Tick};
 
 pub use detail::{KindCount, KindCounts, Proofs, Stall, StallEnd, Waiting};
 pub use effect::{Effect, EffectCounts, MAX_PENDING};
@@ -401,6 +401,18 @@ impl FlowAudit {
         Summary::of(&self.exchange, self.original, self.directions())
     }
 
+    /// Returns the clock in the timestamps of one side, relative to that of the capture, in
+    /// milliseconds on a circle of 2³²; exact where the clock runs at 1 kHz, as that of Linux does.
+    pub fn clock_ms(&self, direction: Direction) -> Option<u32> {
+        let orientation = match direction {
+            Direction::Original => self.original,
+            Direction::Reply => self.original.flip(),
+        };
+        let half = &self.exchange.halves[orientation];
+        let ago_us = Tick::of(self.last_ts).since(half.last_at);
+        half.is(Half::TIMESTAMPS).then(|| half.tsval.wrapping_sub(millis(self.last_ts, ago_us)))
+    }
+
     /// Takes out what was kept of a flow that is reported in full.
     pub fn take_story(&mut self) -> Option<Box<Story>> {
         self.exchange.detail.as_mut()?.story.take()
@@ -427,6 +439,12 @@ impl FlowAudit {
     pub fn direction_of(&self, orientation: Orientation) -> Direction {
         if orientation == self.original { Direction::Original } else { Direction::Reply }
     }
+}
+
+/// Returns the milliseconds of a time that was `ago_us` before another, on a circle of 2³².
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "time on a circle")]
+const fn millis(ts: Timestamp, ago_us: u32) -> u32 {
+    (ts.plus_nanos(-1000 * ago_us as i64).0 / 1_000_000) as u32
 }
 
 /// A finished flow with findings.
