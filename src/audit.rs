@@ -16,11 +16,13 @@ mod behaviour;
 mod findings;
 mod histogram;
 mod opening;
+mod peers;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use findings::{Collected, Findings};
 pub use histogram::Histogram;
 pub use opening::{MAX_OPENINGS, Opening, Openings};
+pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
@@ -157,6 +159,8 @@ pub struct Totals {
     pub hits: Vec<Hits>,
     /// What the ends of the flows did.
     pub behaviour: Behaviour,
+    /// Who answered whom.
+    pub peers: Peers,
 }
 
 impl Totals {
@@ -247,6 +251,7 @@ impl Totals {
         self.flows_half_seen += part.flows_half_seen;
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
+        self.peers.merge(&part.peers);
         for (key, count) in &part.datagrams {
             *self.datagrams.entry(*key).or_default() += count;
         }

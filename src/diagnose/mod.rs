@@ -15,6 +15,7 @@ mod quality;
 mod remedy;
 mod score;
 mod seen_twice;
+mod upgrade;
 mod verdict;
 
 use std::cmp::Reverse;
@@ -72,6 +73,9 @@ pub struct Diagnoses {
     pub causes: Vec<Diagnosis>,
     /// The connections captured at several places, the first of them; at most [`MAX_NAMED`].
     pub seen_twice: Vec<SeenTwice>,
+    /// What an upgrade of the kernel would change: a sentence, where the run was judged as by a kernel
+    /// before Linux 6.1.
+    pub upgrade: Option<String>,
 }
 
 /// The facts that every cause looks at.
@@ -96,7 +100,7 @@ pub fn diagnose(audit: &Audit) -> Diagnoses {
     // Causes that speak of a fault come before those that clear one, then the surest.
     causes.sort_by_key(|found| (!found.cause.blames_a_device(), Reverse(found.score.total())));
     let conclusion = Conclusion::of(audit, &quality, &causes);
-    Diagnoses { quality, conclusion, causes, seen_twice }
+    Diagnoses { quality, conclusion, causes, seen_twice, upgrade: upgrade::advice(audit) }
 }
 
 impl Facts<'_> {

@@ -16,17 +16,20 @@ mod half;
 mod handshake;
 mod history;
 mod opening;
+mod pause;
 mod ranges;
 mod reaction;
 mod retransmission;
 mod sack;
 mod scaling;
 mod sightings;
+mod signs;
 mod step;
 mod story;
 mod stuck;
 mod summary;
 mod vantage;
+mod watch;
 mod window;
 
 use crate::conntrack::{Arrival, Class, CtState, Margins, Members, Reason, TcpState, Verdict};
@@ -35,7 +38,7 @@ use crate::seq::SeqNum;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::{FlowKey, Orientation, PerOrientation, Vantage};
 use exchange::{Exchange, Look};
-use half::Tick;
+use half::{Half, Tick};
 
 pub use detail::{KindCount, KindCounts, Proofs, Stall, StallEnd, Waiting};
 pub use effect::{Effect, EffectCounts, MAX_PENDING};
@@ -48,6 +51,10 @@ pub use retransmission::Kind;
 pub use sack::{BlockClass, SackAudit};
 pub use scaling::{MAX_SHIFT, Scaling, ScalingAudit};
 pub use sightings::{Mark, Sight, Sighted, Sightings, Way, offers_the_same};
+pub use signs::{
+    ChallengedSyn, ForeignResets, Leap, Pause, SecondSynAck, Seen, ShutSynAck, SideSigns, Signs,
+    Stale, StandIn,
+};
 pub use story::{Event, Happening, MAX_EVENTS, MAX_SAMPLES, Sample, Story};
 pub use stuck::Stuck;
 pub use summary::{SideSummary, Summary};
@@ -94,10 +101,14 @@ pub struct OneWay {
     pub handshake_us: Option<u32>,
     /// Where the first packet this way was captured.
     pub vantage: Vantage,
-    /// Time to live, or hop limit, of the first packet this way.
-    pub ttl: u8,
     /// Payload bytes of the largest packet; 65535 for all beyond.
     pub largest: u16,
+    /// The longest pause after which a packet this way was answered, in seconds; 0 for none.
+    pub survived_s: u16,
+    /// The pause that a packet this way ended, in seconds, until it is answered; 0 for none.
+    pause_s: u16,
+    /// TTL or hop limit of the last packet.
+    pub ttl: u8,
 }
 
 /// A packet that a rule spoke of.
@@ -264,6 +275,8 @@ pub struct FlowAudit {
     pub picked_up: bool,
     /// Whether the flow was captured at several places.
     seen_twice: bool,
+    /// Whether it follows upon another flow of the same endpoints that the tracker still held.
+    pub reopened: bool,
     /// The findings; none for a clean flow.
     pub evidence: Option<Box<Evidence>>,
     /// What the two ends did.
@@ -280,8 +293,10 @@ impl FlowAudit {
             syn_seen: false,
             handshake_us: None,
             vantage: Vantage { file: 0, interface: 0 },
-            ttl: 0,
             largest: 0,
+            survived_s: 0,
+            pause_s: 0,
+            ttl: 0,
         };
         Self {
             first_frame: frame,
@@ -293,6 +308,7 @@ impl FlowAudit {
             tracked: false,
             picked_up: false,
             seen_twice: false,
+            reopened: false,
             evidence: None,
             exchange: Exchange::new(),
         }
@@ -334,9 +350,9 @@ impl FlowAudit {
         if way.first_seq.is_none() {
             way.first_seq = Some(segment.seq);
             way.vantage = observation.vantage;
-            way.ttl = segment.ttl;
         }
         way.syn_seen |= segment.has(Flags::SYN);
+        let ttl_before = std::mem::replace(&mut way.ttl, segment.ttl);
         if verdict.opened {
             if !self.tracked {
                 self.original = arrival.orientation;
@@ -348,12 +364,17 @@ impl FlowAudit {
         if noteworthy || observation.liberal == CtState::Invalid {
             self.evidence.get_or_insert_default().add(observation);
         }
-        self.analyse(observation, silence_ns)
+        self.analyse(observation, silence_ns, ttl_before)
     }
 
     /// Takes what the packet tells about the two ends.
     #[inline]
-    fn analyse(&mut self, observation: &Observation<'_>, silence_ns: i64) -> Option<Repeated> {
+    fn analyse(
+        &mut self,
+        observation: &Observation<'_>,
+        silence_ns: i64,
+        ttl_before: u8,
+    ) -> Option<Repeated> {
         let Observation { frame, ts, arrival, verdict, .. } = observation;
         let Arrival { segment, orientation, .. } = *arrival;
         let silence = u32::try_from(silence_ns.max(0) / 1000).unwrap_or(u32::MAX);
@@ -367,6 +388,7 @@ impl FlowAudit {
             silence,
             first: Tick::of(self.first_ts),
             first_seq: self.ways[orientation].first_seq,
+            ttl_before,
         };
         if segment.fault.is_some() {
             self.exchange.take_faulty(&look);
@@ -379,6 +401,9 @@ impl FlowAudit {
         if taken.is_copy {
             self.count_copies();
         }
+        if self.is_pausing() || silence_ns >= pause::LEAST_PAUSE_NS {
+            pause::watch(&mut self.ways, &mut self.exchange.detail, (&look, silence_ns), &taken);
+        }
         if taken.handshake_us.is_some() {
             self.ways[orientation.flip()].handshake_us = taken.handshake_us;
         }
@@ -390,6 +415,12 @@ impl FlowAudit {
         taken.repeated
     }
 
+    /// Returns whether a pause has ended and nobody has answered since.
+    #[inline]
+    const fn is_pausing(&self) -> bool {
+        self.ways.low_to_high.pause_s | self.ways.high_to_low.pause_s != 0
+    }
+
     /// Returns what the two ends did, in numbers.
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::of(&self.exchange, self.original, self.directions());
@@ -399,12 +430,25 @@ impl FlowAudit {
 
     /// Notes that a hop said of a packet that went this way that it was too big.
     pub fn note_too_big(&mut self, orientation: Orientation) {
-        self.exchange.detail.get_or_insert_default().sides[orientation].stuck.too_big += 1;
+        let detail = self.exchange.detail.get_or_insert_default();
+        detail.sides[orientation].get_or_insert_default().stuck.too_big += 1;
     }
 
     /// Returns the places where the flow was captured, if there are several.
     pub fn sightings(&self) -> Option<&Sightings> {
         self.exchange.detail.as_ref()?.sightings.as_deref()
+    }
+
+    /// Returns the clock in the timestamps of one side, relative to that of the capture, in
+    /// milliseconds on a circle of 2³²; exact where the clock runs at 1 kHz, as that of Linux does.
+    pub fn clock_ms(&self, direction: Direction) -> Option<u32> {
+        let orientation = match direction {
+            Direction::Original => self.original,
+            Direction::Reply => self.original.flip(),
+        };
+        let half = &self.exchange.halves[orientation];
+        let ago_us = Tick::of(self.last_ts).since(half.last_at);
+        half.is(Half::TIMESTAMPS).then(|| half.tsval.wrapping_sub(millis(self.last_ts, ago_us)))
     }
 
     /// Takes out what was kept of a flow that is reported in full.
@@ -433,6 +477,12 @@ impl FlowAudit {
     pub fn direction_of(&self, orientation: Orientation) -> Direction {
         if orientation == self.original { Direction::Original } else { Direction::Reply }
     }
+}
+
+/// Returns the milliseconds of a time that was `ago_us` before another, on a circle of 2³².
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "time on a circle")]
+const fn millis(ts: Timestamp, ago_us: u32) -> u32 {
+    (ts.plus_nanos(-1000 * ago_us as i64).0 / 1_000_000) as u32
 }
 
 /// A finished flow with findings.

@@ -35,6 +35,8 @@ struct Report {
     verdict: Summary,
     /// Why it happened, the surest first.
     causes: Vec<causes::Cause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgrade: Option<String>,
     quality: causes::Quality,
     /// Connections captured at several places, and what differs there; only where there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -257,6 +259,7 @@ impl Report {
             causes: causes::Cause::all(&diagnoses, &audit.inputs),
             quality: causes::Quality::of(&diagnoses.quality),
             seen_twice: causes::SeenTwice::all(&diagnoses),
+            upgrade: diagnoses.upgrade,
             capture: Capture::of(audit),
             method: Method::of(audit),
             what_if: Judge::all(audit),

@@ -8,6 +8,7 @@
 use crate::conntrack::Reason;
 use crate::diagnose::case::{Case, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
+use crate::diagnose::causes::offload;
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted};
 
@@ -37,7 +38,10 @@ const RULES: &[Reason] = &[Reason::AckOver, Reason::SeqOver, Reason::SeqOvershoo
 const CASCADE: u64 = 10;
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
-    let cases: Vec<_> = facts.cases.iter().filter(|case| is_explained(case)).collect();
+    let is_offload = offload::explains_gaps(facts);
+    let is_lossy =
+        |case: &&Case<'_>| is_explained(case) && !(is_offload && offload::is_hidden(case));
+    let cases: Vec<_> = facts.cases.iter().filter(is_lossy).collect();
     if cases.is_empty() {
         return None;
     }
