@@ -63,9 +63,11 @@ impl<'a> Step<'a> {
         let segment = self.look.segment;
         self.wake_up();
         let stall = self.stall();
-        let was_idle = stall.is_none() && self.is_open();
+        let was_idle = self.look.silence >= LEAST_STALL_US && stall.is_none() && self.is_open();
         let pending = self.pending();
-        self.watch();
+        if self.may_hold_a_sign() {
+            self.watch();
+        }
         let times_handshake = self.peer.min_rtt().is_none() && self.peer_only_opened();
         self.write_letters();
         let outcome = if segment.has(Flags::RST) {
