@@ -136,7 +136,11 @@ impl Step<'_> {
     /// Looks whether a side goes on after a RST in its name, which ends every connection.
     fn watch_after_reset(&mut self) {
         let segment = self.look.segment;
-        if self.own.marks & Letter::Rst.mark() == 0 || segment.has(Flags::SYN) {
+        if self.own.marks & Letter::Rst.mark() == 0 {
+            return;
+        }
+        if segment.has(Flags::SYN) {
+            self.watch_answer_after_reset();
             return;
         }
         let is_known = self.own.is(Half::SEQ | Half::ACK);
@@ -148,6 +152,23 @@ impl Step<'_> {
         let frame = self.look.frame;
         if is_known && (brings_more || is_later) && had_spoken {
             self.own_signs().after_reset.add(frame);
+        }
+    }
+
+    /// Looks whether a SYN is answered by a RST first and by a SYN-ACK then, without being sent again.
+    fn watch_answer_after_reset(&mut self) {
+        let (frame, now, segment) = (self.look.frame, self.look.now, self.look.segment);
+        let (ttl, host_ttl) = (self.look.ttl_before, segment.ttl);
+        let asked_again = now.since(self.peer.last_at) <= now.since(self.own.last_at);
+        if !segment.has(Flags::ACK) || asked_again || !self.is_opening {
+            return;
+        }
+        let signs = self.own_signs();
+        signs.after_reset.add(frame);
+        if differ(ttl, host_ttl) {
+            let resets = &mut signs.foreign_resets;
+            (resets.ttl, resets.host_ttl) = (ttl, host_ttl);
+            resets.seen.add(frame);
         }
     }
 
