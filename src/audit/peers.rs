@@ -150,13 +150,13 @@ impl Peers {
             return;
         }
         let hash = key.hash_of_receiver(audit.original);
-        let (client, endpoint) = key.endpoints(audit.original);
-        if let Some(server) = self.servers.entry(hash, || Server::new(endpoint)) {
+        let ends = || key.endpoints(audit.original);
+        if let Some(server) = self.servers.entry(hash, || Server::new(ends().1)) {
             server.count(audit, summary, is_answered);
         }
         let Some(clock) = audit.clock_ms(Direction::Original) else { return };
         let hash = key.hash_of_hosts(audit.original);
-        let make = || Clocks::new(client.addr, endpoint);
+        let make = || Clocks::new(ends().0.addr, ends().1);
         if let Some(clocks) = self.clocks.entry(hash, make) {
             let range = if is_answered { &mut clocks.answered } else { &mut clocks.unanswered };
             widen(range, Some((clock, clock)));

@@ -63,7 +63,6 @@ impl<'a> Step<'a> {
         let segment = self.look.segment;
         self.wake_up();
         let stall = self.stall();
-        let was_idle = self.look.silence >= LEAST_STALL_US && stall.is_none() && self.is_open();
         let pending = self.pending();
         if self.may_hold_a_sign() {
             self.watch();
@@ -85,18 +84,7 @@ impl<'a> Step<'a> {
         self.own.last_at = self.look.now;
         self.set_alerts();
         let handshake_us = self.peer.min_rtt().filter(|_| times_handshake);
-        let is_again =
-            outcome.kind.is_some_and(|kind| kind.is_retransmission() || kind == Kind::KeepAlive);
-        Taken { repeated: outcome.repeated, handshake_us, is_again, was_idle }
-    }
-
-    /// Returns whether both sides have spoken, and none has ended the connection.
-    const fn is_open(&self) -> bool {
-        let spoken = Half::SEQ | Half::ACK;
-        let ended = Letter::Fin.mark() | Letter::Rst.mark();
-        self.own.is(spoken)
-            && self.peer.is(spoken)
-            && (self.own.marks | self.peer.marks) & ended == 0
+        Taken { repeated: outcome.repeated, handshake_us }
     }
 
     /// Returns whether the sender had spoken before the first RST in its name.
