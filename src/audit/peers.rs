@@ -269,9 +269,7 @@ const fn is_before(clock: u32, other: u32) -> bool {
 mod tests {
     use super::*;
 
-    fn add(kept: &mut u64, more: &u64) {
-        *kept += more;
-    }
+    const ADD: fn(&mut u64, &u64) = |kept, more| *kept += more;
 
     /// Two keys share a slot and the smaller one wins, in whatever order and parts they come.
     #[test]
@@ -282,7 +280,7 @@ mod tests {
             let mut sample: Sample<u64> = Sample::default();
             for (hash, value) in items {
                 if let Some(kept) = sample.entry(*hash, || 0) {
-                    add(kept, value);
+                    ADD(kept, value);
                 }
             }
             sample
@@ -292,7 +290,7 @@ mod tests {
         reversed.reverse();
         assert_eq!(whole, sample(&reversed));
         let mut parts = sample(&items[..3]);
-        parts.merge(&sample(&items[3..]), |_| 0, add);
+        parts.merge(&sample(&items[3..]), |_| 0, ADD);
         assert_eq!(whole, parts);
         assert_eq!(whole.iter().copied().collect::<Vec<_>>(), [18, 4]);
     }
