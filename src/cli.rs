@@ -238,16 +238,6 @@ pub(crate) fn parse() -> Result<Task, Error> {
 impl JudgeArgs {
     /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
     fn check(&self, notes: &mut Vec<String>) -> Result<(Policy, Sysctls), Error> {
-        let mut sysctls = Sysctls::default();
-        for assignment in &self.sysctls {
-            if assignment != "host" {
-                sysctls.apply(assignment)?;
-                continue;
-            }
-            for (key, value) in host::sysctls()? {
-                sysctls.set(key, &value)?;
-            }
-        }
         let release = if self.kernel == "host" { host::release()? } else { self.kernel.clone() };
         let kernel =
             Profile::for_release(&release).ok_or_else(|| Error::UnknownKernel(release.clone()))?;
@@ -257,6 +247,16 @@ impl JudgeArgs {
                  {}",
                 kernel.profile.name()
             ));
+        }
+        let mut sysctls = Sysctls::of(kernel.profile);
+        for assignment in &self.sysctls {
+            if assignment != "host" {
+                sysctls.apply(assignment)?;
+                continue;
+            }
+            for (key, value) in host::sysctls()? {
+                sysctls.set(key, &value)?;
+            }
         }
         Ok((Policy::new(kernel.profile, &sysctls), sysctls))
     }

@@ -7,13 +7,14 @@ use crate::conntrack::policy::{Feature, Features};
 
 use Feature::{
     AnnotateIgnoredWindow, CapUnrepliedEstablished, ChallengeAckLastAck, ChallengeAckSynSent,
-    HeaderCheckBeforeLookup, IcmpOuterCheck, IgnoredSynResync, KeepLiberalOnOptions,
-    LastWinUnscaled, LogInvalidNew, LowerBoundsIgnored, LowerTimeoutOnInvalidFinRst,
-    MidstreamKeepalive, MidstreamReceiverInit, MidstreamScaled, OvershootIgnored, OvershootTracked,
-    ReceiverMaxwinGuard, RecvWinZeroOk, ReinitOnSyn, ReplySynReopens, RstExactSeq,
-    RstGuardAfterSyn, RstReplyDirCheck, RstSkipWhenClosing, RstTimeoutClose, RstTimeoutUnack,
-    SimultaneousOpenAck, SynRetransmitNoRenew, SynackReworked, TimeoutZeroWindow,
-    UdpAssuredWithStream, UdpStreamDelay, UpperBoundsFirst, WscaleResetReplyOnly, ZeroLenShortcut,
+    EightByteTuples, GreTracked, HeaderCheckBeforeLookup, IcmpOuterCheck, Icmpv6Redirect,
+    IgnoredSynResync, KeepLiberalOnOptions, LastWinUnscaled, LogInvalidNew, LowerBoundsIgnored,
+    LowerTimeoutOnInvalidFinRst, MidstreamKeepalive, MidstreamReceiverInit, MidstreamScaled,
+    MulticastRouterDiscovery, OvershootIgnored, OvershootTracked, ReceiverMaxwinGuard,
+    RecvWinZeroOk, ReinitOnSyn, ReplySynReopens, RstExactSeq, RstGuardAfterSyn, RstReplyDirCheck,
+    RstSkipWhenClosing, RstTimeoutClose, RstTimeoutUnack, SimultaneousOpenAck,
+    SynRetransmitNoRenew, SynackReworked, TimeoutZeroWindow, UdpAssuredWithStream, UdpStreamDelay,
+    UpperBoundsFirst, WscaleResetReplyOnly, ZeroLenShortcut,
 };
 
 /// The names of the profiles, oldest behaviour first: the columns of [`MATRIX`].
@@ -25,7 +26,7 @@ const NAMES: [&str; 20] = [
 
 /// Which profile has which feature: a row a feature, a column a name of [`NAMES`].
 #[rustfmt::skip]
-const MATRIX: [(Feature, &str); 36] = [
+const MATRIX: [(Feature, &str); 40] = [
     (SynackReworked,              "--yyyyyyyyyyyyyyyyyy"),
     (ReplySynReopens,             "-y-yyyyyyyyyyyyyyyyy"),
     (IgnoredSynResync,            "-yyyyyyyyyyyyyyyyyyy"),
@@ -60,6 +61,10 @@ const MATRIX: [(Feature, &str); 36] = [
     (LogInvalidNew,               "-----------------yyy"),
     (HeaderCheckBeforeLookup,     "yyyyyy--------------"),
     (IcmpOuterCheck,              "------yyyyyyyyyyyyyy"),
+    (EightByteTuples,             "yyyy----------------"),
+    (Icmpv6Redirect,              "---------y-y---yyyyy"),
+    (MulticastRouterDiscovery,    "-----------------yyy"),
+    (GreTracked,                  "-------yyyyyyyyyyyyy"),
     (UdpStreamDelay,              "-------yyyyyyyyyyyyy"),
     (UdpAssuredWithStream,        "--------yyyyyyyyyyyy"),
 ];

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod behaviour;
+mod datagrams;
 mod hostility;
 mod kept;
 mod recorded;
