@@ -10,7 +10,7 @@ use crate::pipeline::slice::Item;
 use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
-use crate::wire::{NonTcp, Tracking};
+use crate::wire::{Fault, NonTcp, Tracking};
 
 /// What a datagram is to the tracker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +23,8 @@ pub(super) enum Datagram {
     Untracked,
     /// Never tracked by newer kernels.
     MulticastRouter,
+    /// GRE that kernels with a tracker for it call INVALID.
+    EnhancedGre,
     /// INVALID whatever the table holds.
     Invalid,
 }
@@ -53,6 +55,7 @@ impl Datagram {
             Tracking::Error(traits) => (key, Self::Error(traits)),
             Tracking::MulticastRouter => (key, Self::MulticastRouter),
             Tracking::Untracked => (key, Self::Untracked),
+            Tracking::Invalid(Fault::EnhancedGre) => (key, Self::EnhancedGre),
             Tracking::Invalid(_) => (key, Self::Invalid),
         }
     }
@@ -104,7 +107,10 @@ impl Datagrams {
                 if is_exempt { CtState::Untracked } else { CtState::Invalid }
             }
             Datagram::Untracked => CtState::Untracked,
-            Datagram::Invalid => CtState::Invalid,
+            Datagram::EnhancedGre if !self.features.contains(Feature::GreTracked) => {
+                self.track(item, DatagramKind::Generic)
+            }
+            Datagram::EnhancedGre | Datagram::Invalid => CtState::Invalid,
         };
         totals.count_datagram(item.packet.key.protocol(), ctstate);
     }

@@ -243,6 +243,9 @@ pub enum Fault {
     /// No tuple: too few bytes for ports, extension headers that do not end, no next header, a
     /// later fragment that was not reassembled (no text).
     NotTrackable,
+    /// Enhanced GRE that carries no PPP, such as `EoIP` (no text); to kernels before 5.0 a datagram
+    /// as any other.
+    EnhancedGre,
     /// Fewer than 8 bytes of UDP, ICMP or ICMPv6 header ("short packet").
     ShortPacket,
     /// A UDP length below 8 or beyond the datagram ("truncated/malformed packet"), or a checksum of
@@ -299,7 +302,13 @@ pub enum Undecodable {
 impl NonTcp {
     /// Returns whether the datagram may be a tunnel, as far as protocol and ports tell.
     pub fn may_be_tunnel(&self) -> bool {
-        self.tracking == Tracking::Flow && tunnel::is_announced(self)
+        self.tracking.may_be_tunnel() && tunnel::is_announced(self)
+    }
+}
+
+impl Tracking {
+    const fn may_be_tunnel(self) -> bool {
+        matches!(self, Self::Flow | Self::Invalid(Fault::EnhancedGre))
     }
 }
 

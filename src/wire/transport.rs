@@ -86,7 +86,7 @@ fn with_ports(datagram: &Datagram<'_>) -> Result<NonTcp, HeaderCut> {
 /// Takes the call of PPTP, which stands for ports.
 fn gre(datagram: &Datagram<'_>) -> Result<NonTcp, HeaderCut> {
     let Some(ports) = gre_ports(datagram.payload)? else {
-        return Ok(datagram.invalid(Fault::NotTrackable));
+        return Ok(datagram.invalid(Fault::EnhancedGre));
     };
     let (key, orientation) = datagram.addresses.key(GRE, ports);
     Ok(NonTcp { key, orientation, tracking: Tracking::Flow })
