@@ -238,17 +238,8 @@ pub(crate) fn parse() -> Result<Task, Error> {
 impl JudgeArgs {
     /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
     fn check(&self, notes: &mut Vec<String>) -> Result<(Policy, Sysctls), Error> {
-        let release = if self.kernel == "host" { host::release()? } else { self.kernel.clone() };
-        let kernel =
-            Profile::for_release(&release).ok_or_else(|| Error::UnknownKernel(release.clone()))?;
-        if kernel.certainty == Certainty::Nearest {
-            notes.push(format!(
-                "Linux {release} was not compared with the model; judging by the nearest that was, \
-                 {}",
-                kernel.profile.name()
-            ));
-        }
-        let mut sysctls = Sysctls::of(kernel.profile);
+        let kernel = self.kernel(notes)?;
+        let mut sysctls = Sysctls::of(kernel);
         for assignment in &self.sysctls {
             if assignment != "host" {
                 sysctls.apply(assignment)?;
@@ -258,7 +249,37 @@ impl JudgeArgs {
                 sysctls.set(key, &value)?;
             }
         }
-        Ok((Policy::new(kernel.profile, &sysctls), sysctls))
+        Ok((Policy::new(kernel, &sysctls), sysctls))
+    }
+
+    /// Finds the kernel, and notes how far the mapping can be trusted.
+    fn kernel(&self, notes: &mut Vec<String>) -> Result<Profile, Error> {
+        let is_host = self.kernel == "host";
+        let release = if is_host { host::release()? } else { self.kernel.clone() };
+        let find = |release: &String| {
+            Profile::for_release(release).ok_or_else(|| Error::UnknownKernel(release.clone()))
+        };
+        let mut kernel = find(&release)?;
+        if is_host
+            && kernel.certainty == Certainty::PatchLevelHidden
+            && let Some(version) = host::full_version()
+        {
+            kernel = find(&version)?;
+        }
+        let name = kernel.profile.name();
+        match kernel.certainty {
+            Certainty::Compared => {}
+            Certainty::Nearest => notes.push(format!(
+                "Linux {release} was not compared with the model; judging by the nearest that \
+                 was, {name}"
+            )),
+            Certainty::PatchLevelHidden => notes.push(format!(
+                "Linux {release} does not tell its patch level; judging by the latest of the \
+                 series, {name}. \"cat /proc/version\" (Debian) or \"cat \
+                 /proc/version_signature\" (Ubuntu) tells it: --kernel 6.1.76, for example"
+            )),
+        }
+        Ok(kernel.profile)
     }
 }
 

@@ -4,6 +4,8 @@
 //! `nf_conntrack_proto_generic.c`, Linux 6.18. None of them looks into the packet beyond its header: an entry is a pair of endpoints, a
 //! timeout, and whether a reply was seen.
 //!
+//! SCTP and DCCP, whose trackers follow handshakes of their own, are judged as other protocols.
+//!
 //! Does not: read headers, or know TCP.
 
 use crate::conntrack::policy::{Choices, Feature, Features};
