@@ -163,7 +163,9 @@ fn packets_that_leave_untranslated_are_found_by_their_ports() {
 #[test]
 fn private_addresses_with_connections_of_their_own_leak_nothing() {
     let mut inside = healthy();
-    inside.iter_mut().for_each(|line| line.client = [10, 0, 0, 9]);
+    for line in &mut inside {
+        line.client = [10, 0, 0, 9];
+    }
     let report = report("no_leak", &[leaked(), leaked(), inside]);
     assert_eq!(level(&report, "C09"), None);
 }
