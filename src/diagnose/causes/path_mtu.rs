@@ -37,8 +37,9 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
 /// The smallest payload that a path may be too small for: every path carries IPv4 packets of 576
 /// bytes (RFC 791, section 3.1).
 const LEAST_PAYLOAD: u32 = 500;
-/// Timeouts in vain that make the mechanism.
-const LEAST_TIMEOUTS: u32 = 3;
+/// Timeouts of segments that had timed out before, from which on they are in vain: the third in a row
+/// is the second of these.
+const LEAST_TIMEOUTS: u32 = 2;
 /// So many times the size in vain delivered before: segments of that size had passed.
 const BULK: u64 = 20;
 /// Headers of IPv4 and TCP with timestamps, roughly what a size lacks to be that of a packet.

@@ -28,8 +28,9 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     remedies: |_| vec![lro_off()],
 });
 
-/// Timeouts in vain that make the mechanism.
-const LEAST_TIMEOUTS: u32 = 3;
+/// Timeouts of segments that had timed out before, from which on they are in vain: the third in a row
+/// is the second of these.
+const LEAST_TIMEOUTS: u32 = 2;
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let cases: Vec<_> = facts.cases.iter().filter(|case| stuck(case).is_some()).collect();
