@@ -13,10 +13,14 @@ use crate::time::Timestamp;
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
+mod exhibit;
 mod histogram;
+mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
+pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use histogram::Histogram;
+pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
@@ -125,6 +129,8 @@ pub struct Totals {
     pub hits: Vec<Hits>,
     /// What the ends of the flows did.
     pub behaviour: Behaviour,
+    /// When packets were INVALID or sent again.
+    pub timeline: Timeline,
 }
 
 impl Totals {
@@ -193,6 +199,7 @@ impl Totals {
         self.flows_half_seen += part.flows_half_seen;
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
+        self.timeline.merge(&part.timeline);
         for (key, count) in &part.datagrams {
             *self.datagrams.entry(*key).or_default() += count;
         }
@@ -286,8 +293,8 @@ pub struct Audit {
     pub troubled_not_kept: u64,
     /// Flows whose ends behaved as under a known fault, by first frame; at most [`MAX_SUSPECTS`].
     pub suspects: Vec<FlowTrouble>,
-    /// The flow that was asked for in full, if it was there.
-    pub story: Option<Box<FlowStory>>,
+    /// The flows that were asked for in full and were there, by first frame.
+    pub stories: Vec<FlowStory>,
 }
 
 impl Audit {
@@ -333,7 +340,7 @@ pub struct Findings {
     /// Flows with trouble, those that were not kept included.
     troubled_seen: u64,
     suspects: Vec<FlowTrouble>,
-    story: Option<Box<FlowStory>>,
+    stories: Vec<FlowStory>,
 }
 
 impl Findings {
@@ -362,9 +369,9 @@ impl Findings {
         }
     }
 
-    /// Adds the flow that is reported in full.
+    /// Adds a flow that is reported in full.
     pub fn tell(&mut self, story: FlowStory) {
-        self.story = Some(Box::new(story));
+        self.stories.push(story);
     }
 
     /// Adds the findings of another shard.
@@ -377,7 +384,7 @@ impl Findings {
         self.trim_troubled();
         self.suspects.extend(part.suspects);
         self.trim_suspects();
-        self.story = self.story.take().or(part.story);
+        self.stories.extend(part.stories);
     }
 
     /// Returns the findings in order, how many were not kept, and the flows with trouble.
@@ -385,9 +392,10 @@ impl Findings {
         self.trim();
         self.trim_troubled();
         self.trim_suspects();
-        let Self { kept, not_kept, troubled, troubled_seen, suspects, story } = self;
+        let Self { kept, not_kept, troubled, troubled_seen, suspects, mut stories } = self;
+        stories.sort_by_key(|told| told.audit.first_frame);
         let troubled_not_kept = troubled_seen - troubled.len() as u64;
-        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story }
+        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, stories }
     }
 
     /// Keeps the flows with the most trouble; among equals the earlier ones.
@@ -424,8 +432,8 @@ pub struct Collected {
     pub troubled_not_kept: u64,
     /// The flows whose ends behaved as under a known fault.
     pub suspects: Vec<FlowTrouble>,
-    /// The flow that was asked for in full.
-    pub story: Option<Box<FlowStory>>,
+    /// The flows that were asked for in full.
+    pub stories: Vec<FlowStory>,
 }
 
 /// The verdict on one packet, as the verdict stream shows it.

@@ -10,6 +10,7 @@
 
 mod crew;
 mod datagrams;
+mod second;
 mod shard;
 mod slice;
 
@@ -25,6 +26,7 @@ use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
 use datagrams::Datagrams;
+pub use second::gather;
 use shard::Shard;
 use slice::{Decoder, Settler, Slice, Times};
 
@@ -53,8 +55,8 @@ pub struct Plan {
     pub inputs: usize,
     /// What is wanted beside the audit.
     pub wanted: Wanted,
-    /// The flow to report in full, by the number of its first frame.
-    pub flow: Option<u64>,
+    /// The flows to report in full, by the numbers of their first frames.
+    pub flows: Vec<u64>,
 }
 
 /// What a run gives beside the audit.
@@ -90,6 +92,33 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What frames go through, whichever reading it is.
+struct Tools {
+    shards: Vec<Shard>,
+    settler: Settler,
+}
+
+impl Tools {
+    fn new(plan: &Plan) -> Self {
+        let threads = plan.threads.max(1);
+        let features = plan.method.policies.iter().map(Policy::features).collect();
+        let panel = Panel::new(features, plan.method.sysctls.limits);
+        let seed = random_seed();
+        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
+        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
+        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
+        let checksums = plan.checksums;
+        Self {
+            shards: std::iter::repeat_with(shard).take(threads).collect(),
+            settler: Settler {
+                decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
+                reassembler: Reassembler::new(checksums),
+                times: Times::default(),
+            },
+        }
+    }
+}
+
 /// A run through one or several sources, which are one time line.
 pub struct Run {
     shards: Vec<Shard>,
@@ -102,23 +131,11 @@ pub struct Run {
 impl Run {
     /// Prepares a run.
     pub fn new(plan: &Plan) -> Self {
-        let threads = plan.threads.max(1);
-        let features = plan.method.policies.iter().map(Policy::features).collect();
-        let panel = Panel::new(features, plan.method.sysctls.limits);
-        let seed = random_seed();
-        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
-        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
-        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
-        let shards = (0..threads).map(|_| shard()).collect();
-        let checksums = plan.checksums;
+        let Tools { shards, settler } = Tools::new(plan);
         Self {
+            slices: vec![Slice::new(shards.len())],
             shards,
-            slices: vec![Slice::new(threads)],
-            settler: Settler {
-                decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
-                reassembler: Reassembler::new(checksums),
-                times: Times::default(),
-            },
+            settler,
             reports: Reports {
                 inputs: Inputs { asked_for: plan.inputs, ..Inputs::default() },
                 ..Reports::default()
@@ -198,7 +215,7 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story } =
+        let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, stories } =
             findings.finish();
         Audit {
             method: self.method,
@@ -215,7 +232,7 @@ impl Run {
             troubled,
             troubled_not_kept,
             suspects,
-            story,
+            stories,
         }
     }
 }

@@ -65,8 +65,8 @@ struct Desk {
     panel: Panel,
     opinions: Opinions,
     wanted: Wanted,
-    /// The flow that is reported in full.
-    full: Option<u64>,
+    /// The flows that are reported in full.
+    full: Vec<u64>,
     totals: Totals,
     findings: Findings,
     /// The verdicts since they were last taken, when wanted.
@@ -80,7 +80,7 @@ impl Shard {
             panel,
             opinions: Opinions::default(),
             wanted: plan.wanted,
-            full: plan.flow,
+            full: plan.flows.clone(),
             findings: Findings::default(),
             verdicts: Vec::new(),
         };
@@ -171,7 +171,7 @@ impl Shard {
         if self.table.wants_sweep() {
             self.table.sweep(|flow| flow.is_over(stamp.clock), |flow| self.desk.bury(flow));
         }
-        let audit = start(stamp.number, stamp.ts, &arrival(item), self.desk.full);
+        let audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
         self.table.insert(hash, Flow { track: Track::default(), key, audit })
     }
 }
@@ -185,7 +185,7 @@ impl Desk {
         let segment = arrival.segment;
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
         if flow.audit.ends_before(segment, &verdict) {
-            let fresh = start(frame, ts, &arrival, self.full);
+            let fresh = start(frame, ts, &arrival, &self.full);
             let ended = std::mem::replace(&mut flow.audit, fresh);
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
@@ -193,12 +193,16 @@ impl Desk {
         let (liberal, invalid_for) = if unanimous {
             (verdict.ctstate, Members::default())
         } else {
+            if verdict.is_invalid() {
+                self.totals.timeline.count_invalid(ts);
+            }
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
         let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
         if let Some(repeated) = flow.audit.observe(&observation) {
             self.totals.behaviour.count_repeated(repeated);
+            self.totals.timeline.count_retransmission(ts);
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
@@ -220,11 +224,11 @@ impl Desk {
     }
 }
 
-/// Starts a flow, with everything told if it is the one to be reported in full.
+/// Starts a flow, with everything told if it is one to be reported in full.
 #[inline]
-fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: Option<u64>) -> FlowAudit {
+fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: &[u64]) -> FlowAudit {
     let mut audit = FlowAudit::new(frame, ts, arrival);
-    if full == Some(frame) {
+    if full.contains(&frame) {
         audit.tell_all();
     }
     audit

@@ -256,7 +256,7 @@ impl Report {
             endpoints: BehaviourTotals::of(&audit.totals.behaviour),
             troubled: Troubled::all(audit),
             troubled_not_kept: audit.troubled_not_kept,
-            flow: audit.story.as_deref().map(Full::of),
+            flow: audit.stories.first().map(Full::of),
         }
     }
 }

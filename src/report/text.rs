@@ -37,7 +37,7 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
         what_if::write(audit, out)?;
     }
     behaviour::write(audit, detail, out)?;
-    if let Some(told) = &audit.story {
+    for told in &audit.stories {
         behaviour::write_full(told, out)?;
     }
     write_capture(audit, out)?;

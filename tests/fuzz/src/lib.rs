@@ -112,8 +112,8 @@ pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audi
         Setting::Off => Checksums::Ignored,
     };
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let (wanted, flow) = (Wanted::Verdicts, None);
-    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flow };
+    let (wanted, flows) = (Wanted::Verdicts, Vec::new());
+    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flows };
     let mut run = Run::new(&plan);
     let mut counter = Counter(0);
     run.read(source, &mut counter);
