@@ -15,11 +15,13 @@ use crate::wire::{Tunnels, Undecodable};
 mod behaviour;
 mod exhibit;
 mod histogram;
+mod provenance;
 mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use histogram::Histogram;
+pub use provenance::{Addresses, Digest, Origin, Provenance, Times};
 pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 
 /// The flows with findings that are kept with their evidence, earliest first.
@@ -267,6 +269,8 @@ impl Inputs {
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Where that came from, and what was asked for.
+    pub provenance: Provenance,
     /// Which packet of a frame was judged.
     pub tunnels: Tunnels,
     /// The inputs.

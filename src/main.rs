@@ -92,7 +92,8 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     }
     run.read(&mut *source, sinks);
     sinks.end_progress();
-    let audit = run.finish();
+    let mut audit = run.finish();
+    audit.provenance = config.provenance.clone();
     for problem in &audit.incomplete {
         say(problem);
     }
