@@ -299,6 +299,8 @@ pub struct Audit {
     pub suspects: Vec<FlowTrouble>,
     /// The flows that were asked for in full and were there, by first frame.
     pub stories: Vec<FlowStory>,
+    /// Packets and flows themselves, where a report shows them.
+    pub exhibits: Exhibits,
 }
 
 impl Audit {

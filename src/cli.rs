@@ -210,6 +210,14 @@ pub(crate) struct Config {
     pub(crate) notes: Vec<String>,
 }
 
+impl Config {
+    /// Returns whether a report shows packets and flows themselves.
+    pub(crate) fn shows_exhibits(&self) -> bool {
+        let mut formats = self.outputs.iter().map(|output| output.format).chain([self.format]);
+        formats.any(Format::shows_exhibits)
+    }
+}
+
 /// Why the command line was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {

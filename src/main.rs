@@ -4,13 +4,15 @@ mod cli;
 mod output;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cli::{Config, Reading, Task};
 use output::{Sinks, say};
-use tcp_window_audit::audit::Audit;
+use tcp_window_audit::audit::{Audit, Exhibits};
 use tcp_window_audit::conntrack::Setting;
-use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
+use tcp_window_audit::diagnose::{diagnose, wish};
+use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain, gather};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, Filtered};
 use tcp_window_audit::source::merged::Merged;
@@ -64,44 +66,87 @@ fn audit(config: &Config) -> u8 {
 
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
-    let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
-    let method = config.method.clone();
-    let checksums = match method.sysctls.checksum {
-        Setting::On => Checksums::Verified,
-        Setting::Off => Checksums::Ignored,
-    };
-    let inputs = config.files.len();
-    let (tunnels, flows) = (config.tunnels, config.flow.into_iter().collect());
-    // What has been read is judged at once when nobody waits for the next block.
-    let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
-    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flows };
+    let plan = plan(config);
     let mut run = Run::new(&plan);
-    let filter = match config.filter.as_deref().map(Filter::new).transpose() {
-        Ok(filter) => filter,
-        Err(error) => {
-            say(&chain(&error));
-            return None;
-        }
-    };
     let mut source = open(config, |error| {
         say(&chain(error));
-        run.miss(error);
+        if let Some(error) = error.downcast_ref() {
+            run.miss(error);
+        }
     })?;
-    if let Some(filter) = filter {
-        source = Box::new(Filtered::new(source, filter));
-    }
     run.read(&mut *source, sinks);
     sinks.end_progress();
     let mut audit = run.finish();
     audit.provenance = config.provenance.clone();
+    if config.shows_exhibits() {
+        audit.exhibits = exhibits(config, &plan, &audit);
+    }
     for problem in &audit.incomplete {
         say(problem);
     }
     Some(audit)
 }
 
-/// Opens one file, or several as one time line; returns none when not a single one can be read.
+/// Decides how the run is done.
+fn plan(config: &Config) -> Plan {
+    let method = config.method.clone();
+    let checksums = match method.sysctls.checksum {
+        Setting::On => Checksums::Verified,
+        Setting::Off => Checksums::Ignored,
+    };
+    Plan {
+        method,
+        checksums,
+        tunnels: config.tunnels,
+        // What has been read is judged at once when nobody waits for the next block.
+        threads: if config.input == Reading::WhileItGrows { 1 } else { config.threads },
+        inputs: config.files.len(),
+        wanted: if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings },
+        flows: config.flow.into_iter().collect(),
+    }
+}
+
+/// Reads the inputs a second time for the packets and flows that reports show themselves.
+fn exhibits(config: &Config, plan: &Plan, audit: &Audit) -> Exhibits {
+    let wish = wish(audit, &diagnose(audit));
+    if wish.is_empty() {
+        return Exhibits::default();
+    }
+    let is_file = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    if !config.files.iter().all(is_file) {
+        return Exhibits::without("an input that is no file cannot be read a second time");
+    }
+    // Whatever has come to a growing file since is beyond what is shown.
+    let config = Config { input: Reading::ToTheEnd, ..config.clone() };
+    let mut problem = None;
+    match open(&config, |error| problem = Some(chain(error))) {
+        Some(mut source) => gather(plan, &wish, &mut *source),
+        None => Exhibits::without(&problem.unwrap_or_default()),
+    }
+}
+
+/// Opens all inputs, behind the filter if there is one; returns none when not a single one can be
+/// read.
 fn open(
+    config: &Config,
+    mut miss: impl FnMut(&(dyn std::error::Error + 'static)),
+) -> Option<Box<dyn FrameSource + Send>> {
+    let filter = match config.filter.as_deref().map(Filter::new).transpose() {
+        Ok(filter) => filter,
+        Err(error) => {
+            miss(&error);
+            return None;
+        }
+    };
+    let source = open_files(config, |error| miss(error))?;
+    match filter {
+        Some(filter) => Some(Box::new(Filtered::new(source, filter))),
+        None => Some(source),
+    }
+}
+
+/// Opens one file, or several as one time line; returns none when not a single one can be read.
+fn open_files(
     config: &Config,
     mut miss: impl FnMut(&source::Error),
 ) -> Option<Box<dyn FrameSource + Send>> {

@@ -17,7 +17,8 @@ mod slice;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Provenance, Tally, Totals,
+    Audit, Collected, Exhibits, Findings, Input, Inputs, Method, PacketVerdict, Provenance, Tally,
+    Totals,
 };
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
@@ -234,6 +235,7 @@ impl Run {
             troubled_not_kept,
             suspects,
             stories,
+            exhibits: Exhibits::default(),
         }
     }
 }

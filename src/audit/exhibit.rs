@@ -44,6 +44,13 @@ impl Wish {
     }
 }
 
+impl Exhibits {
+    /// Returns that there is nothing to show, and why.
+    pub fn without(why: &str) -> Self {
+        Self { missing: Some(why.to_owned()), ..Self::default() }
+    }
+}
+
 /// A flow in full: what happened, and its packets.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShownFlow {
@@ -71,7 +78,7 @@ pub struct ShownPacket {
 pub struct Exhibits {
     /// The flows, in the order in which they were wished for.
     pub flows: Vec<ShownFlow>,
-    /// The packets, by their frame numbers.
+    /// The packets, in capture order.
     pub packets: Vec<ShownPacket>,
     /// Why something is missing, if something is.
     pub missing: Option<String>,

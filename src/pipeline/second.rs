@@ -141,12 +141,10 @@ impl<'a> Collector<'a> {
                 flows.push(ShownFlow { told: stories.swap_remove(position), trace });
             }
         }
-        let mut packets = self.packets;
-        packets.sort_by_key(|packet| packet.frame);
         let is_all_there = flows.len() == self.wish.flows.len();
         let changed = || "the input has changed since it was first read".to_owned();
         let missing = (!is_all_there).then(|| self.problem.unwrap_or_else(changed));
-        Exhibits { flows, packets, missing }
+        Exhibits { flows, packets: self.packets, missing }
     }
 }
 

@@ -19,7 +19,7 @@ const VERSION: u32 = 1;
 /// The length of the section is not told.
 const UNKNOWN_LEN: u64 = u64::MAX;
 /// Bytes of a block around its body: type, length, length again.
-const BLOCK_OVERHEAD: usize = 12;
+const BLOCK_OVERHEAD: u32 = 12;
 
 const END_OF_OPTIONS: u16 = 0;
 const COMMENT: u16 = 1;
@@ -161,7 +161,7 @@ impl Block {
         if self.has_options {
             self.option(END_OF_OPTIONS, &[]);
         }
-        let len = u32_len(&self.body).saturating_add(BLOCK_OVERHEAD as u32).to_le_bytes();
+        let len = u32_len(&self.body).saturating_add(BLOCK_OVERHEAD).to_le_bytes();
         out.write_all(&self.kind.to_le_bytes())?;
         out.write_all(&len)?;
         out.write_all(&self.body)?;

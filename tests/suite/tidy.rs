@@ -40,6 +40,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
             "conntrack",
             "diagnose",
             "flow",
+            "frame",
             "segment",
             "seq",
             "source",
