@@ -20,7 +20,7 @@ mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
-pub use histogram::Histogram;
+pub use histogram::{Bin, Histogram};
 pub use provenance::{Addresses, Digest, Origin, Provenance, Times};
 pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 

@@ -48,10 +48,14 @@ struct Args {
     #[arg(long)]
     inner: bool,
 
-    /// Write a report, in the format that the extension tells: .txt, .json, .md, .ndjson or .html;
-    /// repeatable
+    /// Write a report, in the format that the extension tells: .txt, .json, .md, .ndjson, .html or
+    /// .pcapng; repeatable
     #[arg(short, long = "output", value_name = "FILE")]
     outputs: Vec<PathBuf>,
+
+    /// Write all formats into a new folder, to attach to a ticket; nothing is left if one fails
+    #[arg(long, value_name = "DIR")]
+    incident: Option<PathBuf>,
 
     /// Format of standard output
     #[arg(long, default_value = Format::Text.name(), value_parser = format_parser())]
@@ -202,6 +206,8 @@ pub(crate) struct Config {
     /// The flow to report in full.
     pub(crate) flow: Option<u64>,
     pub(crate) outputs: Vec<Output>,
+    /// The folder for all formats.
+    pub(crate) incident: Option<PathBuf>,
     pub(crate) format: Format,
     pub(crate) look: Look,
     pub(crate) verdicts: Option<PathBuf>,
@@ -214,7 +220,7 @@ impl Config {
     /// Returns whether a report shows packets and flows themselves.
     pub(crate) fn shows_exhibits(&self) -> bool {
         let mut formats = self.outputs.iter().map(|output| output.format).chain([self.format]);
-        formats.any(Format::shows_exhibits)
+        self.incident.is_some() || formats.any(Format::shows_exhibits)
     }
 }
 
@@ -359,6 +365,7 @@ impl Args {
             method,
             provenance,
             outputs,
+            incident: self.incident,
             format: self.format,
             look: Look { detail, colours: colours(self.color) },
             verdicts: self.verdicts,

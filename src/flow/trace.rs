@@ -17,9 +17,9 @@ pub const MAX_POINTS: usize = 2000;
 /// The packets that a rule spoke of which stay whatever goes.
 pub const MAX_MARKED: usize = 500;
 /// The packets kept in front of the one that is looked at closely.
-const BEFORE: usize = 60;
+const BEFORE: usize = 20;
 /// The packets kept from that one on.
-const AFTER: usize = 140;
+const AFTER: usize = 120;
 
 /// One packet of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(trace.points.iter().filter(|point| point.is_invalid()).count(), 100);
         assert!(trace.points.is_sorted_by_key(|point| point.frame));
         let close: Vec<_> = trace.close.iter().map(|point| point.frame).collect();
-        assert_eq!(close, (70_000 - 60..70_000 + 140).collect::<Vec<_>>());
+        assert_eq!(close, (70_000 - 20..70_000 + 120).collect::<Vec<_>>());
     }
 
     #[test]
