@@ -15,6 +15,7 @@
 
 mod accounting;
 mod behaviour;
+mod browser;
 mod capture_writer;
 mod captures;
 mod causes;
@@ -24,16 +25,19 @@ mod conversation;
 mod corpus;
 mod diagnosis;
 mod emulated;
+mod evidence;
 mod filter;
 mod follow;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 mod generate;
 mod hostile;
+mod incident;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod merged;
 mod outputs;
+mod page;
 mod pipeline;
 mod program;
 mod readme;
