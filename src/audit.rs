@@ -18,7 +18,7 @@ mod provenance;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use histogram::Histogram;
-pub use provenance::{Addresses, Digest, Origin, Provenance, Times};
+pub use provenance::{Addresses, Origin, Provenance, Times};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
