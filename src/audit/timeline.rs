@@ -61,6 +61,8 @@ pub struct Timeline {
     length: usize,
     /// By the number of the interval since 1970.
     intervals: BTreeMap<i64, Happened>,
+    /// The time from which times are told.
+    origin: Timestamp,
 }
 
 impl Timeline {
@@ -92,8 +94,16 @@ impl Timeline {
     /// Returns the intervals in which something happened: where each begins, and what happened.
     pub fn iter(&self) -> impl Iterator<Item = (Timestamp, Happened)> {
         let length_ns = self.length_ns();
-        let start = move |number: i64| Timestamp(number.saturating_mul(length_ns));
+        let origin = self.origin;
+        let start = move |number: i64| {
+            Timestamp(Timestamp(number.saturating_mul(length_ns)).nanos_since(origin))
+        };
         self.intervals.iter().map(move |(number, happened)| (start(*number), *happened))
+    }
+
+    /// Tells times from this one on, once everything is counted.
+    pub const fn count_from(&mut self, origin: Timestamp) {
+        self.origin = origin;
     }
 
     /// Returns whether nothing was counted.

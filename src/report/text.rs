@@ -38,7 +38,7 @@ pub(super) fn write(audit: &Audit, look: Look, out: &mut dyn Write) -> io::Resul
     cause::write_remedies(&view, detail, palette, out)?;
     behaviour::write(audit, detail, palette, out)?;
     for told in &audit.stories {
-        behaviour::write_full(told, palette, out)?;
+        behaviour::write_full(audit, told, palette, out)?;
     }
     cause::write_quality(&view, palette, out)?;
     write_facts("Capture", &view.capture, palette, out)?;
@@ -74,26 +74,26 @@ fn write_affected(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io:
 }
 
 fn write_what_if(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
-    let Some(WhatIf { columns, rows }) = &view.what_if else { return Ok(()) };
+    let Some(WhatIf { columns, rows, legend }) = &view.what_if else { return Ok(()) };
     write_heading("INVALID packets (connections) under other kernels and settings", palette, out)?;
-    write!(out, "  {:<24}", "Linux")?;
+    write!(out, "  {:<26}", "Linux")?;
     for title in columns {
         write!(out, "{title:>width$}", width = column_width(title))?;
     }
     writeln!(out)?;
     for row in rows {
-        write!(out, "  {:<24}", row.name())?;
+        write!(out, "  {:<26}", row.name())?;
         for (title, cell) in columns.iter().zip(row.cells) {
             write!(out, "{:>width$}", WhatIf::cell(cell), width = column_width(title))?;
         }
         writeln!(out)?;
     }
-    Ok(())
+    writeln!(out, "  {legend}")
 }
 
 /// Returns how wide a column is, so that its title stands apart and a line fits 100 columns.
 fn column_width(title: &str) -> usize {
-    (title.len() + 3).max(16)
+    (title.len() + 3).max(15)
 }
 
 fn write_rules(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {

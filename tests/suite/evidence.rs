@@ -159,3 +159,33 @@ fn tshark_and_capinfos_read_the_evidence() {
         assert!(told.contains(fact), "{fact}: {told}");
     }
 }
+
+#[test]
+fn mapped_addresses_leave_none_in_page_and_evidence() {
+    let scratch = Scratch::new("evidence-mapped");
+    scratch.write("key", b"a key of the tests, 32 bytes long");
+    let folder = testdata().join("captures");
+    let key = scratch.0.join("key");
+    for case in [STORY, "ipv6_upload", "window_scale_stripped_from_syn_ack"] {
+        let page = scratch.0.join("page.html");
+        let file = format!("{case}/capture.pcapng");
+        let options = ["--anonymize", "--anonymize-key", key.to_str().unwrap(), "--relative-times"];
+        let outputs = ["-o", page.to_str().unwrap(), &file];
+        let path = evidence(&scratch, &folder, &[&options[..], &outputs].concat());
+        let mut written = std::fs::read(&page).unwrap();
+        written.extend(std::fs::read(&path).unwrap());
+        let written = String::from_utf8_lossy(&written);
+        for address in ["192.0.2.", "203.0.113.", "2001:db8"] {
+            assert!(!written.contains(address), "{case}: {address}");
+        }
+        assert!(!written.contains("2023-11-14"), "{case}: times are relative");
+        let plain = evidence(&scratch, &folder, &[&file]);
+        let (mapped, plain) = (segments(&path, None), segments(&plain, None));
+        assert_eq!(mapped.len(), plain.len());
+        for ((_, ts, mapped), (_, original_ts, original)) in mapped.iter().zip(&plain) {
+            assert_eq!(mapped.segment, original.segment, "nothing but addresses is mapped");
+            assert_ne!(mapped.key, original.key);
+            assert!(*ts < 60_000_000_000 && *original_ts > 1_600_000_000_000_000_000);
+        }
+    }
+}

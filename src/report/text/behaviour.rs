@@ -3,16 +3,14 @@
 use std::io::{self, Write};
 
 use crate::audit::{Audit, Histogram};
-use crate::flow::community_id::community_id;
 use crate::flow::{
     FlowStory, FlowTrouble, Happening, KindCounts, Offer, Scaling, SideSummary, Summary,
 };
 use crate::report::text::look::{Palette, WIDTH};
 use crate::report::text::write_heading;
-use crate::report::view::offset;
+use crate::report::view::{community, offset};
 use crate::report::{Detail, counted, grouped};
 use crate::segment::{Direction, PerDirection};
-use crate::tuple::FlowKey;
 
 /// Writes what the ends of all flows did, and the flows with the most trouble.
 pub(super) fn write(
@@ -220,14 +218,16 @@ fn write_stall(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
 
 /// Writes one flow in full.
 pub(super) fn write_full(
+    audit: &Audit,
     told: &FlowStory,
     palette: Palette,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let FlowStory { key, audit, summary, story } = told;
-    let (original, reply) = key.endpoints(audit.original);
-    write_heading(&format!("Flow {} in full", audit.first_frame), palette, out)?;
-    writeln!(out, "  {original} > {reply}\n  {}", id_line(key, summary))?;
+    let FlowStory { key, audit: flow, summary, story } = told;
+    let (original, reply) = key.endpoints(flow.original);
+    write_heading(&format!("Flow {} in full", flow.first_frame), palette, out)?;
+    let community = community(key, audit).map_or_else(String::new, |id| format!("{id}  "));
+    writeln!(out, "  {original} > {reply}\n  {community}{}", ending(summary))?;
     for direction in Direction::BOTH {
         write_side(direction, &summary.sides[direction], out)?;
     }
@@ -235,12 +235,12 @@ pub(super) fn write_full(
     write_stall(summary, out)?;
     writeln!(out, "  what happened:")?;
     for event in &story.events {
-        let direction = audit.direction_of(event.orientation);
+        let direction = flow.direction_of(event.orientation);
         writeln!(
             out,
             "    frame {:<7} {} {:<8} {}",
             event.frame,
-            offset(event.ts, audit.first_ts),
+            offset(event.ts, flow.first_ts),
             direction.name(),
             words(&event.what)
         )?;
@@ -251,11 +251,11 @@ pub(super) fn write_full(
     Ok(())
 }
 
-fn id_line(key: &FlowKey, summary: &Summary) -> String {
+fn ending(summary: &Summary) -> String {
     let missed = summary.missed_bytes();
     let missed = if missed == 0 { String::new() } else { format!("  missed {missed} bytes") };
     let (state, history) = (summary.conn_state.name(), summary.history());
-    format!("{}  {state} {history}{missed}", community_id(key))
+    format!("{state} {history}{missed}")
 }
 
 fn write_side(direction: Direction, side: &SideSummary, out: &mut dyn Write) -> io::Result<()> {

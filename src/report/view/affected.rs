@@ -56,7 +56,7 @@ pub struct Peer {
 
 impl Affected {
     /// Finds the affected connections; none when there are none.
-    pub(super) fn of(audit: &Audit, diagnoses: &Diagnoses) -> Option<Self> {
+    pub(in crate::report) fn of(audit: &Audit, diagnoses: &Diagnoses) -> Option<Self> {
         let flows = flows(audit, diagnoses);
         let first_seen = flows.values().map(|(_, flow)| flow.first_ts).min()?;
         let last_seen = flows.values().map(|(_, flow)| flow.last_ts).max()?;

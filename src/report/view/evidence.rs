@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::audit::{Audit, Inputs, Place};
+use crate::audit::{Addresses, Audit, Inputs, Place};
 use crate::conntrack::{CtState, Reason, TcpState};
+use crate::flow::community_id::community_id;
 use crate::flow::{FlowFinding, KeyPacket};
 use crate::report::view::Extent;
 use crate::report::{counted, grouped};
 use crate::segment::Flags;
 use crate::seq::SeqNum;
 use crate::time::Timestamp;
-use crate::tuple::Endpoint;
+use crate::tuple::{Endpoint, FlowKey};
 
 /// A flow with INVALID packets.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,13 +101,13 @@ impl<'a> EvidenceFlow<'a> {
         let directions = audit.directions();
         let packets = directions.original.packets + directions.reply.packets;
         let summary = format!(
-            "{} of {} INVALID, {} with be_liberal=1; {}, {} > {}",
+            "{} of {} INVALID, {} with be_liberal=1; {}, {} original, {} reply",
             grouped(evidence.invalid_packets()),
             counted(packets, "packet"),
             grouped(evidence.invalid_liberal),
             span(audit.first_ts, audit.last_ts),
-            grouped(directions.original.bytes),
-            counted(directions.reply.bytes, "byte"),
+            counted(directions.original.bytes, "byte"),
+            grouped(directions.reply.bytes),
         );
         let shown = evidence.key_packets.iter().take(most);
         let packets: Vec<_> = shown
@@ -217,4 +218,15 @@ pub(in crate::report) fn offset(ts: Timestamp, start: Timestamp) -> String {
     let sign = if micros < 0 { '-' } else { '+' };
     let micros = micros.unsigned_abs();
     format!("{sign}{}.{:06} s", micros / 1_000_000, micros % 1_000_000)
+}
+
+/// Returns how long a flow lasted, in seconds, as Zeek writes an interval.
+#[expect(clippy::cast_precision_loss, reason = "a double is what readers of the field expect")]
+pub(in crate::report) fn seconds(first: Timestamp, last: Timestamp) -> f64 {
+    last.nanos_since(first) as f64 / 1e9
+}
+
+/// Returns the community id of a flow; none where it would give mapped addresses away.
+pub(in crate::report) fn community(key: &FlowKey, audit: &Audit) -> Option<String> {
+    (audit.provenance.addresses == Addresses::Plain).then(|| community_id(key))
 }

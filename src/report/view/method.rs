@@ -12,17 +12,18 @@ use crate::wire::Tunnels;
 pub(in crate::report) const ASSUMPTION: &str =
     "the tracker sits at the capture point and sees every packet captured";
 
-/// Returns the settings that decide verdicts, by their keys.
-pub(in crate::report) fn switches(audit: &Audit) -> BTreeMap<&'static str, u8> {
-    let sysctls = &audit.method.sysctls;
-    let value = |setting| u8::from(setting == Setting::On);
-    BTreeMap::from([
-        ("nf_conntrack_checksum", value(sysctls.checksum)),
-        ("nf_conntrack_tcp_be_liberal", value(sysctls.be_liberal)),
-        ("nf_conntrack_tcp_ignore_invalid_rst", value(sysctls.ignore_invalid_rst)),
-        ("nf_conntrack_tcp_loose", value(sysctls.loose)),
-        ("nf_conntrack_tcp_max_retrans", sysctls.limits.max_retrans),
-    ])
+/// Returns the settings that decide most verdicts, and those that were chosen, by their keys.
+pub(in crate::report) fn switches(audit: &Audit) -> BTreeMap<&'static str, u32> {
+    const ALWAYS: [&str; 5] = [
+        "nf_conntrack_checksum",
+        "nf_conntrack_tcp_be_liberal",
+        "nf_conntrack_tcp_ignore_invalid_rst",
+        "nf_conntrack_tcp_loose",
+        "nf_conntrack_tcp_max_retrans",
+    ];
+    let chosen = audit.provenance.sysctls.keys().copied();
+    let value = |key| Some((key, audit.method.sysctls.value(key)?));
+    ALWAYS.into_iter().chain(chosen).filter_map(value).collect()
 }
 
 /// Says by what was judged, and what was assumed.

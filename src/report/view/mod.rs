@@ -23,7 +23,7 @@ pub use answer::RuleCount;
 pub use evidence::{EvidenceFlow, EvidencePacket, Excess};
 pub use what_if::{WhatIf, WhatIfRow};
 
-pub(super) use evidence::{holding, offset, place_name, span};
+pub(super) use evidence::{community, holding, offset, place_name, seconds, span};
 pub(super) use method::{ASSUMPTION, switches};
 
 /// A name and what there is to say under it; either may come from the capture, and is not escaped.
