@@ -33,7 +33,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "wire",
         ],
     ),
-    ("anonymize", &["audit", "flow", "time", "tuple"]),
+    ("anonymize", &["audit", "flow", "time", "tuple", "wire"]),
     (
         "report",
         &[
@@ -54,12 +54,13 @@ const MAY_USE: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates that only one module may name.
-const OWNERS: [(&str, &[&str]); 5] = [
+const OWNERS: [(&str, &[&str]); 6] = [
     ("etherparse", &["wire"]),
     ("clap", &["cli"]),
     ("serde_json", &["report"]),
     ("pcap", &["source"]),
     ("hdrhistogram", &["audit"]),
+    ("maud", &["report"]),
 ];
 
 const MAX_LINES: usize = 500;
