@@ -167,8 +167,8 @@ pub(crate) enum Progress {
 /// What the user asked for, checked.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
-    Audit(Config),
-    Verify(Verification),
+    Audit(Box<Config>),
+    Verify(Box<Verification>),
     /// A text that answers the question.
     Print(String),
 }
@@ -281,13 +281,13 @@ impl Args {
                 let judge = JudgeArgs { kernel: "host".to_owned(), sysctls };
                 let Judge { policy, sysctls, .. } = judge.check(&mut notes)?;
                 let release = host::release()?;
-                Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
+                Ok(Task::Verify(Box::new(Verification { files, policy, sysctls, release, notes })))
             }
             Some(Command::Explain { id }) => {
                 explain(&id).map(Task::Print).ok_or(Error::UnknownId(id))
             }
             Some(Command::Schema) => Ok(Task::Print(json_schema().to_owned())),
-            None => self.check_audit().map(Task::Audit),
+            None => self.check_audit().map(|config| Task::Audit(Box::new(config))),
         }
     }
 

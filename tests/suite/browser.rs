@@ -4,7 +4,7 @@
 //! Needs `chromium`; says so and is skipped otherwise.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,30 +63,29 @@ struct Proxy {
 impl Proxy {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let is_over = Arc::new(AtomicBool::new(false));
         let (kept, over) = (Arc::clone(&requests), Arc::clone(&is_over));
         let worker = std::thread::spawn(move || {
-            while !over.load(Ordering::Relaxed) {
-                match listener.accept() {
-                    Ok((stream, _)) => {
-                        stream.set_nonblocking(false).unwrap();
-                        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-                        let mut line = String::new();
-                        let _ = BufReader::new(stream).read_line(&mut line);
-                        kept.lock().unwrap().push(line);
-                    }
-                    Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            for stream in listener.incoming() {
+                if over.load(Ordering::SeqCst) {
+                    return;
                 }
+                let Ok(stream) = stream else { continue };
+                stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+                let mut line = String::new();
+                let _ = BufReader::new(stream).read_line(&mut line);
+                kept.lock().unwrap().push(line);
             }
         });
         Self { address, requests, is_over, worker }
     }
 
     fn stop(self) -> Vec<String> {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.is_over.store(true, Ordering::SeqCst);
+        // Wakes the worker, which waits for the next request.
+        drop(TcpStream::connect(&self.address).unwrap());
         self.worker.join().unwrap();
         // What the browser asks of its maker's hosts for itself is not the page's.
         let is_own = |line: &String| line.contains("google") || line.contains("gstatic");
@@ -194,8 +193,8 @@ fn pictures_and_words_can_be_read_in_light_and_dark_and_on_a_narrow_screen() {
         };
         assert_eq!(found, format!("{scheme} 10 pictures true []"), "{options:?}");
     }
-    let pale = page.replace("--soft: #57606a", "--soft: #d0d0d0");
-    let found = measure(&scratch, &pale, &[]).unwrap();
+    let unreadable = page.replace("--soft: #57606a", "--soft: #d0d0d0");
+    let found = measure(&scratch, &unreadable, &[]).unwrap();
     assert!(found.contains("pale: "), "what is pale is found: {found}");
 }
 
