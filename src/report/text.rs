@@ -163,7 +163,8 @@ fn write_packet(shown: &EvidencePacket<'_>, out: &mut dyn Write) -> io::Result<(
     writeln!(out, "      {ctstate} {}: {}", reason.code(), reason.words())?;
     if let Some(excess) = shown.excess {
         let beyond = counted(u64::from(excess.bytes), "byte");
-        writeln!(out, "        {beyond} beyond bound {}, {}", excess.bound, excess.words)?;
+        let words = format!("{beyond} beyond bound {}, {}", excess.bound, excess.words);
+        write_wrapped("        ", &words, out)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::audit::{Audit, Histogram};
 use crate::flow::{
-    FlowStory, FlowTrouble, Happening, KindCounts, Offer, Scaling, SideSummary, Summary,
+    FlowStory, FlowTrouble, Happening, Kind, KindCounts, Offer, Scaling, SideSummary, Summary,
 };
 use crate::report::text::look::{Palette, WIDTH, write_wrapped};
 use crate::report::text::write_heading;
@@ -23,9 +23,11 @@ pub(super) fn write(
     let behaviour = &audit.totals.behaviour;
     write_heading("Endpoints", palette, out)?;
     writeln!(out, "  {}", again_in_all(&behaviour.kinds))?;
-    for (kind, count) in behaviour.kinds.iter() {
-        let packets = grouped(count.packets);
-        writeln!(out, "    {:<20} {packets:>9}  {}", kind.code(), kind.words())?;
+    write_kinds(&behaviour.kinds, Kind::is_retransmission, out)?;
+    let is_other = |kind: Kind| !kind.is_retransmission();
+    if behaviour.kinds.iter().any(|(kind, _)| is_other(kind)) {
+        writeln!(out, "  beside these, below the highest number sent")?;
+        write_kinds(&behaviour.kinds, is_other, out)?;
     }
     let flows = behaviour.flows.list().into_iter().filter(|(_, count)| *count > 0);
     let flows: Vec<_> = flows.map(|(code, n)| format!("{code} {}", grouped(n))).collect();
@@ -80,6 +82,19 @@ fn again_words(kinds: &KindCounts) -> Vec<String> {
     let by_kind = kinds.iter();
     words.extend(by_kind.map(|(kind, n)| format!("{} {}", kind.code(), grouped(n.packets))));
     words
+}
+
+/// Writes the kinds of packets that are such, a line each.
+fn write_kinds(
+    kinds: &KindCounts,
+    is_such: impl Fn(Kind) -> bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for (kind, count) in kinds.iter().filter(|(kind, _)| is_such(*kind)) {
+        let packets = grouped(count.packets);
+        writeln!(out, "    {:<20} {packets:>9}  {}", kind.code(), kind.words())?;
+    }
+    Ok(())
 }
 
 /// Says how much was sent again.
@@ -206,8 +221,11 @@ fn write_stall(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
             format!("{} waiting for {}", millis(u64::from(stall.micros)), stall.waiting.code()),
             format!("ended by {} in frame {}", stall.end.code(), stall.frame),
         ];
-        let stalls = counted(u64::from(summary.stalls), "stall");
-        write_list(&format!("    longest of {stalls}: "), &words, out)?;
+        let lead = match summary.stalls {
+            1 => "    stall: ".to_owned(),
+            stalls => format!("    longest of {stalls} stalls: "),
+        };
+        write_list(&lead, &words, out)?;
     }
     let handshake = &summary.handshake;
     if !handshake.syn_retries_us.is_empty() {

@@ -3,7 +3,7 @@
 use crate::audit::{Addresses, Audit, Inputs, Place};
 use crate::conntrack::{CtState, Reason, TcpState};
 use crate::flow::community_id::community_id;
-use crate::flow::{EffectCounts, FlowFinding, KeyPacket, Summary};
+use crate::flow::{EffectCounts, Evidence, FlowFinding, KeyPacket, Summary};
 use crate::report::view::Extent;
 use crate::report::{counted, grouped};
 use crate::segment::Flags;
@@ -95,10 +95,9 @@ impl<'a> EvidenceFlow<'a> {
             counted(directions.original.bytes, "byte"),
             grouped(directions.reply.bytes),
         );
-        let shown = evidence.key_packets.iter().take(most);
-        let packets: Vec<_> = shown
-            .map(|packet| EvidencePacket::of(finding, packet, inputs.place(packet.frame)))
-            .collect();
+        let packet =
+            |packet: &'a KeyPacket| EvidencePacket::of(finding, packet, inputs.place(packet.frame));
+        let packets: Vec<_> = key_packets(evidence, most).into_iter().map(packet).collect();
         let frames: Vec<_> = packets.iter().map(|packet| packet.place.frame.to_string()).collect();
         Self {
             finding,
@@ -112,6 +111,15 @@ impl<'a> EvidenceFlow<'a> {
             flow_filter: flow_filter(original, reply),
         }
     }
+}
+
+/// Chooses key packets, those that are INVALID first, and puts them in the order of the capture.
+fn key_packets(evidence: &Evidence, most: usize) -> Vec<&KeyPacket> {
+    let mut packets: Vec<_> = evidence.key_packets.iter().collect();
+    packets.sort_by_key(|packet| (packet.ctstate != CtState::Invalid, packet.frame));
+    packets.truncate(most);
+    packets.sort_by_key(|packet| packet.frame);
+    packets
 }
 
 /// Says what a reader should know before looking at the packets.
@@ -131,12 +139,11 @@ fn notes(finding: &FlowFinding) -> Vec<String> {
     }
     notes.push(ending(&finding.summary));
     if let Some(stall) = finding.summary.stall {
-        let (stalls, waiting) = (u64::from(finding.summary.stalls), stall.waiting.code());
-        let longest = millis(u64::from(stall.micros));
-        notes.push(format!(
-            "{}, the longest {longest} waiting for {waiting}",
-            counted(stalls, "stall")
-        ));
+        let (waiting, longest) = (stall.waiting.code(), millis(u64::from(stall.micros)));
+        notes.push(match finding.summary.stalls {
+            1 => format!("1 stall of {longest} waiting for {waiting}"),
+            stalls => format!("{stalls} stalls, the longest {longest} waiting for {waiting}"),
+        });
     }
     notes
 }
