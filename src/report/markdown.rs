@@ -54,7 +54,9 @@ fn render(view: &View<'_>, remedies: Remedies) -> String {
     parts.extend(sections::affected(view));
     parts.extend(sections::causes(view));
     parts.extend(sections::what_if(view));
+    parts.extend(sections::rules(view));
     parts.extend(evidence::section(view));
+    parts.extend(sections::ends(view));
     parts.extend(sections::remedies(view, remedies));
     parts.push(sections::quality(view));
     parts.push(sections::method(view));

@@ -20,12 +20,12 @@ pub(super) fn write(audit: &Audit, look: Look, out: &mut dyn Write) -> io::Resul
     let view = View::of(audit, extent(detail));
     let is_clean = audit.strict().packets == 0 && audit.totals.errors_invalid == 0;
     let style = if is_clean { palette.good } else { palette.bad };
-    writeln!(out, "{style}{}{style:#}", view.answer)?;
+    write_styled("", &view.answer, style, out)?;
     write_styled("", &view.diagnoses.conclusion.sentence, palette.strong, out)?;
     writeln!(out, "Judged as {} would judge at the capture point.", view.judge)?;
     for problem in &audit.incomplete {
-        let style = palette.warning;
-        writeln!(out, "{style}INCOMPLETE{style:#}: {}", printable(problem))?;
+        let words = format!("INCOMPLETE: {}", printable(problem));
+        write_styled("", &words, palette.warning, out)?;
     }
     if detail == Detail::Quiet {
         return Ok(());
@@ -36,7 +36,7 @@ pub(super) fn write(audit: &Audit, look: Look, out: &mut dyn Write) -> io::Resul
     write_rules(&view, palette, out)?;
     write_flows(&view, palette, out)?;
     cause::write_remedies(&view, detail, palette, out)?;
-    behaviour::write(audit, detail, palette, out)?;
+    behaviour::write(&view, detail, palette, out)?;
     for told in &audit.stories {
         behaviour::write_full(audit, told, palette, out)?;
     }
@@ -126,11 +126,10 @@ fn write_flows(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io::Re
 }
 
 fn write_flow(flow: &EvidenceFlow<'_>, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "\n  flow {}  {} > {}", flow.id, flow.original, flow.reply)?;
-    writeln!(out, "    {}", flow.summary)?;
-    for note in &flow.notes {
-        writeln!(out, "    {note}")?;
-    }
+    writeln!(out)?;
+    write_wrapped("  ", &format!("flow {}  {} > {}", flow.id, flow.original, flow.reply), out)?;
+    write_wrapped("    ", &flow.summary, out)?;
+    flow.notes.iter().try_for_each(|note| write_wrapped("    ", note, out))?;
     for packet in &flow.packets {
         write_packet(packet, out)?;
     }
@@ -141,9 +140,8 @@ fn write_flow(flow: &EvidenceFlow<'_>, out: &mut dyn Write) -> io::Result<()> {
 /// Writes a key packet: where it stands and what it says, then what the tracker says of it.
 fn write_packet(shown: &EvidencePacket<'_>, out: &mut dyn Write) -> io::Result<()> {
     let packet = shown.packet;
-    writeln!(
-        out,
-        "    {}  {}  {}  [{}]  len {}  win {}  {}{}",
+    let line = format!(
+        "{}  {}  {}  [{}]  len {}  win {}  {}{}",
         shown.place_name,
         shown.offset,
         shown.direction,
@@ -152,19 +150,21 @@ fn write_packet(shown: &EvidencePacket<'_>, out: &mut dyn Write) -> io::Result<(
         packet.win,
         shown.state,
         if shown.passes_if_liberal { ", passes if liberal" } else { "" },
-    )?;
+    );
+    write_wrapped("    ", &line, out)?;
     let mut numbers = format!("seq {}", shown.seq);
     for (name, number) in [("ack", &shown.ack), ("sack", &shown.sack)] {
         if let Some(number) = number {
             let _ = write!(numbers, "  {name} {number}");
         }
     }
-    writeln!(out, "      {numbers}")?;
+    write_wrapped("      ", &numbers, out)?;
     let (ctstate, reason) = (packet.ctstate.name(), packet.reason);
     writeln!(out, "      {ctstate} {}: {}", reason.code(), reason.words())?;
     if let Some(excess) = shown.excess {
         let beyond = counted(u64::from(excess.bytes), "byte");
-        writeln!(out, "        {beyond} beyond bound {}, {}", excess.bound, excess.words)?;
+        let words = format!("{beyond} beyond bound {}, {}", excess.bound, excess.words);
+        write_wrapped("        ", &words, out)?;
     }
     Ok(())
 }

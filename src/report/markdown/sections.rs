@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use crate::diagnose::{Diagnosis, Level, Remedy, Runner, Step};
+use crate::flow::{FlowTrouble, Kind, KindCount};
 use crate::report::grouped;
 use crate::report::markdown::escape::{code, fenced, text};
 use crate::report::markdown::{MOST_ROWS, Remedies};
-use crate::report::view::{Fact, View, WhatIf};
+use crate::report::view::{Fact, RuleCount, View, WhatIf, millis};
 
+/// Connections shown because their ends had trouble.
+const MOST_TROUBLED: usize = 5;
 /// Measured numbers shown of a cause.
 const MOST_PARAMETERS: usize = 4;
 
@@ -101,6 +104,60 @@ pub(super) fn what_if(view: &View<'_>) -> Option<String> {
         text(legend),
         table(&head, rows.iter().map(row).collect())
     ))
+}
+
+pub(super) fn rules(view: &View<'_>) -> Option<String> {
+    let row = |verdict: &'static str| {
+        move |rule: &RuleCount| {
+            let (code, words) = (text(rule.reason.code()), text(rule.reason.words()));
+            vec![code, words, grouped(rule.packets), verdict.to_owned()]
+        }
+    };
+    let invalid = view.invalid_by_rule.iter().map(row("INVALID"));
+    let rows: Vec<_> = invalid.chain(view.passed_by_rule.iter().map(row("passes"))).collect();
+    let head = ["rule", "what it says", "packets", "verdict"];
+    (!rows.is_empty()).then(|| format!("### Rules that spoke\n\n{}", table(&head, rows)))
+}
+
+/// Writes what was sent again by kind, and the connections with the most trouble, whatever the
+/// tracker said of them.
+pub(super) fn ends(view: &View<'_>) -> Option<String> {
+    let kind = |(kind, count): &(Kind, KindCount)| {
+        let (packets, bytes) = (grouped(count.packets), grouped(count.bytes));
+        vec![text(kind.code()), text(kind.words()), packets, bytes]
+    };
+    let kinds: Vec<_> = view.sent_again.iter().map(kind).collect();
+    let troubled: Vec<_> = view.audit.troubled.iter().take(MOST_TROUBLED).map(trouble).collect();
+    if kinds.is_empty() && troubled.is_empty() {
+        return None;
+    }
+    let mut words = "### What the ends did\n".to_owned();
+    if !kinds.is_empty() {
+        let head = ["kind", "what", "packets", "bytes"];
+        let _ = write!(words, "\n{}", table(&head, kinds));
+    }
+    if !troubled.is_empty() {
+        let head = ["flow", "connection", "Zeek's state", "sent again", "stalls", "longest"];
+        let table = table(&head, troubled);
+        let _ = write!(words, "\nThe connections with the most trouble:\n\n{table}");
+    }
+    Some(words)
+}
+
+fn trouble(flow: &FlowTrouble) -> Vec<String> {
+    let (original, reply) = flow.key.endpoints(flow.audit.original);
+    let summary = &flow.summary;
+    let again = [&summary.sides.original, &summary.sides.reply];
+    let again: u64 = again.iter().map(|side| side.retransmitted.packets).sum();
+    let longest = summary.stall.map_or_else(|| "–".to_owned(), |s| millis(u64::from(s.micros)));
+    vec![
+        flow.audit.first_frame.to_string(),
+        text(&format!("{original} > {reply}")),
+        format!("{} {}", summary.conn_state.name(), text(&summary.history())),
+        grouped(again),
+        summary.stalls.to_string(),
+        longest,
+    ]
 }
 
 pub(super) fn remedies(view: &View<'_>, extent: Remedies) -> Option<String> {

@@ -34,10 +34,14 @@ pub(super) fn method(audit: &Audit) -> Vec<Fact> {
         let origin = origin_words(provenance.kernel);
         facts.push(Fact::new("kernel", format!("Linux {} ({origin})", policy.profile.name())));
     }
-    for (key, value) in switches(audit) {
-        let origin = provenance.sysctls.get(key).copied().unwrap_or_default();
-        let origin = origin_words(origin);
-        facts.push(Fact::new("sysctl", format!("net.netfilter.{key} = {value} ({origin})")));
+    for origin in [Origin::Default, Origin::Option, Origin::Host] {
+        let is_such = |key| provenance.sysctls.get(key).copied().unwrap_or_default() == origin;
+        let settings = switches(audit).into_iter().filter(|(key, _)| is_such(*key));
+        let settings: Vec<_> = settings.map(|(key, value)| format!("{key}={value}")).collect();
+        if !settings.is_empty() {
+            let (origin, settings) = (origin_words(origin), settings.join(" "));
+            facts.push(Fact::new("settings", format!("{settings} ({origin})")));
+        }
     }
     let checksums = match audit.method.sysctls.checksum {
         Setting::On => "judged, except those that cover the pseudo-header only",
@@ -53,7 +57,7 @@ pub(super) fn method(audit: &Audit) -> Vec<Fact> {
 
 const fn origin_words(origin: Origin) -> &'static str {
     match origin {
-        Origin::Default => "the default",
+        Origin::Default => "by default",
         Origin::Option => "asked for",
         Origin::Host => "read from this machine",
     }

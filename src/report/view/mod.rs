@@ -17,13 +17,14 @@ mod what_if;
 
 use crate::audit::Audit;
 use crate::diagnose::{Diagnoses, Diagnosis, Level, Remedy, diagnose};
+use crate::flow::{Kind, KindCount};
 
 pub use affected::{Affected, Peer};
 pub use answer::RuleCount;
 pub use evidence::{EvidenceFlow, EvidencePacket, Excess};
 pub use what_if::{WhatIf, WhatIfRow};
 
-pub(super) use evidence::{community, holding, offset, place_name, seconds, span};
+pub(super) use evidence::{community, ending, holding, millis, offset, place_name, seconds, span};
 pub(super) use method::{ASSUMPTION, switches};
 
 /// A name and what there is to say under it; either may come from the capture, and is not escaped.
@@ -78,6 +79,9 @@ pub struct View<'a> {
     pub evidence: Vec<EvidenceFlow<'a>>,
     /// Flows with INVALID packets beyond those.
     pub evidence_not_shown: u64,
+    /// What was sent below the highest number, by kind: what was sent again and why, copies,
+    /// reordering.
+    pub sent_again: Vec<(Kind, KindCount)>,
     /// What was captured.
     pub capture: Vec<Fact>,
     /// Kernel, settings and where they came from, assumptions.
@@ -105,6 +109,7 @@ impl<'a> View<'a> {
             passed_by_rule: answer::ranked_rules(&audit.totals.passed_by_reason),
             evidence_not_shown: all.saturating_sub(evidence.len() as u64),
             evidence,
+            sent_again: audit.totals.behaviour.kinds.iter().collect(),
             capture: capture::facts(audit),
             method: method::method(audit),
             reproduce: method::reproduce(audit),
