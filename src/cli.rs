@@ -49,6 +49,11 @@ struct Args {
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
 
+    /// Leave the packets that a BPF filter matches untracked, as a NOTRACK rule of the raw table
+    /// does; repeatable; needs libpcap
+    #[arg(long, value_name = "EXPR")]
+    notrack: Vec<String>,
+
     /// Go on reading FILE while it grows, until Ctrl-C, which prints the report
     #[arg(long)]
     follow: bool,
@@ -163,7 +168,7 @@ pub(crate) enum Progress {
 /// What the user asked for, checked.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
-    Audit(Config),
+    Audit(Box<Config>),
     Verify(Verification),
     /// A text that answers the question.
     Print(String),
@@ -254,6 +259,9 @@ impl Args {
         if let Some(filter) = &self.filter {
             options.extend(["--filter".to_owned(), filter.clone()]);
         }
+        for rule in &self.notrack {
+            options.extend(["--notrack".to_owned(), rule.clone()]);
+        }
         options.extend(self.inner.then(|| "--inner".to_owned()));
         if let Some(flow) = self.flow {
             options.extend(["--flow".to_owned(), flow.to_string()]);
@@ -275,7 +283,7 @@ impl Args {
                 explain(&id).map(Task::Print).ok_or(Error::UnknownId(id))
             }
             Some(Command::Schema) => Ok(Task::Print(json_schema().to_owned())),
-            None => self.check_audit().map(Task::Audit),
+            None => self.check_audit().map(|config| Task::Audit(Box::new(config))),
         }
     }
 
@@ -290,7 +298,8 @@ impl Args {
         if self.follow && !matches!(&self.files[..], [file] if file != Path::new("-")) {
             return Err(Error::FollowOne);
         }
-        let method = Method { policies: what_if::panel(policy), sysctls };
+        let notrack = self.notrack;
+        let method = Method { policies: what_if::panel(policy), sysctls, notrack };
         let outputs = self.outputs.iter().map(|path| output(path)).collect::<Result<_, _>>()?;
         let detail = match (self.quiet, self.verbose) {
             (true, _) => Detail::Quiet,

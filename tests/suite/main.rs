@@ -34,6 +34,7 @@ mod hostile;
 mod kernel;
 mod machines;
 mod merged;
+mod notrack;
 mod outputs;
 mod pipeline;
 mod privacy;
