@@ -169,7 +169,7 @@ pub(crate) enum Progress {
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
     Audit(Box<Config>),
-    Verify(Verification),
+    Verify(Box<Verification>),
     /// A text that answers the question.
     Print(String),
 }
@@ -277,7 +277,7 @@ impl Args {
                 let judge = JudgeArgs { kernel: "host".to_owned(), sysctls };
                 let Judge { policy, sysctls, .. } = judge.check(&mut notes)?;
                 let release = host::release()?;
-                Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
+                Ok(Task::Verify(Box::new(Verification { files, policy, sysctls, release, notes })))
             }
             Some(Command::Explain { id }) => {
                 explain(&id).map(Task::Print).ok_or(Error::UnknownId(id))

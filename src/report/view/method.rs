@@ -108,7 +108,8 @@ pub(super) fn privacy(audit: &Audit) -> Vec<Fact> {
         Addresses::Plain => "as captured",
         Addresses::Mapped => {
             "replaced, keeping common prefixes, under a key that is not in this report; no \
-             community id and no hash of the capture, which would give them away"
+             community id and no hash of the capture, which would give them away; put the real \
+             ones into commands and filters before use"
         }
     };
     let times = match audit.provenance.times {
