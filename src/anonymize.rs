@@ -86,8 +86,9 @@ impl Mapping {
                 interface.name = interface.name.as_deref().map(|name| self.text(name));
             }
         }
-        if let Some(filter) = &mut audit.inputs.filter {
-            let words = std::mem::replace(&mut filter.expression, FILTER.to_owned());
+        let filter = audit.inputs.filter.iter_mut().map(|filter| &mut filter.expression);
+        for expression in filter.chain(&mut audit.method.notrack) {
+            let words = std::mem::replace(expression, FILTER.to_owned());
             let options = audit.provenance.options.iter_mut();
             options.filter(|option| **option == words).for_each(|o| FILTER.clone_into(o));
         }

@@ -49,6 +49,11 @@ struct Args {
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
 
+    /// Leave the packets that a BPF filter matches untracked, as a NOTRACK rule of the raw table
+    /// does; repeatable; needs libpcap
+    #[arg(long, value_name = "EXPR")]
+    notrack: Vec<String>,
+
     /// Go on reading FILE while it grows, until Ctrl-C, which prints the report
     #[arg(long)]
     follow: bool,
@@ -266,6 +271,9 @@ impl Args {
         if let Some(filter) = &self.filter {
             options.extend(["--filter".to_owned(), filter.clone()]);
         }
+        for rule in &self.notrack {
+            options.extend(["--notrack".to_owned(), rule.clone()]);
+        }
         options.extend(self.inner.then(|| "--inner".to_owned()));
         if let Some(flow) = self.flow {
             options.extend(["--flow".to_owned(), flow.to_string()]);
@@ -302,7 +310,8 @@ impl Args {
         if self.follow && !matches!(&self.files[..], [file] if file != Path::new("-")) {
             return Err(Error::FollowOne);
         }
-        let method = Method { policies: what_if::panel(policy), sysctls };
+        let notrack = self.notrack;
+        let method = Method { policies: what_if::panel(policy), sysctls, notrack };
         let outputs = self.outputs.iter().map(|path| output(path)).collect::<Result<_, _>>()?;
         let detail = match (self.quiet, self.verbose) {
             (true, _) => Detail::Quiet,

@@ -17,8 +17,9 @@ use tcp_window_audit::diagnose::{diagnose, wish};
 use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain, gather};
 use tcp_window_audit::source::digest::Digest;
 use tcp_window_audit::source::file::FileSource;
-use tcp_window_audit::source::filter::{Filter, Filtered};
+use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
 use tcp_window_audit::source::merged::Merged;
+use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline, interrupt};
 use tcp_window_audit::wire::Checksums;
 
@@ -69,13 +70,11 @@ fn audit(config: &Config) -> u8 {
 
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
-    let plan = plan(config);
+    let plan = plan(config)?;
     let mut run = Run::new(&plan);
     let mut source = open(config, |error| {
         say(&chain(error));
-        if let Some(error) = error.downcast_ref() {
-            run.miss(error);
-        }
+        run.miss(error);
     })?;
     // Beside the audit, which reads the same blocks at about the same time.
     let digests = config.wants_digests().then(|| hash(config.files.clone()));
@@ -96,23 +95,25 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     Some(audit)
 }
 
-/// Decides how the run is done.
-fn plan(config: &Config) -> Plan {
+/// Decides how the run is done; none when a rule for exemptions cannot be read.
+fn plan(config: &Config) -> Option<Plan> {
     let method = config.method.clone();
     let checksums = match method.sysctls.checksum {
         Setting::On => Checksums::Verified,
         Setting::Off => Checksums::Ignored,
     };
-    Plan {
+    let exemptions = said(Exemptions::new(&method.notrack))?;
+    Some(Plan {
         method,
         checksums,
+        exemptions,
         tunnels: config.tunnels,
         // What has been read is judged at once when nobody waits for the next block.
         threads: if config.input == Reading::WhileItGrows { 1 } else { config.threads },
         inputs: config.files.len(),
         wanted: if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings },
         flows: config.flow.into_iter().collect(),
-    }
+    })
 }
 
 /// Reads the inputs a second time for the packets and flows that reports show themselves.
@@ -140,20 +141,16 @@ fn hash(files: Vec<PathBuf>) -> JoinHandle<BTreeMap<String, Digest>> {
     std::thread::spawn(move || files.into_iter().filter_map(digest).collect())
 }
 
+/// Says an error, and returns what there is without one.
+fn said<T>(result: Result<T, FilterError>) -> Option<T> {
+    result.inspect_err(|error| say(&chain(error))).ok()
+}
+
 /// Opens all inputs, behind the filter if there is one; returns none when not a single one can be
 /// read.
-fn open(
-    config: &Config,
-    mut miss: impl FnMut(&(dyn std::error::Error + 'static)),
-) -> Option<Box<dyn FrameSource + Send>> {
-    let filter = match config.filter.as_deref().map(Filter::new).transpose() {
-        Ok(filter) => filter,
-        Err(error) => {
-            miss(&error);
-            return None;
-        }
-    };
-    let source = open_files(config, |error| miss(error))?;
+fn open(config: &Config, miss: impl FnMut(&source::Error)) -> Option<Box<dyn FrameSource + Send>> {
+    let filter = said(config.filter.as_deref().map(Filter::new).transpose())?;
+    let source = open_files(config, miss)?;
     match filter {
         Some(filter) => Some(Box::new(Filtered::new(source, filter))),
         None => Some(source),

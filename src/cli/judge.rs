@@ -29,7 +29,8 @@ pub(super) struct Judge {
 impl JudgeArgs {
     /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
     pub(super) fn check(&self, notes: &mut Vec<String>) -> Result<Judge, Error> {
-        let mut sysctls = Sysctls::default();
+        let (kernel, release) = self.kernel(notes)?;
+        let mut sysctls = Sysctls::of(kernel);
         let mut provenance = Provenance::default();
         for assignment in &self.sysctls {
             if assignment != "host" {
@@ -42,23 +43,45 @@ impl JudgeArgs {
                 provenance.sysctls.insert(key, Origin::Host);
             }
         }
-        let release = if self.kernel == "host" { host::release()? } else { self.kernel.clone() };
-        let kernel =
-            Profile::for_release(&release).ok_or_else(|| Error::UnknownKernel(release.clone()))?;
-        if kernel.certainty == Certainty::Nearest {
-            notes.push(format!(
-                "Linux {release} was not compared with the model; judging by the nearest that was, \
-                 {}",
-                kernel.profile.name()
-            ));
-        }
         provenance.kernel = match self.kernel.as_str() {
             "host" => Origin::Host,
             name if name == Profile::DEFAULT.name() => Origin::Default,
             _ => Origin::Option,
         };
         provenance.options = options(&release, &sysctls, &provenance);
-        Ok(Judge { policy: Policy::new(kernel.profile, &sysctls), sysctls, provenance })
+        Ok(Judge { policy: Policy::new(kernel, &sysctls), sysctls, provenance })
+    }
+
+    /// Finds the kernel and the release that it was found by, and notes how far the mapping can be
+    /// trusted.
+    fn kernel(&self, notes: &mut Vec<String>) -> Result<(Profile, String), Error> {
+        let is_host = self.kernel == "host";
+        let mut release = if is_host { host::release()? } else { self.kernel.clone() };
+        let find = |release: &String| {
+            Profile::for_release(release).ok_or_else(|| Error::UnknownKernel(release.clone()))
+        };
+        let mut kernel = find(&release)?;
+        if is_host
+            && kernel.certainty == Certainty::PatchLevelHidden
+            && let Some(version) = host::full_version()
+        {
+            kernel = find(&version)?;
+            release = version;
+        }
+        let name = kernel.profile.name();
+        match kernel.certainty {
+            Certainty::Compared => {}
+            Certainty::Nearest => notes.push(format!(
+                "Linux {release} was not compared with the model; judging by the nearest that \
+                 was, {name}"
+            )),
+            Certainty::PatchLevelHidden => notes.push(format!(
+                "Linux {release} does not tell its patch level; judging by the latest of the \
+                 series, {name}. \"cat /proc/version\" (Debian) or \"cat \
+                 /proc/version_signature\" (Ubuntu) tells it: --kernel 6.1.76, for example"
+            )),
+        }
+        Ok((kernel.profile, release))
     }
 }
 

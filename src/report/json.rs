@@ -227,6 +227,7 @@ impl Summary {
             ("NEW", totals.new),
             ("ESTABLISHED", totals.established),
             ("INVALID", totals.invalid),
+            ("UNTRACKED", totals.untracked),
             ("DROP", totals.dropped),
         ];
         Self {

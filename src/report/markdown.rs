@@ -74,6 +74,9 @@ fn head(view: &View<'_>) -> String {
         "## TCP window audit\n\n**{verdict}**\n\n{answer}.\n\n\
          Judged as {judge} would judge at the capture point.\n"
     );
+    if let Some(exempt) = &view.exempt {
+        let _ = writeln!(head, "\n{}", escape::code(exempt));
+    }
     if let Some(remedy) = view.remedies().first() {
         let _ = writeln!(head, "\nWhat to try first: {}.", text(remedy.title));
     }

@@ -23,6 +23,9 @@ pub(super) fn write(audit: &Audit, look: Look, out: &mut dyn Write) -> io::Resul
     write_styled("", &view.answer, style, out)?;
     write_styled("", &view.diagnoses.conclusion.sentence, palette.strong, out)?;
     writeln!(out, "Judged as {} would judge at the capture point.", view.judge)?;
+    if let Some(exempt) = &view.exempt {
+        write_wrapped("", &printable(exempt), out)?;
+    }
     for problem in &audit.incomplete {
         let words = format!("INCOMPLETE: {}", printable(problem));
         write_styled("", &words, palette.warning, out)?;

@@ -37,6 +37,7 @@ mod incident;
 mod kernel;
 mod machines;
 mod merged;
+mod notrack;
 mod outputs;
 mod page;
 mod pipeline;

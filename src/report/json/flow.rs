@@ -9,7 +9,7 @@ use crate::conntrack::{Margins, TcpState};
 use crate::flow::{FlowAudit, FlowFinding, KeyPacket, OneWay, Summary};
 use crate::report::json::behaviour::Tcp;
 use crate::report::view::{community, seconds};
-use crate::segment::PerDirection;
+use crate::segment::{Flags, PerDirection};
 use crate::tuple::FlowKey;
 
 /// What a flow was; field names as in Zeek's conn.log.
@@ -98,7 +98,9 @@ struct Packet {
     dir: &'static str,
     flags: String,
     seq_raw: u32,
-    ack_raw: u32,
+    /// Absent without the flag ACK.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ack_raw: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,6 +203,7 @@ impl Packet {
         let first = directions[direction].first_seq;
         let peer_first = directions[direction.flip()].first_seq;
         let margin = packet.margins.and_then(|margins| margins.of(packet.reason));
+        let ack = packet.flags.contains(Flags::ACK).then_some(packet.ack);
         Self {
             file: place.file,
             frame: place.frame,
@@ -208,9 +211,9 @@ impl Packet {
             dir: direction.name(),
             flags: packet.flags.letters(),
             seq_raw: packet.seq.0,
-            ack_raw: packet.ack.0,
+            ack_raw: ack.map(|ack| ack.0),
             seq: first.map(|first| packet.seq.offset_from(first)),
-            ack: peer_first.map(|first| packet.ack.offset_from(first)),
+            ack: ack.zip(peer_first).map(|(ack, first)| ack.offset_from(first)),
             sack_raw: packet.sack.map(|edge| edge.0),
             sack: packet.sack.zip(peer_first).map(|(edge, first)| edge.offset_from(first)),
             len: packet.len,

@@ -31,6 +31,9 @@ pub(super) struct Method {
     /// Who chose those that are not defaults: `option`, or `host` for the machine of the audit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     sysctl_source: BTreeMap<&'static str, &'static str>,
+    /// Expressions that exempt packets from tracking.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notrack: Vec<String>,
     assumption: &'static str,
 }
 
@@ -81,6 +84,7 @@ impl Method {
             kernel_source: provenance.kernel.code(),
             sysctl: switches(audit),
             sysctl_source: chosen.map(|(key, origin)| (*key, origin.code())).collect(),
+            notrack: audit.method.notrack.clone(),
             assumption: ASSUMPTION,
         }
     }

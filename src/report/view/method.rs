@@ -14,12 +14,13 @@ pub(in crate::report) const ASSUMPTION: &str =
 
 /// Returns the settings that decide most verdicts, and those that were chosen, by their keys.
 pub(in crate::report) fn switches(audit: &Audit) -> BTreeMap<&'static str, u32> {
-    const ALWAYS: [&str; 5] = [
+    const ALWAYS: [&str; 6] = [
         "nf_conntrack_checksum",
         "nf_conntrack_tcp_be_liberal",
         "nf_conntrack_tcp_ignore_invalid_rst",
         "nf_conntrack_tcp_loose",
         "nf_conntrack_tcp_max_retrans",
+        "nf_conntrack_tcp_no_window_check",
     ];
     let chosen = audit.provenance.sysctls.keys().copied();
     let value = |key| Some((key, audit.method.sysctls.value(key)?));
@@ -42,6 +43,9 @@ pub(super) fn method(audit: &Audit) -> Vec<Fact> {
             let (origin, settings) = (origin_words(origin), settings.join(" "));
             facts.push(Fact::new("settings", format!("{settings} ({origin})")));
         }
+    }
+    for rule in &audit.method.notrack {
+        facts.push(Fact::new("exempt", format!("--notrack {rule}")));
     }
     let checksums = match audit.method.sysctls.checksum {
         Setting::On => "judged, except those that cover the pseudo-header only",
@@ -104,7 +108,8 @@ pub(super) fn privacy(audit: &Audit) -> Vec<Fact> {
         Addresses::Plain => "as captured",
         Addresses::Mapped => {
             "replaced, keeping common prefixes, under a key that is not in this report; no \
-             community id and no hash of the capture, which would give them away"
+             community id and no hash of the capture, which would give them away; put the real \
+             ones into commands and filters before use"
         }
     };
     let times = match audit.provenance.times {

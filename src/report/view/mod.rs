@@ -67,6 +67,8 @@ pub struct View<'a> {
     pub diagnoses: Diagnoses,
     /// Who judged, such as `a strict Linux 6.18.44`.
     pub judge: String,
+    /// What rules exempted from tracking, in one line, with words from outside; none without rules.
+    pub exempt: Option<String>,
     /// Who is affected; none when nobody is.
     pub affected: Option<Affected>,
     /// What other kernels and settings would call INVALID; none when nothing is.
@@ -103,6 +105,7 @@ impl<'a> View<'a> {
         Self {
             answer: answer::answer(audit),
             judge: answer::judge_name(audit),
+            exempt: answer::exempt(audit),
             affected: Affected::of(audit, &diagnoses),
             what_if: WhatIf::of(audit),
             invalid_by_rule: answer::ranked_rules(&audit.totals.invalid_by_reason),
