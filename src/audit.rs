@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
 use crate::flow::{FlowFinding, FlowStory, FlowTrouble};
 use crate::frame;
+use crate::occupancy::{Assessment, Capacity, Occupancy};
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
@@ -125,6 +126,8 @@ pub struct Totals {
     pub hits: Vec<Hits>,
     /// What the ends of the flows did.
     pub behaviour: Behaviour,
+    /// The entries of the connection table over time.
+    pub occupancy: Occupancy,
 }
 
 impl Totals {
@@ -193,6 +196,7 @@ impl Totals {
         self.flows_half_seen += part.flows_half_seen;
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
+        self.occupancy.merge(&part.occupancy);
         for (key, count) in &part.datagrams {
             *self.datagrams.entry(*key).or_default() += count;
         }
@@ -288,9 +292,24 @@ pub struct Audit {
     pub suspects: Vec<FlowTrouble>,
     /// The flow that was asked for in full, if it was there.
     pub story: Option<Box<FlowStory>>,
+    /// The connection table in full, if that was asked for and there was an entry.
+    pub table: Option<Box<Assessment>>,
 }
 
 impl Audit {
+    /// Returns the size of the connection table.
+    pub fn capacity(&self) -> Option<Capacity> {
+        let own = self.method.policies.first()?;
+        Some(Capacity::of(own.profile, self.method.sysctls.table))
+    }
+
+    /// Returns whether the connection table would ever have been more than half full.
+    pub fn table_is_half_full(&self) -> bool {
+        let max = self.capacity().and_then(|capacity| capacity.max);
+        let peak = self.totals.occupancy.peak().map(|reading| reading.total());
+        max.zip(peak).is_some_and(|(max, peak)| peak > max / 2)
+    }
+
     /// Returns the INVALID packets and flows under the run's own policy.
     pub fn strict(&self) -> Hits {
         self.totals.hits.first().copied().unwrap_or_default()

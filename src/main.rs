@@ -4,13 +4,14 @@ mod cli;
 mod output;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cli::{Config, Reading, Task};
-use output::{Sinks, say};
+use cli::{Config, Reading, TableWanted, Task};
+use output::{Silence, Sinks, say};
 use tcp_window_audit::audit::Audit;
 use tcp_window_audit::conntrack::Setting;
-use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, chain};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, Filtered};
 use tcp_window_audit::source::merged::Merged;
@@ -47,7 +48,17 @@ fn audit(config: &Config) -> u8 {
             return FAILED;
         }
     };
-    let Some(audit) = run(config, &mut sinks) else { return FAILED };
+    let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
+    let table =
+        if config.table == TableWanted::Always { TableView::Assessed } else { TableView::Counted };
+    let Some(mut audit) = run(config, wanted, table, &mut sinks) else { return FAILED };
+    sinks.end_progress();
+    for problem in &audit.incomplete {
+        say(problem);
+    }
+    if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() {
+        look_at_table(config, &mut audit);
+    }
     if let Some(link_type) = audit.unsupported_link_type() {
         let file = config.files.first().map(|file| file.display().to_string()).unwrap_or_default();
         say(&format!(
@@ -62,9 +73,23 @@ fn audit(config: &Config) -> u8 {
     if failures.is_empty() { status(&audit) } else { FAILED }
 }
 
+/// Reads the inputs again to look at the connection table in full, if they can be read again.
+fn look_at_table(config: &Config, audit: &mut Audit) {
+    let is_file = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    if config.input == Reading::WhileItGrows || !config.files.iter().all(is_file) {
+        return;
+    }
+    let again = run(config, Wanted::Findings, TableView::Assessed, &mut Silence);
+    audit.table = again.and_then(|again| again.table);
+}
+
 /// Runs the audit over all files; returns none when not a single one could be opened.
-fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
-    let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
+fn run(
+    config: &Config,
+    wanted: Wanted,
+    table: TableView,
+    observer: &mut dyn Observer,
+) -> Option<Audit> {
     let method = config.method.clone();
     let checksums = match method.sysctls.checksum {
         Setting::On => Checksums::Verified,
@@ -74,7 +99,7 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let (tunnels, flow) = (config.tunnels, config.flow);
     // What has been read is judged at once when nobody waits for the next block.
     let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
-    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flow };
+    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flow, table };
     let mut run = Run::new(&plan);
     let filter = match config.filter.as_deref().map(Filter::new).transpose() {
         Ok(filter) => filter,
@@ -90,13 +115,8 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     if let Some(filter) = filter {
         source = Box::new(Filtered::new(source, filter));
     }
-    run.read(&mut *source, sinks);
-    sinks.end_progress();
-    let audit = run.finish();
-    for problem in &audit.incomplete {
-        say(problem);
-    }
-    Some(audit)
+    run.read(&mut *source, observer);
+    Some(run.finish())
 }
 
 /// Opens one file, or several as one time line; returns none when not a single one can be read.

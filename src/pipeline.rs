@@ -12,6 +12,7 @@ mod crew;
 mod datagrams;
 mod shard;
 mod slice;
+mod watch;
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -20,6 +21,7 @@ use crate::audit::{
 };
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
+use crate::occupancy::{Assessment, Basis, Watched};
 use crate::source::{self, FrameSource};
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
@@ -55,6 +57,17 @@ pub struct Plan {
     pub wanted: Wanted,
     /// The flow to report in full, by the number of its first frame.
     pub flow: Option<u64>,
+    /// How closely the connection table is looked at.
+    pub table: TableView,
+}
+
+/// How closely the connection table is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableView {
+    /// Entries are counted over time, by protocol.
+    Counted,
+    /// The life of each entry is recorded, and the table assessed: [`Audit::table`].
+    Assessed,
 }
 
 /// What a run gives beside the audit.
@@ -118,6 +131,7 @@ impl Run {
                 decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
                 reassembler: Reassembler::new(checksums),
                 times: Times::default(),
+                clocks: None,
             },
             reports: Reports {
                 inputs: Inputs { asked_for: plan.inputs, ..Inputs::default() },
@@ -188,16 +202,29 @@ impl Run {
 
     /// Ends all flows and merges the shards.
     pub fn finish(mut self) -> Audit {
+        let clocks = self.settler.clocks;
+        let end = clocks.map(|(_, last)| last).unwrap_or_default();
         let mut tally = Tally::default();
         self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
         tally.give_up_fragments(self.settler.reassembler.finish());
         let mut totals = Totals::new(self.method.policies.len());
         let mut findings = Findings::default();
+        let mut watched: Option<Watched> = None;
         for shard in self.shards {
-            let (part, found) = shard.finish();
-            totals.merge(&part);
-            findings.merge(found);
+            let finished = shard.finish(end);
+            totals.merge(&finished.totals);
+            findings.merge(finished.findings);
+            if let Some(part) = finished.watched {
+                watched.get_or_insert_default().merge(part);
+            }
         }
+        let table = self.method.policies.first().zip(clocks).zip(watched).and_then(
+            |((policy, (begin, end)), watched)| {
+                let (policy, sysctls) = (*policy, &self.method.sysctls);
+                let occupancy = &totals.occupancy;
+                Assessment::of(&Basis { policy, sysctls, occupancy, begin, end }, watched)
+            },
+        );
         let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story } =
             findings.finish();
         Audit {
@@ -216,6 +243,7 @@ impl Run {
             troubled_not_kept,
             suspects,
             story,
+            table: table.map(Box::new),
         }
     }
 }

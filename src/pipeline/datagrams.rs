@@ -5,6 +5,7 @@ use crate::conntrack::{
     Addressee, Choices, CtState, DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts,
     Feature, Features, Keyed, Table, datagram::judge_datagram,
 };
+use crate::occupancy::{Group, Occupancy};
 use crate::pipeline::slice::Item;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
@@ -76,6 +77,15 @@ impl Tracked {
     fn is_over(&self, now: Timestamp) -> bool {
         self.entry.is_none_or(|entry| entry.expires <= now)
     }
+
+    /// Counts the end of the entry, if it has come by `end`.
+    fn close(&self, end: Timestamp, occupancy: &mut Occupancy) {
+        if let Some(entry) = self.entry
+            && entry.expires <= end
+        {
+            occupancy.close(entry.expires, Group::of(self.key.protocol()));
+        }
+    }
 }
 
 /// The entries of a shard that are not TCP, as the run's own policy keeps them.
@@ -93,7 +103,7 @@ impl Datagrams {
     /// Judges a datagram and counts what rules would see.
     pub(super) fn take(&mut self, item: &Item, datagram: Datagram, totals: &mut Totals) {
         let ctstate = match datagram {
-            Datagram::Flow(kind) => self.track(item, kind),
+            Datagram::Flow(kind) => self.track(item, kind, &mut totals.occupancy),
             Datagram::Error(addressee) => self.relate(item, addressee),
             Datagram::Untracked => CtState::Untracked,
             Datagram::Invalid => CtState::Invalid,
@@ -101,20 +111,38 @@ impl Datagrams {
         totals.count_datagram(item.packet.key.protocol(), ctstate);
     }
 
-    fn track(&mut self, item: &Item, kind: DatagramKind) -> CtState {
+    /// Ends all entries; those that live on at `end` are still there when the capture ends.
+    pub(super) fn finish(mut self, end: Timestamp, occupancy: &mut Occupancy) {
+        self.table.drain(|tracked| tracked.close(end, occupancy));
+    }
+
+    fn track(&mut self, item: &Item, kind: DatagramKind, occupancy: &mut Occupancy) -> CtState {
         let (key, now) = (item.packet.key, item.stamp.clock);
         let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
         let choices = &mut Choices::new(self.features);
         let found = self.table.find(&key, item.hash);
         let position = found.or_else(|| {
             if self.table.wants_sweep() {
-                self.table.sweep(|tracked| tracked.is_over(now), drop);
+                let bury = |tracked: Tracked| tracked.close(now, occupancy);
+                self.table.sweep(|tracked| tracked.is_over(now), bury);
             }
             self.table.insert(item.hash, Tracked { key, entry: None })
         });
         let tracked = position.and_then(|position| self.table.get_mut(position));
         let Some(tracked) = tracked else { return CtState::Dropped };
-        judge_datagram(&mut tracked.entry, &arrival, &self.timeouts, choices)
+        let before = tracked.entry.map(|entry| entry.expires).filter(|expires| *expires <= now);
+        let had_entry = tracked.entry.is_some() && before.is_none();
+        let ctstate = judge_datagram(&mut tracked.entry, &arrival, &self.timeouts, choices);
+        if !had_entry {
+            let group = Group::of(key.protocol());
+            if let Some(expired) = before {
+                occupancy.close(expired, group);
+            }
+            if tracked.entry.is_some() {
+                occupancy.open(now, group);
+            }
+        }
+        ctstate
     }
 
     /// Judges an ICMP error by the entry of what it quotes; it renews nothing.

@@ -145,6 +145,8 @@ pub(super) struct Settler {
     pub(super) decoder: Decoder,
     pub(super) reassembler: Reassembler,
     pub(super) times: Times,
+    /// Tracker time of the first and the last frame.
+    pub(super) clocks: Option<(Timestamp, Timestamp)>,
 }
 
 impl Settler {
@@ -152,6 +154,10 @@ impl Settler {
     /// takes the place of the fragment that completed it.
     pub(super) fn settle(&mut self, slice: &mut Slice) {
         self.times.merge(&slice.times);
+        if let Some((first, last)) = slice.clocks {
+            let (begin, end) = self.clocks.unwrap_or((first, last));
+            self.clocks = Some((begin, end.max(last)));
+        }
         if slice.fragments.is_empty() {
             return;
         }
@@ -183,6 +189,8 @@ pub(super) struct Slice {
     /// The fragments, which wait for their turn at the reassembler.
     fragments: Vec<(Stamp, Piece)>,
     times: Times,
+    /// Tracker time of the first and the last frame.
+    clocks: Option<(Timestamp, Timestamp)>,
     /// What became of all frames that went through.
     pub(super) tally: Tally,
 }
@@ -193,6 +201,7 @@ impl Slice {
             items: std::iter::repeat_with(Items::default).take(shards).collect(),
             fragments: Vec::new(),
             times: Times::default(),
+            clocks: None,
             tally: Tally::default(),
         }
     }
@@ -203,6 +212,8 @@ impl Slice {
         self.items.iter_mut().for_each(Items::clear);
         self.fragments.clear();
         self.times = Times::default();
+        let clock = |position| batch.frame(position).map(|frame| frame.clock);
+        self.clocks = clock(range.start).zip(range.end.checked_sub(1).and_then(clock));
         for frame in batch.frames(range) {
             self.times.add(frame.ts);
             let stamp = Stamp::of(&frame);
