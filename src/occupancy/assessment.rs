@@ -3,6 +3,7 @@
 //! Does not: track packets, or write.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::conntrack::profile::TableEra;
 use crate::conntrack::{Policy, Sysctls};
@@ -10,13 +11,15 @@ use crate::occupancy::capacity::Capacity;
 use crate::occupancy::count::{Group, Occupancy, Reading};
 use crate::occupancy::demand::{Demand, demand};
 use crate::occupancy::life::{Life, Phase, Watched};
-use crate::occupancy::relief::{Ground, Relief, Timeout, reliefs, shorter};
-use crate::occupancy::service::{Prefix, Service};
+use crate::occupancy::relief::{Ground, Relief, SERVICES, Timeout, reliefs, shorter};
+use crate::occupancy::service::{Prefix, Service, ends};
 use crate::occupancy::simulation::{self, COLLECT_EVERY_NS, Outcome};
 use crate::time::Timestamp;
 
 /// Services and networks that are named.
 const NAMED: usize = 10;
+/// Servers of a service that are named: a rule must stay readable.
+const SERVERS: usize = 4;
 /// Points in time that are kept for plots.
 const MOMENTS: usize = 240;
 
@@ -29,6 +32,17 @@ pub struct Share<T> {
     pub entries: u64,
     /// Those of them for which the capture holds no further packet: they wait for their end.
     pub waiting: u64,
+}
+
+/// A service that rules can name, and who offers it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// The service.
+    pub service: Service,
+    /// The servers of the most entries at the peak, at most four.
+    pub servers: Vec<IpAddr>,
+    /// Servers beyond those.
+    pub others: u64,
 }
 
 /// The table at its fullest.
@@ -70,6 +84,8 @@ pub struct Assessment {
     pub demand: Vec<Demand>,
     /// What would relieve it.
     pub reliefs: Vec<Relief>,
+    /// The services whose absence was counted, the most entries first.
+    pub served: Vec<Served>,
     /// Which timeouts the shorter ones are.
     pub shorter: Vec<Timeout>,
     /// Entries that began too late to be kept: known by their number alone.
@@ -112,9 +128,11 @@ impl Assessment {
             end,
             needed: reading.total().max(needed),
         };
-        let services: Vec<_> = peak.services.iter().map(|share| share.of).collect();
+        let served = served(&peak, &lives);
+        let services: Vec<_> = served.iter().map(|served| served.service).collect();
         Some(Self {
             reliefs: reliefs(&ground, &services),
+            served,
             outcome: simulation::run(&lives, capacity.max, capacity.buckets, era),
             peak,
             demand,
@@ -140,7 +158,7 @@ impl Peak {
         let mut waiting = [0; 3];
         let at = reading.at;
         for life in lives.iter().filter(|life| life.is_there(at)) {
-            let (service, client) = Service::of(life);
+            let (service, client) = (Service::of(life), ends(life).0.addr);
             let waits = u64::from(!life.is_in_use(at));
             count(services.entry(service).or_default(), waits);
             count(prefixes.entry(Prefix::of(client)).or_default(), waits);
@@ -153,6 +171,24 @@ impl Peak {
         let (services, prefixes) = (ranked(services), ranked(prefixes));
         Self { reading, phases, services, prefixes, waiting, longest_chain }
     }
+}
+
+/// Returns the services that weigh most at the peak and that rules can name, with their servers.
+fn served(peak: &Peak, lives: &[Life]) -> Vec<Served> {
+    let named = peak.services.iter().map(|share| share.of);
+    let rulable = named.filter(|service| service.rule_protocol().is_some()).take(SERVICES);
+    let of = |service| {
+        let mut servers: BTreeMap<IpAddr, (u64, u64)> = BTreeMap::new();
+        let its = lives.iter().filter(|life| life.is_there(peak.reading.at));
+        for life in its.filter(|life| Service::of(life) == service) {
+            servers.entry(ends(life).1.addr).or_default().0 += 1;
+        }
+        let all = servers.len() as u64;
+        let servers: Vec<_> =
+            ranked(servers).into_iter().map(|share| share.of).take(SERVERS).collect();
+        Served { service, others: all - servers.len() as u64, servers }
+    };
+    rulable.map(of).collect()
 }
 
 fn count((entries, waiting): &mut (u64, u64), waits: u64) {

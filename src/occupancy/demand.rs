@@ -48,7 +48,7 @@ pub(super) fn demand(lives: &[Life], begin: Timestamp, end: Timestamp) -> Vec<De
     }
     let mut sums: BTreeMap<Service, Sum> = BTreeMap::new();
     for life in lives {
-        let sum = sums.entry(Service::of(life).0).or_default();
+        let sum = sums.entry(Service::of(life)).or_default();
         if life.end > end && is_open(life.phase) {
             sum.open += 1;
         } else {

@@ -25,7 +25,7 @@ pub mod series;
 mod service;
 pub mod simulation;
 
-pub use assessment::{Assessment, Basis, Moment, Peak, Share};
+pub use assessment::{Assessment, Basis, Moment, Peak, Served, Share};
 pub use capacity::{Capacity, Origin, SLOT_BYTES};
 pub use count::{Group, Occupancy, Reading};
 pub use demand::Demand;

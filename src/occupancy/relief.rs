@@ -14,7 +14,7 @@ use crate::occupancy::service::Service;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Services whose absence is counted each on its own.
-const SERVICES: usize = 3;
+pub(super) const SERVICES: usize = 3;
 
 /// A change, and the most entries that it leaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,17 +100,15 @@ pub(super) struct Ground<'a> {
     pub(super) needed: u64,
 }
 
-/// Returns the changes, with services in the order given.
+/// Returns the changes, with the services in the order given, at most three.
 pub(super) fn reliefs(ground: &Ground<'_>, services: &[Service]) -> Vec<Relief> {
     let capacity = *ground.capacity;
     let of = |change, peak| relief(change, peak, &capacity);
     let peak = |occupancy: &Occupancy| occupancy.peak().map_or(0, |reading| reading.total());
     let mut rows = vec![of(Change::Nothing, peak(ground.occupancy))];
-    let rulable = services.iter().filter(|service| service.rule_protocol().is_some());
-    let services: Vec<_> = rulable.take(SERVICES).copied().collect();
-    let mut sets: Vec<_> = services.iter().map(|service| vec![*service]).collect();
-    if services.len() > 1 {
-        sets.push(services);
+    let mut sets: Vec<_> = services.iter().take(SERVICES).map(|service| vec![*service]).collect();
+    if sets.len() > 1 {
+        sets.push(sets.concat());
     }
     for (set, peak) in sets.iter().zip(peaks_without(ground, &sets)) {
         rows.push(of(Change::Untracked(set.clone()), peak));
@@ -147,7 +145,7 @@ fn larger(capacity: &Capacity, needed: u64) -> Option<u64> {
 fn peaks_without(ground: &Ground<'_>, sets: &[Vec<Service>]) -> [u64; SERVICES + 1] {
     let mut series = Series::<{ SERVICES + 1 }>::default();
     for life in ground.lives {
-        let service = Service::of(life).0;
+        let service = Service::of(life);
         for (column, set) in sets.iter().enumerate().filter(|(_, set)| !set.contains(&service)) {
             debug_assert!(column <= SERVICES && !set.is_empty());
             series.add(life.start, column, 1);
@@ -242,8 +240,7 @@ mod tests {
         };
         let (dns, https) =
             (Service { protocol: 17, port: Some(53) }, Service { protocol: 6, port: Some(443) });
-        let icmp = Service { protocol: 1, port: None };
-        let rows = reliefs(&ground, &[icmp, dns, https]);
+        let rows = reliefs(&ground, &[dns, https]);
         let found: Vec<_> = rows.iter().map(|row| (row.change.clone(), row.peak)).collect();
         assert_eq!(
             found,

@@ -21,15 +21,11 @@ pub struct Service {
 const WELL_KNOWN: u16 = 1024;
 
 impl Service {
-    /// Finds the service of an entry, and the client that it serves.
-    ///
-    /// Who opened the entry is the client, except where the capture began in the middle: there a
-    /// well-known port is that of the service.
-    pub fn of(life: &Life) -> (Self, IpAddr) {
+    /// Finds the service of an entry.
+    pub fn of(life: &Life) -> Self {
         let protocol = life.key.protocol();
-        let (client, server) = ends(life);
         let has_ports = matches!(protocol, 6 | 17 | 33 | 132 | 136);
-        (Self { protocol, port: has_ports.then_some(server.port) }, client.addr)
+        Self { protocol, port: has_ports.then_some(ends(life).1.port) }
     }
 
     /// Returns the name that `nft` and `iptables` have for the protocol, if rules can name the port.
@@ -42,7 +38,11 @@ impl Service {
     }
 }
 
-fn ends(life: &Life) -> (Endpoint, Endpoint) {
+/// Returns the client of an entry, and the server.
+///
+/// Who opened the entry is the client, except where the capture began in the middle: there a
+/// well-known port is that of the service.
+pub(super) fn ends(life: &Life) -> (Endpoint, Endpoint) {
     let (first, second) = life.key.endpoints(life.original);
     let may_be_reply = life.picked_up || !matches!(life.phase, Phase::Tcp(_));
     let is_reply = first.port < WELL_KNOWN && second.port >= WELL_KNOWN;
@@ -97,8 +97,7 @@ mod tests {
         let end = |host, port| Endpoint { addr: IpAddr::from([192, 0, 2, host]), port };
         let (key, original) = FlowKey::of(protocol, end(1, from), end(2, to));
         let life = Life { original, picked_up, ..Life::new(key, 1, Timestamp(0), phase) };
-        let (service, client) = Service::of(&life);
-        format!("{service} for {client}")
+        format!("{} for {}", Service::of(&life), ends(&life).0.addr)
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct Outcome {
     pub early_dropped: BTreeMap<Service, u64>,
     /// Entries that the collector gave up, by service.
     pub collected: BTreeMap<Service, u64>,
+    /// Entries given up, by either, for which packets were still to come.
+    pub cut_off: u64,
     /// The first flows that were dropped.
     pub first_dropped: Vec<Refused>,
     /// The first entries that were given up early.
@@ -208,7 +210,9 @@ impl<'a> Table<'a> {
             for &victim in &victims {
                 self.remove(victim);
                 if let Some(life) = self.lives.get(victim) {
-                    let Outcome { early_dropped, first_early_dropped, .. } = &mut self.outcome;
+                    let Outcome { early_dropped, first_early_dropped, cut_off, .. } =
+                        &mut self.outcome;
+                    *cut_off += u64::from(life.is_in_use(now));
                     refuse(early_dropped, first_early_dropped, *life, now);
                 }
             }
@@ -235,7 +239,8 @@ impl<'a> Table<'a> {
                 let is_closing = life.closing.from(life.start).is_some_and(|at| at <= now);
                 if is_closing || !self.is_assured(entry, now) {
                     self.remove(entry);
-                    *self.outcome.collected.entry(Service::of(&life).0).or_default() += 1;
+                    self.outcome.cut_off += u64::from(life.is_in_use(now));
+                    *self.outcome.collected.entry(Service::of(&life)).or_default() += 1;
                 }
             }
         }
@@ -319,7 +324,7 @@ fn refuse(
     life: Life,
     at: Timestamp,
 ) {
-    *counts.entry(Service::of(&life).0).or_default() += 1;
+    *counts.entry(Service::of(&life)).or_default() += 1;
     if first.len() < EXAMPLES {
         first.push(Refused { life, at });
     }

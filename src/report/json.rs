@@ -3,6 +3,7 @@
 mod behaviour;
 mod causes;
 mod story;
+mod table;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -51,6 +52,9 @@ struct Report {
     troubled_not_kept: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<Full>,
+    /// How full the connection table would be; only when that is of interest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<table::Table>,
 }
 
 #[derive(Serialize)]
@@ -257,6 +261,7 @@ impl Report {
             troubled: Troubled::all(audit),
             troubled_not_kept: audit.troubled_not_kept,
             flow: audit.story.as_deref().map(Full::of),
+            table: table::Table::of(audit),
         }
     }
 }

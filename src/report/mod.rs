@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use crate::audit::Audit;
 
 mod json;
+pub mod table;
 mod text;
 mod verdicts;
 mod what_if;

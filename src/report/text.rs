@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod cause;
+mod table;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -10,6 +11,7 @@ use crate::audit::{Audit, Inputs, Place, Tally};
 use crate::conntrack::{Policy, Reason, Setting, TcpState};
 use crate::diagnose::diagnose;
 use crate::flow::{FlowFinding, KeyPacket};
+use crate::report::table::TableView;
 use crate::report::{Detail, counted, grouped, printable, what_if};
 use crate::segment::Flags;
 use crate::seq::SeqNum;
@@ -35,6 +37,9 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     write_flows(audit, detail, out)?;
     if audit.strict().packets > 0 {
         what_if::write(audit, out)?;
+    }
+    if let Some(view) = TableView::of(audit) {
+        table::write(&view, detail, out)?;
     }
     behaviour::write(audit, detail, out)?;
     if let Some(told) = &audit.story {

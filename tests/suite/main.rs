@@ -45,6 +45,7 @@ mod source;
 mod source_captures;
 mod source_compressed;
 mod source_damaged;
+mod table;
 mod tidy;
 mod truth;
 mod tunnels;

@@ -58,7 +58,7 @@ struct Frame {
 }
 
 #[derive(Serialize)]
-struct Remedy {
+pub(super) struct Remedy {
     id: &'static str,
     title: &'static str,
     steps: Vec<Lines>,
@@ -107,7 +107,7 @@ impl Cause {
 }
 
 impl Remedy {
-    fn of(advice: &Advice) -> Self {
+    pub(super) fn of(advice: &Advice) -> Self {
         let lines = |step: &Step| Lines { runner: step.runner.code(), lines: step.lines.clone() };
         Self {
             id: advice.id,

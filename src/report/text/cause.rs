@@ -99,7 +99,7 @@ fn write_quality(diagnoses: &Diagnoses, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn write_remedy(
+pub(super) fn write_remedy(
     number: usize,
     remedy: &Remedy,
     detail: Detail,
@@ -134,7 +134,7 @@ fn write_steps(steps: &[Step], out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Writes words behind a lead, on as many lines as they need.
-fn write_wrapped(lead: &str, words: &str, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_wrapped(lead: &str, words: &str, out: &mut dyn Write) -> io::Result<()> {
     let indent = lead.len() - lead.trim_start().len() + 2;
     let mut line = lead.to_owned();
     let mut is_empty = true;
