@@ -15,6 +15,7 @@ use crate::occupancy::relief::{Ground, Relief, SERVICES, Timeout, reliefs, short
 use crate::occupancy::service::{Prefix, Service, ends};
 use crate::occupancy::simulation::{self, COLLECT_EVERY_NS, Outcome};
 use crate::time::Timestamp;
+use crate::tuple::FlowKey;
 
 /// Services and networks that are named.
 const NAMED: usize = 10;
@@ -139,6 +140,27 @@ impl Assessment {
             shorter: shorter(sysctls).1,
             lives_not_kept,
         })
+    }
+
+    /// Returns the keys of the flows that are named.
+    pub fn keys(&mut self) -> impl Iterator<Item = &mut FlowKey> {
+        self.outcome.refused().map(|refused| &mut refused.life.key)
+    }
+
+    /// Replaces the other addresses that are named, by a mapping that keeps prefixes.
+    pub fn map_addresses(&mut self, map: impl Fn(IpAddr) -> IpAddr) {
+        for server in self.served.iter_mut().flat_map(|served| &mut served.servers) {
+            *server = map(*server);
+        }
+        for share in &mut self.peak.prefixes {
+            share.of = Prefix::of(map(share.of.address()));
+        }
+    }
+
+    /// Returns all times that are told.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let Self { peak, outcome, .. } = self;
+        [&mut peak.reading.at].into_iter().chain(outcome.times())
     }
 
     /// Returns the entries that all services need in the long run.

@@ -14,6 +14,9 @@ pub const SLOT_BYTES: u64 = 256;
 const EXTENSION_BYTES: u64 = 128;
 /// Bytes of a bucket: the head of its chain.
 const BUCKET_BYTES: u64 = 8;
+/// Buckets come by the page: `nf_ct_alloc_hashtable()` rounds up to a multiple of this. Linux 6.1.192
+/// reads 512 after 1 was written, and 1,024 after 513.
+const BUCKETS_A_PAGE: u64 = 512;
 
 /// Where a limit came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +53,9 @@ impl Capacity {
         Self {
             max: (max_value > 0).then_some(max_value),
             max_from: from(set.max),
-            buckets: set.buckets.map_or(buckets, u64::from).max(1),
+            buckets: set
+                .buckets
+                .map_or(buckets, |set| u64::from(set.max(1)).next_multiple_of(BUCKETS_A_PAGE)),
             buckets_from: from(set.buckets),
         }
     }
@@ -108,6 +113,15 @@ mod tests {
         assert_eq!((small.percent(505), small.percent(2000)), (Some(50), Some(200)));
         let unbounded = capacity("6.18.44", Some(0));
         assert_eq!((unbounded.max, unbounded.percent(1)), (None, None));
+    }
+
+    #[test]
+    fn buckets_come_by_the_page() {
+        let buckets = |set| {
+            let set = TableSize { buckets: Some(set), ..TableSize::default() };
+            Capacity::of(Profile::DEFAULT, set).buckets
+        };
+        assert_eq!([1, 100, 512, 513].map(buckets), [512, 512, 512, 1024]);
     }
 
     #[test]

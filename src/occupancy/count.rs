@@ -83,6 +83,11 @@ impl Occupancy {
         self.series.add(at, group as usize, -1);
     }
 
+    /// Counts all times from the second of another.
+    pub fn count_from(&mut self, start: Timestamp) {
+        self.series.count_from(start);
+    }
+
     /// Adds the counts of another part of the run.
     pub fn merge(&mut self, part: &Self) {
         self.series.merge(&part.series);

@@ -67,6 +67,11 @@ impl<const N: usize> Series<N> {
         })
     }
 
+    /// Counts all times from the step of another.
+    pub fn count_from(&mut self, start: Timestamp) {
+        self.first -= start.0.div_euclid(NANOS_PER_SEC) >> self.shift;
+    }
+
     /// Adds the changes of another part of the run.
     pub fn merge(&mut self, part: &Self) {
         if part.steps.is_empty() {
@@ -182,6 +187,15 @@ mod tests {
     }
 
     #[test]
+    fn times_can_be_counted_from_the_first() {
+        let mut series = Series::<2>::default();
+        series.add(at(1000), 0, 1);
+        series.add(at(1002), 0, 1);
+        series.count_from(Timestamp::from_parts(1000, 999));
+        assert_eq!(sums(&series), [(0, [1, 0]), (1, [1, 0]), (2, [2, 0])]);
+    }
+
+    #[test]
     fn a_long_span_is_kept_in_longer_steps() {
         let mut series = Series::<2>::default();
         series.add(at(1), 0, 1);
@@ -209,7 +223,9 @@ mod tests {
         }
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
             let mut merged = Series::default();
-            order.iter().for_each(|&part| merged.merge(&parts[part]));
+            for part in order {
+                merged.merge(&parts[part]);
+            }
             assert_eq!(merged, whole, "{order:?}");
         }
     }

@@ -78,6 +78,13 @@ impl Prefix {
     }
 }
 
+impl Prefix {
+    /// Returns its first address.
+    pub const fn address(self) -> IpAddr {
+        self.0
+    }
+}
+
 impl fmt::Display for Prefix {
     /// Writes `192.0.2.0/24` or `2001:db8::/48`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

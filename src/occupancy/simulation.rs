@@ -25,7 +25,7 @@ use crate::occupancy::service::Service;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// `NF_CT_EVICTION_RANGE`: buckets looked through, or entries in older kernels.
-const EVICTION_RANGE: u64 = 8;
+const EVICTION_RANGE: usize = 8;
 /// `GC_SCAN_INTERVAL_MAX`: the longest time between two passes of the collector.
 pub const COLLECT_EVERY_NS: i64 = 60 * NANOS_PER_SEC;
 /// The buckets that are simulated; more have the same effect as so many.
@@ -73,6 +73,19 @@ impl Outcome {
     /// Returns whether the table was ever full.
     pub const fn has_overflowed(&self) -> bool {
         self.first.is_some()
+    }
+
+    /// Returns the flows that are kept as examples.
+    pub(super) fn refused(&mut self) -> impl Iterator<Item = &mut Refused> {
+        self.first_dropped.iter_mut().chain(&mut self.first_early_dropped)
+    }
+
+    /// Returns all times that are told.
+    pub(super) fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let examples = self.first_dropped.iter_mut().chain(&mut self.first_early_dropped);
+        let examples =
+            examples.flat_map(|Refused { life, at }| [at, &mut life.start, &mut life.end]);
+        self.first.iter_mut().chain(&mut self.last).chain(examples)
     }
 }
 
@@ -193,7 +206,7 @@ impl<'a> Table<'a> {
     fn early_drop(&mut self, index: usize, now: Timestamp) -> bool {
         let first = self.buckets_of(index)[0];
         let mut looked_at = 0;
-        for step in 0..self.heads.len().min(EVICTION_RANGE as usize) {
+        for step in 0..self.heads.len().min(EVICTION_RANGE) {
             let bucket = (first + step) % self.heads.len();
             let mut victims = Vec::new();
             for entry in self.chain(bucket) {

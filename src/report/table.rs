@@ -63,14 +63,13 @@ impl TableView {
             moments: audit.totals.occupancy.moments(PLOTTED),
             max: capacity.max,
         };
-        match audit.table.as_deref() {
-            Some(table) => view.add(audit, table, &capacity),
-            None => {
-                view.grids = vec![over_time(audit, &capacity)];
-                let note = "services, what a full table refuses and what relieves it: with --table, \
-                            or with files that can be read twice";
-                view.notes.push(note.to_owned());
-            }
+        if let Some(table) = audit.table.as_deref() {
+            view.add(audit, table, &capacity);
+        } else {
+            view.grids = vec![over_time(audit, &capacity)];
+            let note = "services, what a full table refuses and what relieves it: with --table, or \
+                        with files that can be read twice";
+            view.notes.push(note.to_owned());
         }
         Some(view)
     }
@@ -337,10 +336,9 @@ pub(super) fn change(change: &Change, shorter: &[Timeout]) -> String {
 }
 
 fn by_group(counts: [u64; 3]) -> String {
-    let named = Group::ALL.into_iter().zip(counts);
-    let names: Vec<_> =
-        named.map(|(group, count)| format!("{} {}", group.name(), grouped(count))).collect();
-    names.join(", ")
+    let word = |(group, count): (Group, u64)| format!("{} {}", group.name(), grouped(count));
+    let words: Vec<_> = Group::ALL.into_iter().zip(counts).map(word).collect();
+    words.join(", ")
 }
 
 fn counted_entries(count: u64) -> String {

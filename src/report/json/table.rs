@@ -81,7 +81,8 @@ struct Part {
 
 #[derive(Serialize)]
 struct Overflow {
-    would_overflow: bool,
+    #[serde(rename = "would_overflow")]
+    happens: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     first: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -229,7 +230,7 @@ impl Overflow {
         };
         let flows = |list: &[Refused]| list.iter().map(|flow| Flow::of(audit, flow)).collect();
         Self {
-            would_overflow: outcome.has_overflowed(),
+            happens: outcome.has_overflowed(),
             first: outcome.first.map(|at| at.to_string()),
             last: outcome.last.map(|at| at.to_string()),
             seconds: outcome.seconds,

@@ -46,7 +46,7 @@ fn packets() -> Vec<Timed> {
 /// Most queries come from the resolvers of one network.
 fn resolver(n: u16) -> [u8; 4] {
     let host = 1 + (n * 7 % 200).to_le_bytes()[0];
-    if n % 5 == 0 { [198, 51, 100, host] } else { [203, 0, 113, host] }
+    if n.is_multiple_of(5) { [198, 51, 100, host] } else { [203, 0, 113, host] }
 }
 
 /// Returns the capture file and its README.md.

@@ -116,7 +116,7 @@ fn the_kernel_holds_the_entries_that_the_program_counts() {
     let mut arguments = vec!["--table", "--kernel", "host", "--format", "json"];
     let sysctls: Vec<_> =
         TIMEOUTS.iter().map(|(key, seconds)| format!("{key}={seconds}")).collect();
-    sysctls.iter().for_each(|sysctl| arguments.extend(["--sysctl", sysctl]));
+    arguments.extend(sysctls.iter().flat_map(|sysctl| ["--sysctl", sysctl]));
     arguments.push("mix.pcap");
     let output = run(&scratch.0, &arguments);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -127,7 +127,7 @@ fn the_kernel_holds_the_entries_that_the_program_counts() {
     let over_time = table["over_time"].as_array().unwrap();
     let mut seen = 0;
     for reading in &told.readings {
-        let at = tcp_window_audit::time::Timestamp::from_parts(reading.second as i64, 0);
+        let at = tcp_window_audit::time::Timestamp::from_parts(reading.second.cast_signed(), 0);
         let Some(point) = over_time.iter().find(|point| point["at"] == at.to_string()) else {
             continue;
         };

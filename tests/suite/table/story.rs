@@ -164,13 +164,13 @@ fn what_relieves_a_table_can_be_loaded_and_works() {
             its.map(|step| step["lines"].as_array().unwrap().iter().map(text).collect()).collect();
         texts
     };
-    let nft: String = lines(Runner::Nft)
-        .iter()
-        .map(|script| format!("nft -f - <<'END'\n{}\nEND\n", script.join("\n")))
-        .collect();
+    let nft = lines(Runner::Nft).iter().fold(String::new(), |script, lines| {
+        script + "nft -f - <<'END'\n" + &lines.join("\n") + "\nEND\n"
+    });
     assert!(nft.contains("notrack") && nft.contains("ct state untracked accept"), "{nft}");
-    let sysctls: String =
-        lines(Runner::Sysctl)[0].iter().map(|line| format!("sysctl -qw {line}\n")).collect();
+    let sysctls = lines(Runner::Sysctl)[0]
+        .iter()
+        .fold(String::new(), |script, line| script + "sysctl -qw " + line + "\n");
     let count = "echo query > /dev/udp/127.0.0.1/5353
                  cat /proc/sys/net/netfilter/nf_conntrack_count";
     let track = "ip link set lo up\nnft add table inet t
