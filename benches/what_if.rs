@@ -49,9 +49,9 @@ impl Observer for Silent {
 fn audit(path: &Path, policies: Vec<Policy>) -> (f64, u64) {
     let method = Method { policies, sysctls: Sysctls::default() };
     let (checksums, tunnels) = (Checksums::Ignored, Tunnels::Closed);
-    let (wanted, flow) = (Wanted::Findings, None);
+    let (wanted, flows) = (Wanted::Findings, Vec::new());
     let table = TableView::Counted;
-    let plan = Plan { method, checksums, tunnels, threads: 1, inputs: 1, wanted, flow, table };
+    let plan = Plan { method, checksums, tunnels, threads: 1, inputs: 1, wanted, flows, table };
     let begin = tools::cpu_ns();
     let mut run = Run::new(&plan);
     let mut capture = source::open(path, Timeline::default()).unwrap();

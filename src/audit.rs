@@ -14,10 +14,16 @@ use crate::time::Timestamp;
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
+mod exhibit;
 mod histogram;
+mod provenance;
+mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
-pub use histogram::Histogram;
+pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
+pub use histogram::{Bin, Histogram};
+pub use provenance::{Addresses, Digest, Origin, Provenance, Times};
+pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
@@ -128,6 +134,8 @@ pub struct Totals {
     pub behaviour: Behaviour,
     /// The entries of the connection table over time.
     pub occupancy: Occupancy,
+    /// When packets were INVALID or sent again.
+    pub timeline: Timeline,
 }
 
 impl Totals {
@@ -197,6 +205,7 @@ impl Totals {
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
         self.occupancy.merge(&part.occupancy);
+        self.timeline.merge(&part.timeline);
         for (key, count) in &part.datagrams {
             *self.datagrams.entry(*key).or_default() += count;
         }
@@ -264,6 +273,8 @@ impl Inputs {
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Where that came from, and what was asked for.
+    pub provenance: Provenance,
     /// Which packet of a frame was judged.
     pub tunnels: Tunnels,
     /// The inputs.
@@ -290,8 +301,10 @@ pub struct Audit {
     pub troubled_not_kept: u64,
     /// Flows whose ends behaved as under a known fault, by first frame; at most [`MAX_SUSPECTS`].
     pub suspects: Vec<FlowTrouble>,
-    /// The flow that was asked for in full, if it was there.
-    pub story: Option<Box<FlowStory>>,
+    /// The flows that were asked for in full and were there, by first frame.
+    pub stories: Vec<FlowStory>,
+    /// Packets and flows themselves, where a report shows them.
+    pub exhibits: Exhibits,
     /// The connection table in full, if that was asked for and there was an entry.
     pub table: Option<Box<Assessment>>,
 }
@@ -352,7 +365,7 @@ pub struct Findings {
     /// Flows with trouble, those that were not kept included.
     troubled_seen: u64,
     suspects: Vec<FlowTrouble>,
-    story: Option<Box<FlowStory>>,
+    stories: Vec<FlowStory>,
 }
 
 impl Findings {
@@ -381,9 +394,9 @@ impl Findings {
         }
     }
 
-    /// Adds the flow that is reported in full.
+    /// Adds a flow that is reported in full.
     pub fn tell(&mut self, story: FlowStory) {
-        self.story = Some(Box::new(story));
+        self.stories.push(story);
     }
 
     /// Adds the findings of another shard.
@@ -396,7 +409,7 @@ impl Findings {
         self.trim_troubled();
         self.suspects.extend(part.suspects);
         self.trim_suspects();
-        self.story = self.story.take().or(part.story);
+        self.stories.extend(part.stories);
     }
 
     /// Returns the findings in order, how many were not kept, and the flows with trouble.
@@ -404,9 +417,10 @@ impl Findings {
         self.trim();
         self.trim_troubled();
         self.trim_suspects();
-        let Self { kept, not_kept, troubled, troubled_seen, suspects, story } = self;
+        let Self { kept, not_kept, troubled, troubled_seen, suspects, mut stories } = self;
+        stories.sort_by_key(|told| told.audit.first_frame);
         let troubled_not_kept = troubled_seen - troubled.len() as u64;
-        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story }
+        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, stories }
     }
 
     /// Keeps the flows with the most trouble; among equals the earlier ones.
@@ -443,8 +457,8 @@ pub struct Collected {
     pub troubled_not_kept: u64,
     /// The flows whose ends behaved as under a known fault.
     pub suspects: Vec<FlowTrouble>,
-    /// The flow that was asked for in full.
-    pub story: Option<Box<FlowStory>>,
+    /// The flows that were asked for in full.
+    pub stories: Vec<FlowStory>,
 }
 
 /// The verdict on one packet, as the verdict stream shows it.

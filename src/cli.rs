@@ -3,14 +3,15 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use tcp_window_audit::audit::Method;
+use tcp_window_audit::audit::{Method, Origin, Provenance};
 use tcp_window_audit::conntrack::profile::Certainty;
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
 use tcp_window_audit::diagnose::{explain, known_ids};
 use tcp_window_audit::kernel::host;
-use tcp_window_audit::report::{Detail, Format};
+use tcp_window_audit::report::{Colours, Detail, Format, Look};
 use tcp_window_audit::wire::Tunnels;
 
 /// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
@@ -47,13 +48,18 @@ struct Args {
     #[arg(long)]
     inner: bool,
 
-    /// Write a report, in the format that the extension tells (.txt or .json); repeatable
+    /// Write a report, in the format that the extension tells: .txt, .json, .md, .ndjson, .html or
+    /// .pcapng; repeatable
     #[arg(short, long = "output", value_name = "FILE")]
     outputs: Vec<PathBuf>,
 
+    /// Write all formats into a new folder, to attach to a ticket; nothing is left if one fails
+    #[arg(long, value_name = "DIR")]
+    incident: Option<PathBuf>,
+
     /// Format of standard output
-    #[arg(long, value_enum, default_value_t = FormatName::Text)]
-    format: FormatName,
+    #[arg(long, default_value = Format::Text.name(), value_parser = format_parser())]
+    format: Format,
 
     /// Write the verdict on every TCP packet, one JSON object a line; `-` is standard output
     #[arg(long, value_name = "FILE")]
@@ -86,6 +92,10 @@ struct Args {
     /// When to show progress on standard error; auto: on a terminal, for large inputs
     #[arg(long, value_enum, default_value_t = When::Auto)]
     progress: When,
+
+    /// When to colour the text on standard output: `auto` is on a terminal, unless `NO_COLOR` is set
+    #[arg(long, value_enum, default_value_t = When::Auto)]
+    color: When,
 }
 
 #[derive(Subcommand, Debug)]
@@ -111,6 +121,13 @@ enum Command {
     },
 }
 
+/// The judge that was asked for.
+struct Judge {
+    policy: Policy,
+    sysctls: Sysctls,
+    provenance: Provenance,
+}
+
 /// What judges.
 #[derive(clap::Args, Debug)]
 struct JudgeArgs {
@@ -123,24 +140,16 @@ struct JudgeArgs {
     sysctls: Vec<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum FormatName {
-    Text,
-    Json,
-}
-
-impl From<FormatName> for Format {
-    fn from(name: FormatName) -> Self {
-        match name {
-            FormatName::Text => Self::Text,
-            FormatName::Json => Self::Json,
-        }
-    }
+/// Accepts the formats by their names.
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    let find = |name: String| Format::ALL.into_iter().find(|format| format.name() == name);
+    let names = PossibleValuesParser::new(Format::ALL.map(Format::name));
+    names.map(move |name| find(name).unwrap_or(Format::Text))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum When {
-    /// When it matters
+    /// On a terminal; when it matters
     Auto,
     Always,
     Never,
@@ -205,6 +214,8 @@ pub(crate) struct Verification {
 pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
+    /// Where it came from, and what else decides what a report says.
+    pub(crate) provenance: Provenance,
     pub(crate) filter: Option<String>,
     pub(crate) input: Reading,
     pub(crate) tunnels: Tunnels,
@@ -213,12 +224,22 @@ pub(crate) struct Config {
     pub(crate) flow: Option<u64>,
     pub(crate) table: TableWanted,
     pub(crate) outputs: Vec<Output>,
+    /// The folder for all formats.
+    pub(crate) incident: Option<PathBuf>,
     pub(crate) format: Format,
-    pub(crate) detail: Detail,
+    pub(crate) look: Look,
     pub(crate) verdicts: Option<PathBuf>,
     pub(crate) progress: Progress,
     /// Said on standard error before the audit.
     pub(crate) notes: Vec<String>,
+}
+
+impl Config {
+    /// Returns whether a report shows packets and flows themselves.
+    pub(crate) fn shows_exhibits(&self) -> bool {
+        let mut formats = self.outputs.iter().map(|output| output.format).chain([self.format]);
+        self.incident.is_some() || formats.any(Format::shows_exhibits)
+    }
 }
 
 /// Why the command line was not accepted.
@@ -231,7 +252,11 @@ pub(crate) enum Error {
     UnknownKernel(String),
     #[error("--sysctl")]
     Sysctl(#[from] SysctlError),
-    #[error("-o {}: the name must end in .txt or .json", .0.display())]
+    #[error(
+        "-o {}: the name must end in {names}",
+        .0.display(),
+        names = Format::ALL.map(|format| format!(".{}", format.extension())).join(", ")
+    )]
     OutputFormat(PathBuf),
     #[error("standard input can be read only once")]
     StdinTwice,
@@ -250,15 +275,18 @@ pub(crate) fn parse() -> Result<Task, Error> {
 
 impl JudgeArgs {
     /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
-    fn check(&self, notes: &mut Vec<String>) -> Result<(Policy, Sysctls), Error> {
+    fn check(&self, notes: &mut Vec<String>) -> Result<Judge, Error> {
         let mut sysctls = Sysctls::default();
+        let mut provenance = Provenance::default();
         for assignment in &self.sysctls {
             if assignment != "host" {
-                sysctls.apply(assignment)?;
+                let key = sysctls.apply(assignment)?;
+                provenance.sysctls.insert(key, Origin::Option);
                 continue;
             }
             for (key, value) in host::sysctls()? {
-                sysctls.set(key, &value)?;
+                let key = sysctls.set(key, &value)?;
+                provenance.sysctls.insert(key, Origin::Host);
             }
         }
         let release = if self.kernel == "host" { host::release()? } else { self.kernel.clone() };
@@ -271,17 +299,47 @@ impl JudgeArgs {
                 kernel.profile.name()
             ));
         }
-        Ok((Policy::new(kernel.profile, &sysctls), sysctls))
+        provenance.kernel = match self.kernel.as_str() {
+            "host" => Origin::Host,
+            name if name == Profile::DEFAULT.name() => Origin::Default,
+            _ => Origin::Option,
+        };
+        provenance.options = options(&release, &sysctls, &provenance);
+        Ok(Judge { policy: Policy::new(kernel.profile, &sysctls), sysctls, provenance })
     }
 }
 
+/// Writes the options that judge alike on any machine: what was read from this one stands there with
+/// its value.
+fn options(release: &str, sysctls: &Sysctls, provenance: &Provenance) -> Vec<String> {
+    let mut options = vec!["--kernel".to_owned(), release.to_owned()];
+    for key in provenance.sysctls.keys() {
+        let value = sysctls.value(key).unwrap_or_default();
+        options.extend(["--sysctl".to_owned(), format!("{key}={value}")]);
+    }
+    options
+}
+
 impl Args {
+    /// Writes the options beside those of the judge that decide what a report says.
+    fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        if let Some(filter) = &self.filter {
+            options.extend(["--filter".to_owned(), filter.clone()]);
+        }
+        options.extend(self.inner.then(|| "--inner".to_owned()));
+        if let Some(flow) = self.flow {
+            options.extend(["--flow".to_owned(), flow.to_string()]);
+        }
+        options
+    }
+
     fn check(mut self) -> Result<Task, Error> {
         match self.command.take() {
             Some(Command::Verify { files, sysctls }) => {
                 let mut notes = Vec::new();
                 let judge = JudgeArgs { kernel: "host".to_owned(), sysctls };
-                let (policy, sysctls) = judge.check(&mut notes)?;
+                let Judge { policy, sysctls, .. } = judge.check(&mut notes)?;
                 let release = host::release()?;
                 Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
             }
@@ -294,7 +352,8 @@ impl Args {
 
     fn check_audit(self) -> Result<Config, Error> {
         let mut notes = Vec::new();
-        let (policy, sysctls) = self.judge.check(&mut notes)?;
+        let Judge { policy, sysctls, mut provenance } = self.judge.check(&mut notes)?;
+        provenance.options.extend(self.options());
         if self.files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
             return Err(Error::StdinTwice);
         }
@@ -327,9 +386,11 @@ impl Args {
             },
             files: self.files,
             method,
+            provenance,
             outputs,
-            format: self.format.into(),
-            detail,
+            incident: self.incident,
+            format: self.format,
+            look: Look { detail, colours: colours(self.color) },
             verdicts: self.verdicts,
             progress,
             notes,
@@ -339,12 +400,24 @@ impl Args {
 
 /// Chooses the format of an output by its extension.
 fn output(path: &Path) -> Result<Output, Error> {
-    let format = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("txt") => Format::Text,
-        Some("json") => Format::Json,
-        _ => return Err(Error::OutputFormat(path.to_owned())),
-    };
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let mut formats = Format::ALL.into_iter();
+    let format = formats
+        .find(|format| Some(format.extension()) == extension)
+        .ok_or_else(|| Error::OutputFormat(path.to_owned()))?;
     Ok(Output { path: path.to_owned(), format })
+}
+
+/// Decides on colours as terminals and their users expect it: `NO_COLOR`, `CLICOLOR`,
+/// `CLICOLOR_FORCE` and `TERM=dumb` count.
+fn colours(when: When) -> Colours {
+    use anstream::{AutoStream, ColorChoice};
+    let is_wanted = match when {
+        When::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
+        When::Always => true,
+        When::Never => false,
+    };
+    if is_wanted { Colours::Ansi } else { Colours::None }
 }
 
 fn all_cores() -> usize {

@@ -9,9 +9,10 @@ use std::process::ExitCode;
 
 use cli::{Config, Reading, TableWanted, Task};
 use output::{Silence, Sinks, say};
-use tcp_window_audit::audit::Audit;
+use tcp_window_audit::audit::{Audit, Exhibits};
 use tcp_window_audit::conntrack::Setting;
-use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, chain};
+use tcp_window_audit::diagnose::{diagnose, wish};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, chain, gather};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, Filtered};
 use tcp_window_audit::source::merged::Merged;
@@ -48,16 +49,18 @@ fn audit(config: &Config) -> u8 {
             return FAILED;
         }
     };
-    let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
-    let table =
-        if config.table == TableWanted::Always { TableView::Assessed } else { TableView::Counted };
-    let Some(mut audit) = run(config, wanted, table, &mut sinks) else { return FAILED };
+    let plan = plan(config);
+    let Some(mut audit) = run(config, &plan, &mut sinks) else { return FAILED };
     sinks.end_progress();
+    audit.provenance = config.provenance.clone();
+    if config.shows_exhibits() {
+        audit.exhibits = exhibits(config, &plan, &audit);
+    }
     for problem in &audit.incomplete {
         say(problem);
     }
     if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() {
-        look_at_table(config, &mut audit);
+        look_at_table(config, &plan, &mut audit);
     }
     if let Some(link_type) = audit.unsupported_link_type() {
         let file = config.files.first().map(|file| file.display().to_string()).unwrap_or_default();
@@ -74,53 +77,96 @@ fn audit(config: &Config) -> u8 {
 }
 
 /// Reads the inputs again to look at the connection table in full, if they can be read again.
-fn look_at_table(config: &Config, audit: &mut Audit) {
-    let is_file = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|found| found.is_file());
+fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit) {
     if config.input == Reading::WhileItGrows || !config.files.iter().all(is_file) {
         return;
     }
-    let again = run(config, Wanted::Findings, TableView::Assessed, &mut Silence);
+    let plan = Plan { table: TableView::Assessed, wanted: Wanted::Findings, ..plan.clone() };
+    let again = run(config, &plan, &mut Silence);
     audit.table = again.and_then(|again| again.table);
 }
 
+/// Returns whether a path can be read again from its beginning.
+fn is_file(path: &PathBuf) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file())
+}
+
 /// Runs the audit over all files; returns none when not a single one could be opened.
-fn run(
-    config: &Config,
-    wanted: Wanted,
-    table: TableView,
-    observer: &mut dyn Observer,
-) -> Option<Audit> {
+fn run(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Audit> {
+    let mut run = Run::new(plan);
+    let mut source = open(config, |error| {
+        say(&chain(error));
+        if let Some(error) = error.downcast_ref() {
+            run.miss(error);
+        }
+    })?;
+    run.read(&mut *source, observer);
+    Some(run.finish())
+}
+
+/// Decides how the run is done.
+fn plan(config: &Config) -> Plan {
     let method = config.method.clone();
     let checksums = match method.sysctls.checksum {
         Setting::On => Checksums::Verified,
         Setting::Off => Checksums::Ignored,
     };
-    let inputs = config.files.len();
-    let (tunnels, flow) = (config.tunnels, config.flow);
-    // What has been read is judged at once when nobody waits for the next block.
-    let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
-    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flow, table };
-    let mut run = Run::new(&plan);
+    Plan {
+        method,
+        checksums,
+        tunnels: config.tunnels,
+        // What has been read is judged at once when nobody waits for the next block.
+        threads: if config.input == Reading::WhileItGrows { 1 } else { config.threads },
+        inputs: config.files.len(),
+        wanted: if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings },
+        flows: config.flow.into_iter().collect(),
+        table: match config.table {
+            TableWanted::Always => TableView::Assessed,
+            TableWanted::WhenHalfFull | TableWanted::Never => TableView::Counted,
+        },
+    }
+}
+
+/// Reads the inputs a second time for the packets and flows that reports show themselves.
+fn exhibits(config: &Config, plan: &Plan, audit: &Audit) -> Exhibits {
+    let wish = wish(audit, &diagnose(audit));
+    if wish.is_empty() {
+        return Exhibits::default();
+    }
+    if !config.files.iter().all(is_file) {
+        return Exhibits::without("an input that is no file cannot be read a second time");
+    }
+    // Whatever has come to a growing file since is beyond what is shown.
+    let config = Config { input: Reading::ToTheEnd, ..config.clone() };
+    let mut problem = None;
+    match open(&config, |error| problem = Some(chain(error))) {
+        Some(mut source) => gather(plan, &wish, &mut *source),
+        None => Exhibits::without(&problem.unwrap_or_default()),
+    }
+}
+
+/// Opens all inputs, behind the filter if there is one; returns none when not a single one can be
+/// read.
+fn open(
+    config: &Config,
+    mut miss: impl FnMut(&(dyn std::error::Error + 'static)),
+) -> Option<Box<dyn FrameSource + Send>> {
     let filter = match config.filter.as_deref().map(Filter::new).transpose() {
         Ok(filter) => filter,
         Err(error) => {
-            say(&chain(&error));
+            miss(&error);
             return None;
         }
     };
-    let mut source = open(config, |error| {
-        say(&chain(error));
-        run.miss(error);
-    })?;
-    if let Some(filter) = filter {
-        source = Box::new(Filtered::new(source, filter));
+    let source = open_files(config, |error| miss(error))?;
+    match filter {
+        Some(filter) => Some(Box::new(Filtered::new(source, filter))),
+        None => Some(source),
     }
-    run.read(&mut *source, observer);
-    Some(run.finish())
 }
 
 /// Opens one file, or several as one time line; returns none when not a single one can be read.
-fn open(
+fn open_files(
     config: &Config,
     mut miss: impl FnMut(&source::Error),
 ) -> Option<Box<dyn FrameSource + Send>> {

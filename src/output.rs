@@ -2,14 +2,17 @@
 //!
 //! Files are written beside their place and renamed, so that a failure leaves no half report.
 
+mod incident;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Config, Output, Progress, Reading};
+use incident::Incident;
 use tcp_window_audit::audit::{Audit, Inputs, PacketVerdict};
 use tcp_window_audit::pipeline::Observer;
-use tcp_window_audit::report::{self, Detail};
+use tcp_window_audit::report::{self, Look};
 use tcp_window_audit::source::FrameSource;
 
 /// Bytes of input below which progress is not worth showing: 64 MiB, well under a second.
@@ -110,6 +113,7 @@ enum VerdictSink {
 /// Everything that is written during and after a run.
 pub(crate) struct Sinks {
     verdicts: VerdictSink,
+    incident: Option<Incident>,
     progress: Progress,
     next_update: u64,
     /// Whether verdicts are to be seen as soon as they are known.
@@ -130,10 +134,11 @@ impl Sinks {
         for output in &config.outputs {
             Pending::check(&output.path)?;
         }
+        let incident = config.incident.as_deref().map(Incident::create).transpose()?;
         let progress = config.progress;
         let is_followed = config.input == Reading::WhileItGrows;
         let next_update = PROGRESS_STEP;
-        Ok(Self { verdicts, progress, next_update, is_followed, line_shown: false })
+        Ok(Self { verdicts, incident, progress, next_update, is_followed, line_shown: false })
     }
 
     /// Ends the progress line.
@@ -160,9 +165,10 @@ impl Sinks {
         }
         let outputs = config.outputs.iter();
         results.extend(outputs.map(|output| write_file(audit, output)));
+        results.extend(self.incident.map(|incident| incident.complete(audit)));
         if !stdout_is_taken {
             let mut out = BufWriter::new(io::stdout().lock());
-            let written = report::write(audit, config.format, config.detail, &mut out);
+            let written = report::write(audit, config.format, config.look, &mut out);
             let written = forgive_closed_pipe(written.and_then(|()| out.flush()));
             results.push(written.map_err(Error::at(standard_output)));
         }
@@ -173,7 +179,7 @@ impl Sinks {
 /// Writes a report to a file.
 fn write_file(audit: &Audit, output: &Output) -> Result<(), Error> {
     let mut pending = Pending::create(&output.path)?;
-    report::write(audit, output.format, Detail::Verbose, &mut pending.file)
+    report::write(audit, output.format, Look::FILE, &mut pending.file)
         .map_err(Error::at(&output.path))?;
     pending.complete()
 }

@@ -10,6 +10,7 @@
 
 mod crew;
 mod datagrams;
+mod second;
 mod shard;
 mod slice;
 mod watch;
@@ -17,7 +18,8 @@ mod watch;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+    Audit, Collected, Exhibits, Findings, Input, Inputs, Method, PacketVerdict, Provenance, Tally,
+    Totals,
 };
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
@@ -27,6 +29,7 @@ use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
 use datagrams::Datagrams;
+pub use second::gather;
 use shard::Shard;
 use slice::{Decoder, Settler, Slice, Times};
 
@@ -55,8 +58,8 @@ pub struct Plan {
     pub inputs: usize,
     /// What is wanted beside the audit.
     pub wanted: Wanted,
-    /// The flow to report in full, by the number of its first frame.
-    pub flow: Option<u64>,
+    /// The flows to report in full, by the numbers of their first frames.
+    pub flows: Vec<u64>,
     /// How closely the connection table is looked at.
     pub table: TableView,
 }
@@ -103,6 +106,34 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What frames go through, whichever reading it is.
+struct Tools {
+    shards: Vec<Shard>,
+    settler: Settler,
+}
+
+impl Tools {
+    fn new(plan: &Plan) -> Self {
+        let threads = plan.threads.max(1);
+        let features = plan.method.policies.iter().map(Policy::features).collect();
+        let panel = Panel::new(features, plan.method.sysctls.limits);
+        let seed = random_seed();
+        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
+        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
+        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
+        let checksums = plan.checksums;
+        Self {
+            shards: std::iter::repeat_with(shard).take(threads).collect(),
+            settler: Settler {
+                decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
+                reassembler: Reassembler::new(checksums),
+                times: Times::default(),
+                clocks: None,
+            },
+        }
+    }
+}
+
 /// A run through one or several sources, which are one time line.
 pub struct Run {
     shards: Vec<Shard>,
@@ -115,24 +146,11 @@ pub struct Run {
 impl Run {
     /// Prepares a run.
     pub fn new(plan: &Plan) -> Self {
-        let threads = plan.threads.max(1);
-        let features = plan.method.policies.iter().map(Policy::features).collect();
-        let panel = Panel::new(features, plan.method.sysctls.limits);
-        let seed = random_seed();
-        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
-        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
-        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
-        let shards = (0..threads).map(|_| shard()).collect();
-        let checksums = plan.checksums;
+        let Tools { shards, settler } = Tools::new(plan);
         Self {
+            slices: vec![Slice::new(shards.len())],
             shards,
-            slices: vec![Slice::new(threads)],
-            settler: Settler {
-                decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
-                reassembler: Reassembler::new(checksums),
-                times: Times::default(),
-                clocks: None,
-            },
+            settler,
             reports: Reports {
                 inputs: Inputs { asked_for: plan.inputs, ..Inputs::default() },
                 ..Reports::default()
@@ -225,10 +243,11 @@ impl Run {
                 Assessment::of(&Basis { policy, sysctls, occupancy, begin, end }, watched)
             },
         );
-        let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story } =
+        let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, stories } =
             findings.finish();
         Audit {
             method: self.method,
+            provenance: Provenance::default(),
             tunnels: self.settler.decoder.tunnels,
             inputs: self.reports.inputs,
             incomplete: self.reports.incomplete,
@@ -242,7 +261,8 @@ impl Run {
             troubled,
             troubled_not_kept,
             suspects,
-            story,
+            stories,
+            exhibits: Exhibits::default(),
             table: table.map(Box::new),
         }
     }

@@ -9,6 +9,7 @@
 mod capture_loss;
 mod case;
 mod cause;
+mod exhibit;
 mod explain;
 mod mid_stream;
 mod not_the_firewall;
@@ -29,6 +30,7 @@ use crate::audit::Audit;
 use case::{Case, cases};
 
 pub use cause::Cause;
+pub use exhibit::{MAX_SHOWN_FLOWS, wish};
 pub use explain::{explain, known_ids};
 pub use quality::{Quality, Shortcoming};
 pub use relieve::relieve;

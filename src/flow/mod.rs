@@ -24,6 +24,7 @@ mod scaling;
 mod step;
 mod story;
 mod summary;
+mod trace;
 mod window;
 
 use crate::conntrack::{Arrival, Class, CtState, Margins, Members, Reason, TcpState, Verdict};
@@ -46,6 +47,7 @@ pub use sack::{BlockClass, SackAudit};
 pub use scaling::{MAX_SHIFT, Scaling, ScalingAudit};
 pub use story::{Event, Happening, MAX_EVENTS, MAX_SAMPLES, Sample, Story};
 pub use summary::{SideSummary, Summary};
+pub use trace::{Bounds, MAX_MARKED, MAX_POINTS, Point, Trace};
 pub use window::WindowAudit;
 
 /// The key packets kept for one flow: the first ones that a rule spoke of.
@@ -376,6 +378,11 @@ impl FlowAudit {
     pub fn over_at(&self, entry_expires: Option<Timestamp>) -> Timestamp {
         let forgotten = self.last_seen.plus_nanos(LINGER_NS);
         entry_expires.map_or(forgotten, |expires| expires.max(forgotten))
+    }
+
+    /// Returns the tracker's time of the last packet.
+    pub const fn last_seen(&self) -> Timestamp {
+        self.last_seen
     }
 
     /// Returns what travelled in each direction.

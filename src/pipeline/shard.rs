@@ -69,8 +69,8 @@ struct Desk {
     panel: Panel,
     opinions: Opinions,
     wanted: Wanted,
-    /// The flow that is reported in full.
-    full: Option<u64>,
+    /// The flows that are reported in full.
+    full: Vec<u64>,
     totals: Totals,
     findings: Findings,
     /// The verdicts since they were last taken, when wanted.
@@ -91,7 +91,7 @@ impl Shard {
             panel,
             opinions: Opinions::default(),
             wanted: plan.wanted,
-            full: plan.flow,
+            full: plan.flows.clone(),
             findings: Findings::default(),
             verdicts: Vec::new(),
         };
@@ -190,7 +190,7 @@ impl Shard {
             let now = stamp.clock;
             self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
         }
-        let audit = start(stamp.number, stamp.ts, &arrival(item), self.desk.full);
+        let audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
         self.table.insert(hash, Flow { track: Track::default(), key, audit })
     }
 }
@@ -209,7 +209,7 @@ impl Desk {
             self.count_entry(before, (verdict.opened, is_there), arrival.now);
         }
         if flow.audit.ends_before(segment, &verdict) {
-            let fresh = start(frame, ts, &arrival, self.full);
+            let fresh = start(frame, ts, &arrival, &self.full);
             let ended = std::mem::replace(&mut flow.audit, fresh);
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
@@ -217,12 +217,16 @@ impl Desk {
         let (liberal, invalid_for) = if unanimous {
             (verdict.ctstate, Members::default())
         } else {
+            if verdict.is_invalid() {
+                self.totals.timeline.count_invalid(ts);
+            }
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
         let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
         if let Some(repeated) = flow.audit.observe(&observation) {
             self.totals.behaviour.count_repeated(repeated);
+            self.totals.timeline.count_retransmission(ts);
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
@@ -266,11 +270,11 @@ impl Desk {
     }
 }
 
-/// Starts a flow, with everything told if it is the one to be reported in full.
+/// Starts a flow, with everything told if it is one to be reported in full.
 #[inline]
-fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: Option<u64>) -> FlowAudit {
+fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: &[u64]) -> FlowAudit {
     let mut audit = FlowAudit::new(frame, ts, arrival);
-    if full == Some(frame) {
+    if full.contains(&frame) {
         audit.tell_all();
     }
     audit

@@ -14,6 +14,7 @@ use crate::audit::{Audit, Hits, Inputs, Place, Tally, Totals};
 use crate::conntrack::{Margins, Policy, Setting};
 use crate::diagnose::{Diagnoses, diagnose};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
+use crate::report::view::{ASSUMPTION, switches};
 use crate::source::{FilterSummary, Interface, SourceSummary};
 use crate::wire::Tunnels;
 use behaviour::{Full, Tcp, Totals as BehaviourTotals, Troubled};
@@ -260,7 +261,7 @@ impl Report {
             endpoints: BehaviourTotals::of(&audit.totals.behaviour),
             troubled: Troubled::all(audit),
             troubled_not_kept: audit.troubled_not_kept,
-            flow: audit.story.as_deref().map(Full::of),
+            flow: audit.stories.first().map(Full::of),
             table: table::Table::of(audit),
         }
     }
@@ -355,18 +356,10 @@ impl CaptureInterface {
 
 impl Method {
     fn of(audit: &Audit) -> Self {
-        let sysctls = &audit.method.sysctls;
-        let value = |setting| u8::from(setting == Setting::On);
         Self {
             kernel_profile: audit.method.policies.first().map_or("", |own| own.profile.name()),
-            sysctl: BTreeMap::from([
-                ("nf_conntrack_checksum", value(sysctls.checksum)),
-                ("nf_conntrack_tcp_be_liberal", value(sysctls.be_liberal)),
-                ("nf_conntrack_tcp_ignore_invalid_rst", value(sysctls.ignore_invalid_rst)),
-                ("nf_conntrack_tcp_loose", value(sysctls.loose)),
-                ("nf_conntrack_tcp_max_retrans", sysctls.limits.max_retrans),
-            ]),
-            assumption: "the tracker sits at the capture point and sees every packet captured",
+            sysctl: switches(audit),
+            assumption: ASSUMPTION,
         }
     }
 }

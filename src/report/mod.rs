@@ -1,17 +1,22 @@
 //! What people and programs read: an [`Audit`] in, bytes out.
 //!
-//! One file a format. Does not: compute anything, read a capture, or know a clock. Text that comes
-//! from outside (file and interface names) is data: [`printable`] escapes it.
+//! One module a format; those for people render the one [`view::View`]. Does not: judge anything,
+//! read a capture, or know a clock. Text that comes from outside (file and interface names) is data:
+//! each format escapes it in its own way, [`printable`] for a terminal.
 
 use std::io::{self, Write};
 
 use crate::audit::Audit;
 
+mod evidence;
+mod html;
 mod json;
-pub mod table;
+mod markdown;
+mod ndjson;
+mod pcapng;
 mod text;
 mod verdicts;
-mod what_if;
+pub mod view;
 
 pub use verdicts::write_verdicts;
 
@@ -22,6 +27,78 @@ pub enum Format {
     Text,
     /// One JSON document.
     Json,
+    /// Markdown to paste into a ticket, at most 30,000 characters.
+    Markdown,
+    /// One JSON object a line, as Suricata's EVE log has them.
+    Ndjson,
+    /// One self-contained HTML file.
+    Html,
+    /// The packets of the evidence, without payload, as a capture file with comments.
+    Pcapng,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 6] =
+        [Self::Text, Self::Json, Self::Markdown, Self::Ndjson, Self::Html, Self::Pcapng];
+
+    /// Returns the name by which it is asked for.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Markdown => "markdown",
+            Self::Ndjson => "ndjson",
+            Self::Html => "html",
+            Self::Pcapng => "pcapng",
+        }
+    }
+
+    /// Returns the extension of its files.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Text => "txt",
+            Self::Json => "json",
+            Self::Markdown => "md",
+            Self::Ndjson => "ndjson",
+            Self::Html => "html",
+            Self::Pcapng => "pcapng",
+        }
+    }
+
+    /// Returns whether the report shows packets and flows themselves, for which the inputs are read a
+    /// second time: [`Audit::exhibits`].
+    pub const fn shows_exhibits(self) -> bool {
+        matches!(self, Self::Html | Self::Pcapng)
+    }
+
+    /// Returns whether the report names the input by its hash, whatever the detail.
+    pub const fn is_document(self) -> bool {
+        !matches!(self, Self::Text)
+    }
+}
+
+/// Whether a report for a terminal is coloured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Colours {
+    /// Text alone.
+    None,
+    /// ANSI escape sequences around what matters.
+    Ansi,
+}
+
+/// How a report looks; documents are the same for every look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Look {
+    /// How much is told.
+    pub detail: Detail,
+    /// Whether it is coloured.
+    pub colours: Colours,
+}
+
+impl Look {
+    /// Everything, without colours: for a file.
+    pub const FILE: Self = Self { detail: Detail::Verbose, colours: Colours::None };
 }
 
 /// How much a text report tells.
@@ -40,10 +117,14 @@ pub enum Detail {
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(audit: &Audit, format: Format, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(audit: &Audit, format: Format, look: Look, out: &mut dyn Write) -> io::Result<()> {
     match format {
-        Format::Text => text::write(audit, detail, out),
+        Format::Text => text::write(audit, look, out),
         Format::Json => json::write(audit, out),
+        Format::Markdown => markdown::write(audit, out),
+        Format::Ndjson => ndjson::write(audit, out),
+        Format::Html => html::write(audit, out),
+        Format::Pcapng => evidence::write(audit, out),
     }
 }
 

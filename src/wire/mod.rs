@@ -13,6 +13,7 @@ mod bytes;
 mod checksum;
 mod datagram;
 pub mod fragments;
+mod headers;
 mod icmp;
 mod ipv4;
 mod ipv6;
@@ -27,6 +28,7 @@ use crate::frame::Frame;
 use crate::segment::Segment;
 use crate::tuple::{FlowKey, Orientation};
 use fragments::Fragment;
+pub use headers::headers;
 pub use plain::{Plain, plain};
 
 /// Decodes a frame; checksums of layer 4 are not judged, see [`Checksums::Ignored`].

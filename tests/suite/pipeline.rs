@@ -113,9 +113,9 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
     let checksums = if settings.checksum == 0 { Checksums::Ignored } else { Checksums::Verified };
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let (tunnels, wanted, flow) = (Tunnels::Closed, Wanted::Verdicts, None);
+    let (tunnels, wanted, flows) = (Tunnels::Closed, Wanted::Verdicts, Vec::new());
     let table = TableView::Counted;
-    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flow, table };
+    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flows, table };
     let mut run = Run::new(&plan);
     let mut collector = Collector::default();
     let input = Box::new(std::io::Cursor::new(capture));

@@ -93,7 +93,7 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
         threads: 2,
         inputs: 1,
         wanted: Wanted::Verdicts,
-        flow: None,
+        flows: Vec::new(),
         table: TableView::Counted,
     });
     let mut collector = Collector::default();

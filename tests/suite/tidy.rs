@@ -59,6 +59,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "conntrack",
             "diagnose",
             "flow",
+            "frame",
             "occupancy",
             "segment",
             "seq",

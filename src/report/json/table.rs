@@ -9,7 +9,7 @@ use crate::occupancy::{
     Assessment, Change, Group, Moment, Occupancy, Origin, Outcome, Refused, Relief, Service, Share,
 };
 use crate::report::json::causes::Remedy;
-use crate::report::table::{TableView, change};
+use crate::report::view::{TableFacts, change};
 
 /// The section; left out when the table is not of interest.
 #[derive(Serialize)]
@@ -140,7 +140,7 @@ struct Timeout {
 impl Table {
     /// Collects what there is to tell; none when the table is not of interest.
     pub(super) fn of(audit: &Audit) -> Option<Self> {
-        let view = TableView::of(audit)?;
+        let view = TableFacts::of(audit)?;
         let capacity = audit.capacity()?;
         let occupancy: &Occupancy = &audit.totals.occupancy;
         let reading = occupancy.peak()?;

@@ -7,18 +7,22 @@ use crate::flow::community_id::community_id;
 use crate::flow::{
     FlowStory, FlowTrouble, Happening, KindCounts, Offer, Scaling, SideSummary, Summary,
 };
-use crate::report::text::offset;
+use crate::report::text::look::{Palette, WIDTH};
+use crate::report::text::write_heading;
+use crate::report::view::offset;
 use crate::report::{Detail, counted, grouped};
 use crate::segment::{Direction, PerDirection};
 use crate::tuple::FlowKey;
 
-/// Columns of a line.
-const WIDTH: usize = 100;
-
 /// Writes what the ends of all flows did, and the flows with the most trouble.
-pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(
+    audit: &Audit,
+    detail: Detail,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let behaviour = &audit.totals.behaviour;
-    writeln!(out, "\nEndpoints")?;
+    write_heading("Endpoints", palette, out)?;
     write_list("  ", &again_words(&behaviour.kinds), out)?;
     let flows = behaviour.flows.list().into_iter().filter(|(_, count)| *count > 0);
     let flows: Vec<_> = flows.map(|(code, n)| format!("{code} {}", grouped(n))).collect();
@@ -215,10 +219,14 @@ fn write_stall(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Writes one flow in full.
-pub(super) fn write_full(told: &FlowStory, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_full(
+    told: &FlowStory,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let FlowStory { key, audit, summary, story } = told;
     let (original, reply) = key.endpoints(audit.original);
-    writeln!(out, "\nFlow {} in full", audit.first_frame)?;
+    write_heading(&format!("Flow {} in full", audit.first_frame), palette, out)?;
     writeln!(out, "  {original} > {reply}\n  {}", id_line(key, summary))?;
     for direction in Direction::BOTH {
         write_side(direction, &summary.sides[direction], out)?;

@@ -3,24 +3,31 @@
 use std::io::{self, Write};
 
 use crate::report::Detail;
-use crate::report::table::{Grid, TableView};
-use crate::report::text::cause::{write_remedy, write_wrapped};
+use crate::report::text::cause::write_remedy;
+use crate::report::text::look::{Palette, write_styled, write_wrapped};
+use crate::report::text::write_heading;
+use crate::report::view::{Grid, TableFacts};
 
 /// Writes the section.
-pub(super) fn write(view: &TableView, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "\nConnection table")?;
-    write_wrapped("  ", &format!("{}.", view.answer), out)?;
-    for line in view.refused.iter().chain(&view.notes) {
+pub(super) fn write(
+    table: &TableFacts,
+    detail: Detail,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    write_heading("Connection table", palette, out)?;
+    write_styled("  ", &format!("{}.", table.answer), palette.strong, out)?;
+    for line in table.refused.iter().chain(&table.notes) {
         write_wrapped("  ", line, out)?;
     }
-    for grid in &view.grids {
+    for grid in &table.grids {
         write_grid(grid, out)?;
     }
-    if !view.remedies.is_empty() {
-        writeln!(out, "\nRelief for the table")?;
+    if !table.remedies.is_empty() {
+        write_heading("Relief for the table", palette, out)?;
     }
-    for (index, remedy) in view.remedies.iter().enumerate() {
-        write_remedy(index + 1, remedy, detail, out)?;
+    for (index, remedy) in table.remedies.iter().enumerate() {
+        write_remedy(index + 1, remedy, detail, palette, out)?;
         if detail != Detail::Verbose {
             write_wrapped("    risk: ", remedy.risk, out)?;
         }

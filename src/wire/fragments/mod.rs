@@ -72,6 +72,11 @@ pub struct Fragment {
 }
 
 impl Fragment {
+    /// Returns whether this part is not the beginning of its datagram, and so has no ports.
+    pub(super) const fn is_later(&self) -> bool {
+        self.offset > 0
+    }
+
     /// Takes what reassembly needs from the frame that was decoded to this fragment.
     pub fn read(&self, frame: &Frame<'_>) -> Piece {
         let len = self.kept_len();

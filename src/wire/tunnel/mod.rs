@@ -25,10 +25,12 @@ mod vxlan;
 
 use super::bytes::{Missing, Payload};
 use super::datagram::Datagram;
+use super::headers::Found;
 use super::link::{self, Network, Protocol};
 use super::transport::{self, UDP};
 use super::{Checksums, Decoded, NonTcp, Packetized, Tracking, Undecodable, ipv4, ipv6};
 use crate::frame::Frame;
+use crate::tuple::TCP;
 
 /// Headers opened in one frame, each around the next, before it is given up as
 /// [`Undecodable::TunnelTooDeep`]: real networks nest two or three.
@@ -107,6 +109,8 @@ impl Opened {
 #[derive(Clone, Copy, Debug)]
 struct Carrier<'a> {
     datagram: Datagram<'a>,
+    /// Where its IP header starts in the frame.
+    start: usize,
     /// Where its payload starts in the frame.
     at: usize,
 }
@@ -114,11 +118,21 @@ struct Carrier<'a> {
 /// Finds the innermost packet of a frame that decodes to `outer`.
 #[cold]
 pub(super) fn innermost(frame: &Frame<'_>, outer: Decoded, checksums: Checksums) -> Decoded {
-    descend(frame, outer, checksums).unwrap_or_else(|closed| match closed {
-        Closed::NoTunnel => outer,
-        Closed::Cut => Decoded::Undecodable(Undecodable::TunnelHeaderCut),
-        Closed::TooDeep => Decoded::Undecodable(Undecodable::TunnelTooDeep),
-    })
+    match descend(frame, outer, checksums) {
+        Ok(level) => level.decoded,
+        Err(Closed::NoTunnel) => outer,
+        Err(Closed::Cut) => Decoded::Undecodable(Undecodable::TunnelHeaderCut),
+        Err(Closed::TooDeep) => Decoded::Undecodable(Undecodable::TunnelTooDeep),
+    }
+}
+
+/// Finds the headers of the packet that is innermost in a frame, where there is a tunnel.
+pub(super) fn innermost_headers<'a>(frame: &Frame<'a>) -> Option<Found<'a>> {
+    let level = descend(frame, super::decode(frame), Checksums::Ignored).ok()?;
+    let Carrier { datagram, start, at } = level.carrier?;
+    let is_later = matches!(level.decoded, Decoded::Fragment(fragment) if fragment.is_later());
+    let tcp = (datagram.protocol == TCP && !is_later).then_some(datagram.payload);
+    Some(Found { start, upper: at, tcp })
 }
 
 /// Returns whether a datagram of a protocol that is no layer 4 for itself may be a tunnel.
@@ -134,7 +148,11 @@ pub(super) fn is_announced(datagram: &NonTcp) -> bool {
 }
 
 /// Opens a frame tunnel by tunnel, as deep as there are any.
-fn descend(frame: &Frame<'_>, outer: Decoded, checksums: Checksums) -> Result<Decoded, Closed> {
+fn descend<'a>(
+    frame: &Frame<'a>,
+    outer: Decoded,
+    checksums: Checksums,
+) -> Result<Level<'a>, Closed> {
     let original_len = (frame.original_len as usize).max(frame.bytes.len());
     let payload = Payload { captured: frame.bytes, len: original_len };
     let whole = Stretch { payload, at: 0, checksums };
@@ -150,11 +168,11 @@ fn descend(frame: &Frame<'_>, outer: Decoded, checksums: Checksums) -> Result<De
         let may_be_tunnel =
             matches!(level.decoded, Decoded::Other(NonTcp { tracking: Tracking::Flow, .. }));
         let Some(outside) = level.carrier.filter(|_| may_be_tunnel) else {
-            return Ok(level.decoded);
+            return Ok(level);
         };
         match outside.step() {
             Ok(inner) => level = inner,
-            Err(Closed::NoTunnel) => return Ok(level.decoded),
+            Err(Closed::NoTunnel) => return Ok(level),
             Err(closed) => return Err(closed),
         }
     }
@@ -168,7 +186,7 @@ impl<'a> Carrier<'a> {
             Protocol::Ipv4 => ipv4::carried(packet),
             Protocol::Ipv6 => ipv6::carried(packet),
         }?;
-        Some(Self { datagram, at: packet.offset + headers_len })
+        Some(Self { datagram, start: packet.offset, at: packet.offset + headers_len })
     }
 
     /// Opens the tunnel that the datagram is.
@@ -178,7 +196,7 @@ impl<'a> Carrier<'a> {
         if let Inside::Layer4(protocol) = opened.inside {
             let payload = payload.after(opened.at);
             let datagram = Datagram { protocol, payload, payload_sum: None, ..self.datagram };
-            let carrier = Self { datagram, at: self.at + opened.at };
+            let carrier = Self { datagram, start: self.start, at: self.at + opened.at };
             return Ok(Level { decoded: transport::decode(&datagram), carrier: Some(carrier) });
         }
         Level::inside(Stretch { payload, at: self.at, checksums }, opened)

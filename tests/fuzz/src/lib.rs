@@ -7,7 +7,7 @@ use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Setting, Sysctls};
 use tcp_window_audit::frame::{Batch, Frame, LinkType};
 use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
-use tcp_window_audit::report::{self, Detail, Format};
+use tcp_window_audit::report::{self, Format, Look};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::{FrameSource, Timeline};
 use tcp_window_audit::time::Timestamp;
@@ -88,11 +88,11 @@ pub fn report(data: &[u8]) {
 
 fn check_reports(audit: &Audit) {
     let mut json = Vec::new();
-    report::write(audit, Format::Json, Detail::Verbose, &mut json).expect("memory takes all");
+    report::write(audit, Format::Json, Look::FILE, &mut json).expect("memory takes all");
     let value: serde_json::Value = serde_json::from_slice(&json).expect("valid JSON");
     assert_eq!(value["capture"]["frames"].as_u64(), Some(audit.tally.frames()));
     let mut text = Vec::new();
-    report::write(audit, Format::Text, Detail::Verbose, &mut text).expect("memory takes all");
+    report::write(audit, Format::Text, Look::FILE, &mut text).expect("memory takes all");
     let text = String::from_utf8(text).expect("UTF-8");
     let moves_the_cursor = |c: char| c.is_control() && c != '\n';
     assert!(!text.contains(moves_the_cursor), "a capture steers the terminal");
@@ -112,9 +112,9 @@ pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audi
         Setting::Off => Checksums::Ignored,
     };
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let (wanted, flow) = (Wanted::Verdicts, None);
+    let (wanted, flows) = (Wanted::Verdicts, Vec::new());
     let table = TableView::Counted;
-    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flow, table };
+    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flows, table };
     let mut run = Run::new(&plan);
     let mut counter = Counter(0);
     run.read(source, &mut counter);

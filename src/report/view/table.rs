@@ -1,6 +1,4 @@
-//! What reports tell of the connection table: sentences, small tables, and what to do.
-//!
-//! Does not: lay anything out, or know a format.
+//! The connection table: sentences, small tables, a plot's points, and what to do.
 
 use crate::audit::Audit;
 use crate::diagnose::{Remedy, relieve};
@@ -29,7 +27,7 @@ pub struct Grid {
 
 /// Everything that is told of the connection table.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TableView {
+pub struct TableFacts {
     /// The most entries, and how full that is, in one sentence.
     pub answer: String,
     /// What else is to be known of it: a sentence or two each.
@@ -46,7 +44,7 @@ pub struct TableView {
     pub max: Option<u64>,
 }
 
-impl TableView {
+impl TableFacts {
     /// Collects what there is to tell; none when the table is not of interest.
     pub fn of(audit: &Audit) -> Option<Self> {
         if audit.table.is_none() && !audit.table_is_half_full() {
@@ -313,7 +311,7 @@ fn reliefs(reliefs: &[Relief], shorter: &[Timeout]) -> Grid {
 }
 
 /// Names a change.
-pub(super) fn change(change: &Change, shorter: &[Timeout]) -> String {
+pub(in crate::report) fn change(change: &Change, shorter: &[Timeout]) -> String {
     let timeouts = |is_tcp: bool| {
         let its = shorter.iter().filter(|timeout| timeout.key.contains("_tcp_") == is_tcp);
         its.count()
