@@ -16,12 +16,14 @@ use crate::wire::{Tunnels, Undecodable};
 mod behaviour;
 mod exhibit;
 mod histogram;
+mod peers;
 mod provenance;
 mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use histogram::{Bin, Histogram};
+pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
 pub use provenance::{Addresses, Digest, Origin, Provenance, Times};
 pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 
@@ -136,6 +138,8 @@ pub struct Totals {
     pub occupancy: Occupancy,
     /// When packets were INVALID or sent again.
     pub timeline: Timeline,
+    /// Who answered whom.
+    pub peers: Peers,
 }
 
 impl Totals {
@@ -206,6 +210,7 @@ impl Totals {
         self.behaviour.merge(&part.behaviour);
         self.occupancy.merge(&part.occupancy);
         self.timeline.merge(&part.timeline);
+        self.peers.merge(&part.peers);
         for (key, count) in &part.datagrams {
             *self.datagrams.entry(*key).or_default() += count;
         }

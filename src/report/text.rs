@@ -33,6 +33,7 @@ pub(super) fn write(audit: &Audit, look: Look, out: &mut dyn Write) -> io::Resul
     }
     write_affected(&view, palette, out)?;
     cause::write(&view, detail, palette, out)?;
+    cause::write_upgrade(&view, palette, out)?;
     write_what_if(&view, palette, out)?;
     write_rules(&view, palette, out)?;
     write_flows(&view, palette, out)?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tcp_window_audit::diagnose::Runner;
 
 use super::dns;
-use super::traffic::{MILLIS, pcap, udp};
+use super::traffic::{Connection, MILLIS, in_order, pcap, udp};
 use crate::program::{Scratch, run, status, text};
 use crate::scenario::testdata;
 
@@ -56,6 +56,8 @@ fn the_capture_and_its_reports_are_as_kept() {
 fn the_table_overflows_and_leaving_dns_untracked_empties_it() {
     let report = json(&folder(), &[&SMALL[..], &["--table", "capture.pcap"]].concat());
     let table = &report["table"];
+    let verdict = &report["verdict"];
+    assert_eq!((&verdict["level"], &verdict["cause"]), (&"probable".into(), &"C21".into()));
     // 880 queries within the 30 s of each, and 24 connections.
     assert_eq!(table["entries_made"], 904);
     assert_eq!(table["peak"]["entries"], 904);
@@ -105,6 +107,31 @@ fn any_number_of_threads_gives_the_same_table() {
     for threads in ["2", "5"] {
         assert_eq!(of(threads), single, "{threads} threads");
     }
+}
+
+#[test]
+fn connections_that_a_full_table_drops_are_a_confirmed_cause() {
+    let scratch = Scratch::new("table_drops");
+    let mut packets = Vec::new();
+    for n in 0..60_u16 {
+        let at = u64::from(n) * 200 * MILLIS;
+        let mut connection = Connection::new(([10, 0, 0, 1], 5000 + n), ([10, 0, 0, 2], 443), at);
+        connection.handshake().exchange();
+        packets.append(&mut connection.packets);
+    }
+    scratch.write("a.pcap", &pcap(dns::BEGIN_NS, &in_order(packets)));
+    let of = |max: &str| json(&scratch.0, &["--sysctl", max, "a.pcap"]);
+    // The last connection but one is assured when the next comes: none is given up for it.
+    let report = of("nf_conntrack_max=40");
+    let overflow = &report["table"]["overflow"];
+    assert_eq!(overflow["dropped"]["TCP port 443"], 20);
+    assert_eq!((&overflow["seconds"], &overflow["cut_off"]), (&4.into(), &0.into()));
+    assert_eq!(overflow["first_dropped"][0]["frame"], 6 * 40 + 1);
+    let verdict = &report["verdict"];
+    assert_eq!((&verdict["level"], &verdict["cause"]), (&"confirmed".into(), &"C21".into()));
+    let roomy = of("nf_conntrack_max=60");
+    assert_eq!(roomy["table"]["overflow"]["would_overflow"], false);
+    assert_ne!(roomy["verdict"]["cause"], "C21", "exactly full is not too full");
 }
 
 /// A flow of UDP that comes back after its entry has expired is a new entry; one that goes on is not.
