@@ -73,8 +73,7 @@ impl Occupancy {
     /// Counts an entry that is made.
     #[inline]
     pub fn open(&mut self, at: Timestamp, group: Group) {
-        self.series.add(at, group as usize, 1);
-        self.series.add(at, MADE, 1);
+        self.series.add_each(at, [(group as usize, 1), (MADE, 1)]);
     }
 
     /// Counts an entry that expires or is deleted.

@@ -44,9 +44,18 @@ impl<const N: usize> Series<N> {
     /// Adds to one of the counts at a time.
     #[inline]
     pub fn add(&mut self, at: Timestamp, count: usize, change: i32) {
+        self.add_each(at, [(count, change)]);
+    }
+
+    /// Adds to several of the counts at a time.
+    #[inline]
+    pub fn add_each<const M: usize>(&mut self, at: Timestamp, changes: [(usize, i32); M]) {
         let index = self.index_of(at);
-        if let Some(place) = self.steps.get_mut(index).and_then(|step| step.get_mut(count)) {
-            *place = place.saturating_add(change);
+        let Some(step) = self.steps.get_mut(index) else { return };
+        for (count, change) in changes {
+            if let Some(place) = step.get_mut(count) {
+                *place = place.saturating_add(change);
+            }
         }
     }
 
