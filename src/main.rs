@@ -14,8 +14,9 @@ use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::diagnose::{diagnose, wish};
 use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, chain, gather};
 use tcp_window_audit::source::file::FileSource;
-use tcp_window_audit::source::filter::{Filter, Filtered};
+use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
 use tcp_window_audit::source::merged::Merged;
+use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline, interrupt};
 use tcp_window_audit::wire::Checksums;
 
@@ -49,7 +50,7 @@ fn audit(config: &Config) -> u8 {
             return FAILED;
         }
     };
-    let plan = plan(config);
+    let Some(plan) = plan(config) else { return FAILED };
     let Some(mut audit) = run(config, &plan, &mut sinks) else { return FAILED };
     sinks.end_progress();
     audit.provenance = config.provenance.clone();
@@ -104,17 +105,18 @@ fn run(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Audi
     Some(run.finish())
 }
 
-/// Decides how the run is done.
-fn plan(config: &Config) -> Plan {
+/// Decides how the run is done; none, with a word why, when a rule cannot be understood.
+fn plan(config: &Config) -> Option<Plan> {
     let method = config.method.clone();
     let checksums = match method.sysctls.checksum {
         Setting::On => Checksums::Verified,
         Setting::Off => Checksums::Ignored,
     };
-    Plan {
-        method,
+    Some(Plan {
         checksums,
         tunnels: config.tunnels,
+        exemptions: said(Exemptions::new(&method.notrack))?,
+        method,
         // What has been read is judged at once when nobody waits for the next block.
         threads: if config.input == Reading::WhileItGrows { 1 } else { config.threads },
         inputs: config.files.len(),
@@ -124,7 +126,7 @@ fn plan(config: &Config) -> Plan {
             TableWanted::Always => TableView::Assessed,
             TableWanted::WhenHalfFull | TableWanted::Never => TableView::Counted,
         },
-    }
+    })
 }
 
 /// Reads the inputs a second time for the packets and flows that reports show themselves.
@@ -163,6 +165,11 @@ fn open(
         Some(filter) => Some(Box::new(Filtered::new(source, filter))),
         None => Some(source),
     }
+}
+
+/// Says an error, and returns what there is without one.
+fn said<T>(result: Result<T, FilterError>) -> Option<T> {
+    result.inspect_err(|error| say(&chain(error))).ok()
 }
 
 /// Opens one file, or several as one time line; returns none when not a single one can be read.

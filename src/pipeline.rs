@@ -24,6 +24,7 @@ use crate::audit::{
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
 use crate::occupancy::{Assessment, Basis, Watched};
+use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
@@ -52,6 +53,8 @@ pub struct Plan {
     pub checksums: Checksums,
     /// Which packet of a frame is judged.
     pub tunnels: Tunnels,
+    /// The rules of [`Method::notrack`], compiled.
+    pub exemptions: Exemptions,
     /// Worker threads, at least 1.
     pub threads: usize,
     /// How many inputs there will be.
@@ -121,11 +124,12 @@ impl Tools {
         let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
         let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
         let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
-        let checksums = plan.checksums;
+        let (checksums, tunnels) = (plan.checksums, plan.tunnels);
+        let exemptions = plan.exemptions.clone();
         Self {
             shards: std::iter::repeat_with(shard).take(threads).collect(),
             settler: Settler {
-                decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
+                decoder: Decoder { checksums, tunnels, exemptions, seed, shards: threads },
                 reassembler: Reassembler::new(checksums),
                 times: Times::default(),
                 clocks: None,
@@ -200,8 +204,8 @@ impl Run {
             dense = if is_dense { dense + 1 } else { 0 };
         }
         let (shards, slices) = (&mut self.shards[..], &mut self.slices);
-        let crew =
-            Crew { decoder: self.settler.decoder, settler: &mut self.settler, shards, slices };
+        let decoder = self.settler.decoder.clone();
+        let crew = Crew { decoder, settler: &mut self.settler, shards, slices };
         crew.read(source, &mut Teller { reports: &mut self.reports, observer })
     }
 

@@ -103,7 +103,9 @@ mod tests {
     #[test]
     fn every_time_is_in_one_bin() {
         let mut times = Histogram::default();
-        [1, 2, 4, 5, 999, 1000, 123_456, u32::MAX].map(|micros| times.record(micros));
+        for micros in [1, 2, 4, 5, 999, 1000, 123_456, u32::MAX] {
+            times.record(micros);
+        }
         let bins = times.bins();
         assert_eq!(bins.iter().map(|bin| bin.count).sum::<u64>(), 8);
         assert_eq!(bins[1], Bin { from_us: 2, to_us: 5, count: 2 });

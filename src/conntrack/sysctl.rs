@@ -73,11 +73,13 @@ impl Default for Sysctls {
 }
 
 /// The keys that are modelled, without the prefix `net.netfilter.`.
-pub const KEYS: [&str; 24] = [
+pub const KEYS: [&str; 26] = [
     "nf_conntrack_buckets",
     "nf_conntrack_checksum",
     "nf_conntrack_expect_max",
     "nf_conntrack_generic_timeout",
+    "nf_conntrack_gre_timeout",
+    "nf_conntrack_gre_timeout_stream",
     "nf_conntrack_icmp_timeout",
     "nf_conntrack_icmpv6_timeout",
     "nf_conntrack_max",
@@ -127,6 +129,12 @@ pub enum SysctlError {
 }
 
 impl Sysctls {
+    /// Returns the defaults of a kernel, but for the checksums.
+    pub fn of(profile: Profile) -> Self {
+        let datagram = DatagramTimeouts::of(profile.features());
+        Self { datagram, ..Self::default() }
+    }
+
     /// Applies `KEY=VALUE`, and returns the key; the prefix `net.netfilter.` may be there or not.
     ///
     /// # Errors
@@ -177,6 +185,9 @@ impl Sysctls {
             "nf_conntrack_tcp_no_window_check" => Some(switch(self.no_window_check)),
             "nf_conntrack_checksum" => Some(switch(self.checksum)),
             "nf_conntrack_tcp_max_retrans" => Some(u32::from(self.limits.max_retrans)),
+            "nf_conntrack_max" => self.table.max,
+            "nf_conntrack_buckets" => self.table.buckets,
+            "nf_conntrack_expect_max" => self.table.expect_max,
             _ => u32::try_from(self.timeout(key)? / NANOS_PER_SEC).ok(),
         }
     }
@@ -216,6 +227,8 @@ impl Sysctls {
             "nf_conntrack_udp_timeout_stream" => return Some(&mut self.datagram.udp_stream),
             "nf_conntrack_icmp_timeout" => return Some(&mut self.datagram.icmp),
             "nf_conntrack_icmpv6_timeout" => return Some(&mut self.datagram.icmpv6),
+            "nf_conntrack_gre_timeout" => return Some(&mut self.datagram.gre),
+            "nf_conntrack_gre_timeout_stream" => return Some(&mut self.datagram.gre_stream),
             "nf_conntrack_generic_timeout" => return Some(&mut self.datagram.generic),
             _ => {}
         }

@@ -13,7 +13,6 @@ use crate::conntrack::{
     Sysctls, Table, datagram::judge_datagram,
 };
 use crate::occupancy::{Group, Life, Phase, Watched, shorter};
-use crate::pipeline::datagrams::Datagram;
 use crate::pipeline::slice::{Item, Kind};
 use crate::segment::Flags;
 use crate::time::Timestamp;
@@ -114,7 +113,7 @@ const fn phase_of(kind: DatagramKind, entry: &DatagramEntry) -> Phase {
         DatagramKind::Udp if entry.assured => Phase::UdpStream,
         DatagramKind::Udp if entry.seen_reply => Phase::UdpReplied,
         DatagramKind::Udp => Phase::UdpUnreplied,
-        DatagramKind::Generic => Phase::Generic,
+        DatagramKind::Gre | DatagramKind::Generic => Phase::Generic,
         DatagramKind::IcmpRequest
         | DatagramKind::IcmpReply
         | DatagramKind::Icmpv6Request
@@ -207,12 +206,16 @@ struct Tracker {
 
 impl Tracker {
     fn take(&mut self, item: &Item, mut tell: impl FnMut(Event)) {
-        let fresh = match item.kind {
-            Kind::Segment => Slot::Tcp(None),
-            Kind::Datagram(Datagram::Flow(kind)) => Slot::Datagram(kind, None),
-            // An error renews nothing.
-            Kind::Error(_) | Kind::Datagram(_) => return,
+        let datagram = match item.kind {
+            Kind::Segment => None,
+            Kind::Datagram(datagram) => match datagram.tracked_as(self.features) {
+                Some(kind) => Some(kind),
+                None => return,
+            },
+            // What is exempt has no entry, and an error renews none.
+            Kind::Error(_) | Kind::ExemptSegment | Kind::ExemptError => return,
         };
+        let fresh = datagram.map_or(Slot::Tcp(None), |kind| Slot::Datagram(kind, None));
         let (key, now) = (item.packet.key, item.stamp.clock);
         let position = self.table.find(&key, item.hash).or_else(|| {
             if self.table.wants_sweep() {
@@ -226,13 +229,13 @@ impl Tracker {
         };
         let choices = &mut Choices::new(self.features);
         let before = tracked.slot.state();
-        let is_new = match (&mut tracked.slot, item.kind) {
-            (Slot::Tcp(entry), Kind::Segment) => {
+        let is_new = match (&mut tracked.slot, datagram) {
+            (Slot::Tcp(entry), None) => {
                 let (segment, orientation) = (&item.packet.segment, item.packet.orientation);
                 let arrival = Arrival { segment, orientation, now };
                 judge(entry, &arrival, &self.sysctls.limits, choices).opened
             }
-            (Slot::Datagram(last, entry), Kind::Datagram(Datagram::Flow(kind))) => {
+            (Slot::Datagram(last, entry), Some(kind)) => {
                 let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
                 judge_datagram(entry, &arrival, &self.sysctls.datagram, choices);
                 *last = kind;

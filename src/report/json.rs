@@ -152,6 +152,9 @@ struct CaptureInterface {
 struct Method {
     kernel_profile: &'static str,
     sysctl: BTreeMap<&'static str, u8>,
+    /// Expressions that exempt packets from tracking.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notrack: Vec<String>,
     assumption: &'static str,
 }
 
@@ -286,6 +289,7 @@ impl Summary {
             ("NEW", totals.new),
             ("ESTABLISHED", totals.established),
             ("INVALID", totals.invalid),
+            ("UNTRACKED", totals.untracked),
             ("DROP", totals.dropped),
         ];
         Self {
@@ -362,6 +366,7 @@ impl Method {
         Self {
             kernel_profile: audit.method.policies.first().map_or("", |own| own.profile.name()),
             sysctl: switches(audit),
+            notrack: audit.method.notrack.clone(),
             assumption: ASSUMPTION,
         }
     }

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use crate::audit::Audit;
+use crate::conntrack::CtState;
 use crate::report::view::{EvidenceFlow, EvidencePacket, Extent, Fact, RuleCount, View, WhatIf};
 use crate::report::{Detail, Look, counted, grouped, printable};
 use look::{Palette, write_styled, write_wrapped};
@@ -24,6 +25,9 @@ pub(super) fn write(audit: &Audit, look: Look, out: &mut dyn Write) -> io::Resul
     writeln!(out, "{style}{}{style:#}", view.answer)?;
     write_styled("", &view.diagnoses.conclusion.sentence, palette.strong, out)?;
     writeln!(out, "Judged as {} would judge at the capture point.", view.judge)?;
+    if !audit.method.notrack.is_empty() {
+        writeln!(out, "{}", exempt_line(audit))?;
+    }
     for problem in &audit.incomplete {
         let style = palette.warning;
         writeln!(out, "{style}INCOMPLETE{style:#}: {}", printable(problem))?;
@@ -199,4 +203,17 @@ fn write_limits(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io::R
     }
     write_heading("Limits", palette, out)?;
     view.limits.iter().try_for_each(|limit| write_wrapped("  ", limit, out))
+}
+
+/// Says what the rules of `--notrack` did.
+fn exempt_line(audit: &Audit) -> String {
+    let totals = &audit.totals;
+    let others = totals.datagrams.iter().filter(|((_, state), _)| *state == CtState::Untracked);
+    let others = totals.errors_untracked + others.map(|(_, count)| count).sum::<u64>();
+    format!(
+        "UNTRACKED: {} of TCP, {} others (--notrack {})",
+        counted(totals.untracked, "packet"),
+        grouped(others),
+        printable(&audit.method.notrack.join(", ")),
+    )
 }

@@ -22,6 +22,7 @@ pub(in crate::report) fn switches(audit: &Audit) -> BTreeMap<&'static str, u8> {
         ("nf_conntrack_tcp_ignore_invalid_rst", value(sysctls.ignore_invalid_rst)),
         ("nf_conntrack_tcp_loose", value(sysctls.loose)),
         ("nf_conntrack_tcp_max_retrans", sysctls.limits.max_retrans),
+        ("nf_conntrack_tcp_no_window_check", value(sysctls.no_window_check)),
     ])
 }
 

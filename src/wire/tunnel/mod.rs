@@ -28,7 +28,7 @@ use super::datagram::Datagram;
 use super::headers::Found;
 use super::link::{self, Network, Protocol};
 use super::transport::{self, UDP};
-use super::{Checksums, Decoded, NonTcp, Packetized, Tracking, Undecodable, ipv4, ipv6};
+use super::{Checksums, Decoded, NonTcp, Packetized, Undecodable, ipv4, ipv6};
 use crate::frame::Frame;
 use crate::tuple::TCP;
 
@@ -109,8 +109,8 @@ impl Opened {
 #[derive(Clone, Copy, Debug)]
 struct Carrier<'a> {
     datagram: Datagram<'a>,
-    /// Where its IP header starts in the frame.
-    start: usize,
+    /// Where its IP packet starts in the frame.
+    packet_at: usize,
     /// Where its payload starts in the frame.
     at: usize,
 }
@@ -118,21 +118,28 @@ struct Carrier<'a> {
 /// Finds the innermost packet of a frame that decodes to `outer`.
 #[cold]
 pub(super) fn innermost(frame: &Frame<'_>, outer: Decoded, checksums: Checksums) -> Decoded {
-    match descend(frame, outer, checksums) {
-        Ok(level) => level.decoded,
-        Err(Closed::NoTunnel) => outer,
-        Err(Closed::Cut) => Decoded::Undecodable(Undecodable::TunnelHeaderCut),
-        Err(Closed::TooDeep) => Decoded::Undecodable(Undecodable::TunnelTooDeep),
-    }
+    let found = descend(frame, outer, checksums).map(|level| level.decoded);
+    found.unwrap_or_else(|closed| match closed {
+        Closed::NoTunnel => outer,
+        Closed::Cut => Decoded::Undecodable(Undecodable::TunnelHeaderCut),
+        Closed::TooDeep => Decoded::Undecodable(Undecodable::TunnelTooDeep),
+    })
 }
 
 /// Finds the headers of the packet that is innermost in a frame, where there is a tunnel.
 pub(super) fn innermost_headers<'a>(frame: &Frame<'a>) -> Option<Found<'a>> {
     let level = descend(frame, super::decode(frame), Checksums::Ignored).ok()?;
-    let Carrier { datagram, start, at } = level.carrier?;
+    let Carrier { datagram, packet_at, at } = level.carrier?;
     let is_later = matches!(level.decoded, Decoded::Fragment(fragment) if fragment.is_later());
     let tcp = (datagram.protocol == TCP && !is_later).then_some(datagram.payload);
-    Some(Found { start, upper: at, tcp })
+    Some(Found { start: packet_at, upper: at, tcp })
+}
+
+/// Returns where the innermost IP packet of a frame that decodes to `outer` starts in it; none when
+/// the frame holds none behind a tunnel.
+pub(super) fn innermost_at(frame: &Frame<'_>, outer: Decoded) -> Option<usize> {
+    let level = descend(frame, outer, Checksums::Ignored).ok()?;
+    level.carrier.map(|carrier| carrier.packet_at)
 }
 
 /// Returns whether a datagram of a protocol that is no layer 4 for itself may be a tunnel.
@@ -165,8 +172,10 @@ fn descend<'a>(
         Level { decoded: outer, carrier: Carrier::of(network.protocol, packet) }
     };
     for _ in 0..MAX_DEPTH {
-        let may_be_tunnel =
-            matches!(level.decoded, Decoded::Other(NonTcp { tracking: Tracking::Flow, .. }));
+        let may_be_tunnel = matches!(
+            level.decoded,
+            Decoded::Other(NonTcp { tracking, .. }) if tracking.may_be_tunnel()
+        );
         let Some(outside) = level.carrier.filter(|_| may_be_tunnel) else {
             return Ok(level);
         };
@@ -186,7 +195,7 @@ impl<'a> Carrier<'a> {
             Protocol::Ipv4 => ipv4::carried(packet),
             Protocol::Ipv6 => ipv6::carried(packet),
         }?;
-        Some(Self { datagram, start: packet.offset, at: packet.offset + headers_len })
+        Some(Self { datagram, packet_at: packet.offset, at: packet.offset + headers_len })
     }
 
     /// Opens the tunnel that the datagram is.
@@ -196,7 +205,7 @@ impl<'a> Carrier<'a> {
         if let Inside::Layer4(protocol) = opened.inside {
             let payload = payload.after(opened.at);
             let datagram = Datagram { protocol, payload, payload_sum: None, ..self.datagram };
-            let carrier = Self { datagram, start: self.start, at: self.at + opened.at };
+            let carrier = Self { datagram, at: self.at + opened.at, ..self };
             return Ok(Level { decoded: transport::decode(&datagram), carrier: Some(carrier) });
         }
         Level::inside(Stretch { payload, at: self.at, checksums }, opened)

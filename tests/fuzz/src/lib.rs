@@ -9,6 +9,7 @@ use tcp_window_audit::frame::{Batch, Frame, LinkType};
 use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::report::{self, Format, Look};
 use tcp_window_audit::source::file::FileSource;
+use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
 use tcp_window_audit::time::Timestamp;
 use tcp_window_audit::wire::fragments::Reassembler;
@@ -111,10 +112,18 @@ pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audi
         Setting::On => Checksums::Verified,
         Setting::Off => Checksums::Ignored,
     };
-    let method = Method { policies: vec![policy, policy.liberal()], sysctls };
-    let (wanted, flows) = (Wanted::Verdicts, Vec::new());
-    let table = TableView::Counted;
-    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flows, table };
+    let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
+    let plan = Plan {
+        method,
+        checksums,
+        tunnels,
+        exemptions: Exemptions::default(),
+        threads,
+        inputs: 1,
+        wanted: Wanted::Verdicts,
+        flows: Vec::new(),
+        table: TableView::Counted,
+    };
     let mut run = Run::new(&plan);
     let mut counter = Counter(0);
     run.read(source, &mut counter);
