@@ -24,7 +24,7 @@ pub use behaviour::{Behaviour, FlowsWith};
 pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use histogram::{Bin, Histogram};
 pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
-pub use provenance::{Addresses, Digest, Origin, Provenance, Times};
+pub use provenance::{Addresses, Origin, Provenance, Times};
 pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 
 /// The flows with findings that are kept with their evidence, earliest first.

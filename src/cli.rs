@@ -1,18 +1,24 @@
 //! The command line: clap's types in, a checked [`Config`] out. Nothing else knows clap.
 
+mod judge;
+mod privacy;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use tcp_window_audit::audit::{Method, Origin, Provenance};
-use tcp_window_audit::conntrack::profile::Certainty;
+use tcp_window_audit::audit::{Method, Provenance};
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
 use tcp_window_audit::diagnose::{explain, known_ids};
 use tcp_window_audit::kernel::host;
-use tcp_window_audit::report::{Colours, Detail, Format, Look};
+use tcp_window_audit::report::{Colours, Detail, Format, Look, json_schema};
 use tcp_window_audit::wire::Tunnels;
+
+use judge::{Judge, JudgeArgs};
+pub(crate) use privacy::Privacy;
+use privacy::PrivacyArgs;
 
 /// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 ///
@@ -35,6 +41,9 @@ struct Args {
 
     #[command(flatten)]
     judge: JudgeArgs,
+
+    #[command(flatten)]
+    privacy: PrivacyArgs,
 
     /// Audit only the packets that a BPF filter lets pass; needs libpcap
     #[arg(long, value_name = "EXPR")]
@@ -124,25 +133,8 @@ enum Command {
         /// A cause, such as C01, or a reason, such as `ack_over`
         id: String,
     },
-}
-
-/// The judge that was asked for.
-struct Judge {
-    policy: Policy,
-    sysctls: Sysctls,
-    provenance: Provenance,
-}
-
-/// What judges.
-#[derive(clap::Args, Debug)]
-struct JudgeArgs {
-    /// Kernel to judge by: a version as `uname -r` prints it, a profile's name, or `host`
-    #[arg(long, value_name = "VERSION", default_value = Profile::DEFAULT.name())]
-    kernel: String,
-
-    /// Setting to judge by, such as `nf_conntrack_tcp_loose=0`, or `host`; repeatable
-    #[arg(long = "sysctl", value_name = "KEY=VALUE")]
-    sysctls: Vec<String>,
+    /// Print the JSON Schema of the JSON report
+    Schema,
 }
 
 /// Accepts the formats by their names.
@@ -197,10 +189,10 @@ pub(crate) enum Progress {
 /// What the user asked for, checked.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
-    Audit(Config),
-    Verify(Verification),
-    /// What to say about an id.
-    Explain(String),
+    Audit(Box<Config>),
+    Verify(Box<Verification>),
+    /// A text that answers the question.
+    Print(String),
 }
 
 /// A comparison with this machine's kernel.
@@ -221,6 +213,8 @@ pub(crate) struct Config {
     pub(crate) method: Method,
     /// Where it came from, and what else decides what a report says.
     pub(crate) provenance: Provenance,
+    /// What reports may give away.
+    pub(crate) privacy: Privacy,
     pub(crate) filter: Option<String>,
     pub(crate) input: Reading,
     pub(crate) tunnels: Tunnels,
@@ -244,6 +238,14 @@ impl Config {
     pub(crate) fn shows_exhibits(&self) -> bool {
         let mut formats = self.outputs.iter().map(|output| output.format).chain([self.format]);
         self.incident.is_some() || formats.any(Format::shows_exhibits)
+    }
+
+    /// Returns whether a report names its inputs by their hashes. The answer on a terminal does not:
+    /// nobody waits for it there. Nor does a report of mapped addresses, nor that of a growing file.
+    pub(crate) fn wants_digests(&self) -> bool {
+        let stdout = self.format.is_document() || self.look.detail == Detail::Verbose;
+        let is_wanted = stdout || !self.outputs.is_empty() || self.incident.is_some();
+        is_wanted && !self.privacy.maps() && self.input == Reading::ToTheEnd
     }
 }
 
@@ -269,6 +271,8 @@ pub(crate) enum Error {
     UnknownId(String),
     #[error(transparent)]
     Host(#[from] host::Error),
+    #[error(transparent)]
+    Privacy(#[from] privacy::Error),
     #[error("--follow needs one file, and no standard input")]
     FollowOne,
 }
@@ -276,75 +280,6 @@ pub(crate) enum Error {
 /// Parses the command line; prints help or usage and ends the program where that is asked for.
 pub(crate) fn parse() -> Result<Task, Error> {
     Args::parse().check()
-}
-
-impl JudgeArgs {
-    /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
-    fn check(&self, notes: &mut Vec<String>) -> Result<Judge, Error> {
-        let (release, kernel) = self.kernel(notes)?;
-        let mut sysctls = Sysctls::of(kernel);
-        let mut provenance = Provenance::default();
-        for assignment in &self.sysctls {
-            if assignment != "host" {
-                let key = sysctls.apply(assignment)?;
-                provenance.sysctls.insert(key, Origin::Option);
-                continue;
-            }
-            for (key, value) in host::sysctls()? {
-                let key = sysctls.set(key, &value)?;
-                provenance.sysctls.insert(key, Origin::Host);
-            }
-        }
-        provenance.kernel = match self.kernel.as_str() {
-            "host" => Origin::Host,
-            name if name == Profile::DEFAULT.name() => Origin::Default,
-            _ => Origin::Option,
-        };
-        provenance.options = options(&release, &sysctls, &provenance);
-        Ok(Judge { policy: Policy::new(kernel, &sysctls), sysctls, provenance })
-    }
-
-    /// Finds the kernel and its release, and notes how far the mapping can be trusted.
-    fn kernel(&self, notes: &mut Vec<String>) -> Result<(String, Profile), Error> {
-        let is_host = self.kernel == "host";
-        let mut release = if is_host { host::release()? } else { self.kernel.clone() };
-        let find = |release: &String| {
-            Profile::for_release(release).ok_or_else(|| Error::UnknownKernel(release.clone()))
-        };
-        let mut kernel = find(&release)?;
-        if is_host
-            && kernel.certainty == Certainty::PatchLevelHidden
-            && let Some(version) = host::full_version()
-        {
-            kernel = find(&version)?;
-            release = version;
-        }
-        let name = kernel.profile.name();
-        match kernel.certainty {
-            Certainty::Compared => {}
-            Certainty::Nearest => notes.push(format!(
-                "Linux {release} was not compared with the model; judging by the nearest that \
-                 was, {name}"
-            )),
-            Certainty::PatchLevelHidden => notes.push(format!(
-                "Linux {release} does not tell its patch level; judging by the latest of the \
-                 series, {name}. \"cat /proc/version\" (Debian) or \"cat \
-                 /proc/version_signature\" (Ubuntu) tells it: --kernel 6.1.76, for example"
-            )),
-        }
-        Ok((release, kernel.profile))
-    }
-}
-
-/// Writes the options that judge alike on any machine: what was read from this one stands there with
-/// its value.
-fn options(release: &str, sysctls: &Sysctls, provenance: &Provenance) -> Vec<String> {
-    let mut options = vec!["--kernel".to_owned(), release.to_owned()];
-    for key in provenance.sysctls.keys() {
-        let value = sysctls.value(key).unwrap_or_default();
-        options.extend(["--sysctl".to_owned(), format!("{key}={value}")]);
-    }
-    options
 }
 
 impl Args {
@@ -361,6 +296,7 @@ impl Args {
         if let Some(flow) = self.flow {
             options.extend(["--flow".to_owned(), flow.to_string()]);
         }
+        options.extend(self.privacy.options().map(str::to_owned));
         options
     }
 
@@ -371,12 +307,13 @@ impl Args {
                 let judge = JudgeArgs { kernel: "host".to_owned(), sysctls };
                 let Judge { policy, sysctls, .. } = judge.check(&mut notes)?;
                 let release = host::release()?;
-                Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
+                Ok(Task::Verify(Box::new(Verification { files, policy, sysctls, release, notes })))
             }
             Some(Command::Explain { id }) => {
-                explain(&id).map(Task::Explain).ok_or(Error::UnknownId(id))
+                explain(&id).map(Task::Print).ok_or(Error::UnknownId(id))
             }
-            None => self.check_audit().map(Task::Audit),
+            Some(Command::Schema) => Ok(Task::Print(json_schema().to_owned())),
+            None => self.check_audit().map(|config| Task::Audit(Box::new(config))),
         }
     }
 
@@ -418,6 +355,7 @@ impl Args {
             files: self.files,
             method,
             provenance,
+            privacy: self.privacy.check()?,
             outputs,
             incident: self.incident,
             format: self.format,

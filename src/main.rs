@@ -4,15 +4,18 @@ mod cli;
 mod output;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread::JoinHandle;
 
 use cli::{Config, Reading, TableWanted, Task};
 use output::{Silence, Sinks, say};
-use tcp_window_audit::audit::{Audit, Exhibits};
+use tcp_window_audit::audit::{Audit, Exhibits, Input, Provenance};
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::diagnose::{diagnose, wish};
 use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, chain, gather};
+use tcp_window_audit::source::digest::Digest;
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
 use tcp_window_audit::source::merged::Merged;
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
     let status = match cli::parse() {
         Ok(Task::Audit(config)) => audit(&config),
         Ok(Task::Verify(verification)) => verify::run(&verification),
-        Ok(Task::Explain(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
+        Ok(Task::Print(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
         Err(error) => {
             say(&chain(&error));
             FAILED
@@ -50,19 +53,7 @@ fn audit(config: &Config) -> u8 {
             return FAILED;
         }
     };
-    let Some(plan) = plan(config) else { return FAILED };
-    let Some(mut audit) = run(config, &plan, &mut sinks) else { return FAILED };
-    sinks.end_progress();
-    audit.provenance = config.provenance.clone();
-    if config.shows_exhibits() {
-        audit.exhibits = exhibits(config, &plan, &audit);
-    }
-    for problem in &audit.incomplete {
-        say(problem);
-    }
-    if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() {
-        look_at_table(config, &plan, &mut audit);
-    }
+    let Some(audit) = run(config, &mut sinks) else { return FAILED };
     if let Some(link_type) = audit.unsupported_link_type() {
         let file = config.files.first().map(|file| file.display().to_string()).unwrap_or_default();
         say(&format!(
@@ -83,7 +74,7 @@ fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit) {
         return;
     }
     let plan = Plan { table: TableView::Assessed, wanted: Wanted::Findings, ..plan.clone() };
-    let again = run(config, &plan, &mut Silence);
+    let again = read(config, &plan, &mut Silence);
     audit.table = again.and_then(|again| again.table);
 }
 
@@ -93,30 +84,53 @@ fn is_file(path: &PathBuf) -> bool {
 }
 
 /// Runs the audit over all files; returns none when not a single one could be opened.
-fn run(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Audit> {
+fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
+    let plan = plan(config)?;
+    // Beside the audit, which reads the same blocks at about the same time.
+    let digests = config.wants_digests().then(|| hash(config.files.clone()));
+    let mut audit = read(config, &plan, sinks)?;
+    sinks.end_progress();
+    if config.shows_exhibits() {
+        audit.exhibits = exhibits(config, &plan, &audit);
+    }
+    for problem in &audit.incomplete {
+        say(problem);
+    }
+    if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() {
+        look_at_table(config, &plan, &mut audit);
+    }
+    let digests = digests.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let name = |input: &Input| digests.get(&input.summary.name).copied();
+    let digests = audit.inputs.read.iter().map(name).collect();
+    audit.provenance = Provenance { digests, ..config.provenance.clone() };
+    config.privacy.apply(&mut audit);
+    Some(audit)
+}
+
+/// Reads all inputs once.
+fn read(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Audit> {
     let mut run = Run::new(plan);
     let mut source = open(config, |error| {
         say(&chain(error));
-        if let Some(error) = error.downcast_ref() {
-            run.miss(error);
-        }
+        run.miss(error);
     })?;
     run.read(&mut *source, observer);
     Some(run.finish())
 }
 
-/// Decides how the run is done; none, with a word why, when a rule cannot be understood.
+/// Decides how the run is done; none when a rule for exemptions cannot be read.
 fn plan(config: &Config) -> Option<Plan> {
     let method = config.method.clone();
     let checksums = match method.sysctls.checksum {
         Setting::On => Checksums::Verified,
         Setting::Off => Checksums::Ignored,
     };
+    let exemptions = said(Exemptions::new(&method.notrack))?;
     Some(Plan {
-        checksums,
-        tunnels: config.tunnels,
-        exemptions: said(Exemptions::new(&method.notrack))?,
         method,
+        checksums,
+        exemptions,
+        tunnels: config.tunnels,
         // What has been read is judged at once when nobody waits for the next block.
         threads: if config.input == Reading::WhileItGrows { 1 } else { config.threads },
         inputs: config.files.len(),
@@ -147,29 +161,26 @@ fn exhibits(config: &Config, plan: &Plan, audit: &Audit) -> Exhibits {
     }
 }
 
-/// Opens all inputs, behind the filter if there is one; returns none when not a single one can be
-/// read.
-fn open(
-    config: &Config,
-    mut miss: impl FnMut(&(dyn std::error::Error + 'static)),
-) -> Option<Box<dyn FrameSource + Send>> {
-    let filter = match config.filter.as_deref().map(Filter::new).transpose() {
-        Ok(filter) => filter,
-        Err(error) => {
-            miss(&error);
-            return None;
-        }
-    };
-    let source = open_files(config, |error| miss(error))?;
-    match filter {
-        Some(filter) => Some(Box::new(Filtered::new(source, filter))),
-        None => Some(source),
-    }
+/// Reads the sizes and hashes of files on a thread of its own; a file that cannot be read has none.
+fn hash(files: Vec<PathBuf>) -> JoinHandle<BTreeMap<String, Digest>> {
+    let digest = |path: PathBuf| Some((path.display().to_string(), Digest::of(&path).ok()??));
+    std::thread::spawn(move || files.into_iter().filter_map(digest).collect())
 }
 
 /// Says an error, and returns what there is without one.
 fn said<T>(result: Result<T, FilterError>) -> Option<T> {
     result.inspect_err(|error| say(&chain(error))).ok()
+}
+
+/// Opens all inputs, behind the filter if there is one; returns none when not a single one can be
+/// read.
+fn open(config: &Config, miss: impl FnMut(&source::Error)) -> Option<Box<dyn FrameSource + Send>> {
+    let filter = said(config.filter.as_deref().map(Filter::new).transpose())?;
+    let source = open_files(config, miss)?;
+    match filter {
+        Some(filter) => Some(Box::new(Filtered::new(source, filter))),
+        None => Some(source),
+    }
 }
 
 /// Opens one file, or several as one time line; returns none when not a single one can be read.

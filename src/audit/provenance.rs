@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::source::digest::Digest;
+
 /// Who said it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Origin {
@@ -26,15 +28,6 @@ impl Origin {
             Self::Host => "host",
         }
     }
-}
-
-/// The bytes of an input.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Digest {
-    /// Size in bytes, compressed as the file may be.
-    pub size: u64,
-    /// SHA-256.
-    pub sha256: [u8; 32],
 }
 
 /// What became of the addresses of a capture on their way into a report.
@@ -74,15 +67,4 @@ pub struct Provenance {
     pub addresses: Addresses,
     /// What became of the times.
     pub times: Times,
-}
-
-impl Digest {
-    /// Writes the SHA-256 in hexadecimal digits.
-    pub fn hex(&self) -> String {
-        use std::fmt::Write as _;
-        self.sha256.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
-    }
 }

@@ -5,8 +5,6 @@
 //! are joined to longer ones; how long they become depends on the earliest and the latest event
 //! alone, and not on the order in which events are counted.
 
-use std::collections::BTreeMap;
-
 use crate::time::Timestamp;
 
 /// The most intervals that are kept.
@@ -59,8 +57,12 @@ pub struct Happened {
 pub struct Timeline {
     /// Position in [`LENGTHS_NS`].
     length: usize,
-    /// By the number of the interval since 1970.
-    intervals: BTreeMap<i64, Happened>,
+    /// The number of the first interval, counted from 1970.
+    first: i64,
+    /// The intervals from the first in which something happened to the last.
+    intervals: Vec<Happened>,
+    /// The time from which times are told.
+    origin: Timestamp,
 }
 
 impl Timeline {
@@ -92,8 +94,18 @@ impl Timeline {
     /// Returns the intervals in which something happened: where each begins, and what happened.
     pub fn iter(&self) -> impl Iterator<Item = (Timestamp, Happened)> {
         let length_ns = self.length_ns();
-        let start = move |number: i64| Timestamp(number.saturating_mul(length_ns));
-        self.intervals.iter().map(move |(number, happened)| (start(*number), *happened))
+        let origin = self.origin;
+        let start = move |number: i64| {
+            Timestamp(Timestamp(number.saturating_mul(length_ns)).nanos_since(origin))
+        };
+        let intervals = (self.first..).zip(&self.intervals);
+        let told = intervals.filter(|(_, happened)| **happened != Happened::default());
+        told.map(move |(number, happened)| (start(number), *happened))
+    }
+
+    /// Tells times from this one on, once everything is counted.
+    pub const fn count_from(&mut self, origin: Timestamp) {
+        self.origin = origin;
     }
 
     /// Returns whether nothing was counted.
@@ -102,17 +114,44 @@ impl Timeline {
     }
 
     fn add(&mut self, ts: Timestamp, happened: Happened) {
-        self.intervals.entry(ts.0.div_euclid(self.length_ns())).or_default().add(happened);
-        while self.span() > MAX_INTERVALS && self.length + 1 < LENGTHS_NS.len() {
-            self.lengthen_to(self.length + 1);
+        let place = self.place(ts);
+        if place.is_none() {
+            self.make_room(ts);
+        }
+        if let Some(interval) =
+            place.or_else(|| self.place(ts)).and_then(|at| self.intervals.get_mut(at))
+        {
+            interval.add(happened);
         }
     }
 
-    /// Returns the intervals from the first in which something happened to the last.
-    fn span(&self) -> i64 {
-        let first = self.intervals.first_key_value().map_or(0, |(number, _)| *number);
-        let last = self.intervals.last_key_value().map_or(-1, |(number, _)| *number);
-        last.saturating_sub(first).saturating_add(1)
+    /// Returns the position of the interval that a time lies in, if it is there.
+    fn place(&self, ts: Timestamp) -> Option<usize> {
+        let place = ts.0.div_euclid(self.length_ns()).checked_sub(self.first)?;
+        usize::try_from(place).ok().filter(|place| *place < self.intervals.len())
+    }
+
+    /// Makes an interval for a time, and intervals longer if there are too many.
+    fn make_room(&mut self, ts: Timestamp) {
+        loop {
+            let number = ts.0.div_euclid(self.length_ns());
+            if self.intervals.is_empty() {
+                self.first = number;
+            }
+            let count = i64::try_from(self.intervals.len()).unwrap_or(i64::MAX);
+            let first = self.first.min(number);
+            let end = self.first.saturating_add(count).max(number.saturating_add(1));
+            let is_longest = self.length + 1 == LENGTHS_NS.len();
+            if end.saturating_sub(first) <= MAX_INTERVALS || is_longest {
+                let before = usize::try_from(self.first - first).unwrap_or(0);
+                let all = usize::try_from(end.saturating_sub(first)).unwrap_or(0);
+                self.intervals.splice(0..0, std::iter::repeat_n(Happened::default(), before));
+                self.intervals.resize(all, Happened::default());
+                self.first = first;
+                return;
+            }
+            self.lengthen_to(self.length + 1);
+        }
     }
 
     /// Joins intervals to longer ones, unless they are as long already.
@@ -120,11 +159,10 @@ impl Timeline {
         if length <= self.length {
             return;
         }
-        let shorter_ns = self.length_ns();
-        self.length = length;
-        let times = self.length_ns() / shorter_ns;
-        for (number, happened) in std::mem::take(&mut self.intervals) {
-            self.intervals.entry(number.div_euclid(times)).or_default().add(happened);
+        let shorter = std::mem::take(self);
+        (self.length, self.origin) = (length, shorter.origin);
+        for (start, happened) in shorter.iter() {
+            self.add(start, happened);
         }
     }
 }
@@ -186,7 +224,7 @@ mod tests {
         for span in [1, 1_000_000, 86_400_000_000_000, i64::MAX / 2] {
             let times: Vec<_> = (0..1000).map(|n| Timestamp(span / 1000 * n)).collect();
             let timeline = counted(&times);
-            assert!(timeline.span() <= MAX_INTERVALS, "{span}");
+            assert!(timeline.intervals.len() <= 240, "{span}");
             assert_eq!(timeline.iter().map(|(_, happened)| happened.invalid).sum::<u64>(), 1000);
         }
         assert_eq!(counted(&[Timestamp(i64::MIN), Timestamp(i64::MAX)]).iter().count(), 2);

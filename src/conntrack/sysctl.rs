@@ -175,7 +175,7 @@ impl Sysctls {
         Ok(key)
     }
 
-    /// Returns the value of a key, in the key's own unit.
+    /// Returns the value of a key, in the key's own unit; none where the kernel's own default holds.
     pub fn value(&self, key: &str) -> Option<u32> {
         let switch = |setting| u32::from(setting == Setting::On);
         match key {
@@ -184,10 +184,10 @@ impl Sysctls {
             "nf_conntrack_tcp_ignore_invalid_rst" => Some(switch(self.ignore_invalid_rst)),
             "nf_conntrack_tcp_no_window_check" => Some(switch(self.no_window_check)),
             "nf_conntrack_checksum" => Some(switch(self.checksum)),
-            "nf_conntrack_tcp_max_retrans" => Some(u32::from(self.limits.max_retrans)),
             "nf_conntrack_max" => self.table.max,
             "nf_conntrack_buckets" => self.table.buckets,
             "nf_conntrack_expect_max" => self.table.expect_max,
+            "nf_conntrack_tcp_max_retrans" => Some(u32::from(self.limits.max_retrans)),
             _ => u32::try_from(self.timeout(key)? / NANOS_PER_SEC).ok(),
         }
     }

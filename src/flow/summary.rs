@@ -17,6 +17,7 @@ use crate::flow::scaling::{self, Scaling};
 use crate::flow::signs::{Pause, SideSigns, Signs};
 use crate::flow::window::WindowAudit;
 use crate::segment::{Direction, PerDirection};
+use crate::time::Timestamp;
 use crate::tuple::Orientation;
 
 /// Bytes above the highest seen that an acknowledgement may cover and still tell of missed frames.
@@ -141,6 +142,11 @@ impl Summary {
     pub fn paused_side(&self, pause: &Pause) -> Direction {
         let is_original = pause.from_high == self.original_is_high;
         if is_original { Direction::Original } else { Direction::Reply }
+    }
+
+    /// Returns every capture time, so that all can be shifted alike.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.stall.iter_mut().map(|stall| &mut stall.ts)
     }
 
     /// Returns the history of the flow in letters.

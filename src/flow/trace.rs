@@ -150,6 +150,11 @@ impl Trace {
         }
     }
 
+    /// Returns the times of its packets.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.points.iter_mut().chain(&mut self.close).map(|point| &mut point.ts)
+    }
+
     /// Returns whether packets were left out of [`Trace::points`].
     pub fn is_thinned_out(&self) -> bool {
         self.points.len() as u64 != self.seen

@@ -151,7 +151,8 @@ impl<'a> Collector<'a> {
 }
 
 fn is_of_wanted_flow(wish: &Wish, item: &Item) -> bool {
-    matches!(item.kind, Kind::Segment) && wish.flows.iter().any(|flow| flow.key == item.packet.key)
+    matches!(item.kind, Kind::Segment | Kind::ExemptSegment)
+        && wish.flows.iter().any(|flow| flow.key == item.packet.key)
 }
 
 /// Takes a packet into the trace of its flow; says whether it is one to show.

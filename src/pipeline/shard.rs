@@ -259,10 +259,10 @@ impl Desk {
     /// Takes in what a judged segment shows of its flow.
     #[inline]
     fn note(&mut self, flow: &mut Flow, item: &Item, observation: &Observation<'_>) {
-        let Observation { arrival, verdict, liberal, invalid_for, .. } = *observation;
+        let Observation { ts, arrival, verdict, liberal, invalid_for, .. } = *observation;
         if let Some(repeated) = flow.audit.observe(observation) {
             self.totals.behaviour.count_repeated(repeated);
-            self.totals.timeline.count_retransmission(observation.ts);
+            self.totals.timeline.count_retransmission(ts);
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(arrival.segment.options_cut);

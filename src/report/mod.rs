@@ -128,9 +128,13 @@ pub fn write(audit: &Audit, format: Format, look: Look, out: &mut dyn Write) -> 
     }
 }
 
+/// Returns the JSON Schema of the JSON report.
+pub const fn json_schema() -> &'static str {
+    json::JSON_SCHEMA
+}
+
 /// Escapes what could move a cursor, end a line or change the direction of writing.
 pub fn printable(text: &str) -> String {
-    let is_harmless = |c: char| !c.is_control() && !is_format_control(c);
     text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
         if is_harmless(c) {
             safe.push(c);
@@ -141,9 +145,22 @@ pub fn printable(text: &str) -> String {
     })
 }
 
-/// Returns whether a character steers how text is laid out (Unicode UAX #9 and line separators).
-const fn is_format_control(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+/// Returns whether a character stands for itself, and neither moves a cursor nor steers how text is
+/// laid out (Unicode UAX #9, line separators, invisible characters and tags).
+const fn is_harmless(c: char) -> bool {
+    !matches!(
+        c,
+        '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 /// Counts a noun: `1 packet`, `2 packets`, with commas between thousands.

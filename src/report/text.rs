@@ -11,7 +11,6 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use crate::audit::Audit;
-use crate::conntrack::CtState;
 use crate::report::view::{EvidenceFlow, EvidencePacket, Extent, Fact, RuleCount, View, WhatIf};
 use crate::report::{Detail, Look, counted, grouped, printable};
 use look::{Palette, write_styled, write_wrapped};
@@ -22,15 +21,15 @@ pub(super) fn write(audit: &Audit, look: Look, out: &mut dyn Write) -> io::Resul
     let view = View::of(audit, extent(detail));
     let is_clean = audit.strict().packets == 0 && audit.totals.errors_invalid == 0;
     let style = if is_clean { palette.good } else { palette.bad };
-    writeln!(out, "{style}{}{style:#}", view.answer)?;
+    write_styled("", &view.answer, style, out)?;
     write_styled("", &view.diagnoses.conclusion.sentence, palette.strong, out)?;
     writeln!(out, "Judged as {} would judge at the capture point.", view.judge)?;
-    if !audit.method.notrack.is_empty() {
-        writeln!(out, "{}", exempt_line(audit))?;
+    if let Some(exempt) = &view.exempt {
+        write_wrapped("", &printable(exempt), out)?;
     }
     for problem in &audit.incomplete {
-        let style = palette.warning;
-        writeln!(out, "{style}INCOMPLETE{style:#}: {}", printable(problem))?;
+        let words = format!("INCOMPLETE: {}", printable(problem));
+        write_styled("", &words, palette.warning, out)?;
     }
     if detail == Detail::Quiet {
         return Ok(());
@@ -45,9 +44,9 @@ pub(super) fn write(audit: &Audit, look: Look, out: &mut dyn Write) -> io::Resul
     if let Some(facts) = &view.table {
         table::write(facts, detail, palette, out)?;
     }
-    behaviour::write(audit, detail, palette, out)?;
+    behaviour::write(&view, detail, palette, out)?;
     for told in &audit.stories {
-        behaviour::write_full(told, palette, out)?;
+        behaviour::write_full(audit, told, palette, out)?;
     }
     cause::write_quality(&view, palette, out)?;
     write_facts("Capture", &view.capture, palette, out)?;
@@ -83,26 +82,26 @@ fn write_affected(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io:
 }
 
 fn write_what_if(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
-    let Some(WhatIf { columns, rows }) = &view.what_if else { return Ok(()) };
+    let Some(WhatIf { columns, rows, legend }) = &view.what_if else { return Ok(()) };
     write_heading("INVALID packets (connections) under other kernels and settings", palette, out)?;
-    write!(out, "  {:<24}", "Linux")?;
+    write!(out, "  {:<26}", "Linux")?;
     for title in columns {
         write!(out, "{title:>width$}", width = column_width(title))?;
     }
     writeln!(out)?;
     for row in rows {
-        write!(out, "  {:<24}", row.name())?;
+        write!(out, "  {:<26}", row.name())?;
         for (title, cell) in columns.iter().zip(row.cells) {
             write!(out, "{:>width$}", WhatIf::cell(cell), width = column_width(title))?;
         }
         writeln!(out)?;
     }
-    Ok(())
+    writeln!(out, "  {legend}")
 }
 
 /// Returns how wide a column is, so that its title stands apart and a line fits 100 columns.
 fn column_width(title: &str) -> usize {
-    (title.len() + 3).max(16)
+    (title.len() + 3).max(15)
 }
 
 fn write_rules(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
@@ -135,11 +134,10 @@ fn write_flows(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io::Re
 }
 
 fn write_flow(flow: &EvidenceFlow<'_>, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "\n  flow {}  {} > {}", flow.id, flow.original, flow.reply)?;
-    writeln!(out, "    {}", flow.summary)?;
-    for note in &flow.notes {
-        writeln!(out, "    {note}")?;
-    }
+    writeln!(out)?;
+    write_wrapped("  ", &format!("flow {}  {} > {}", flow.id, flow.original, flow.reply), out)?;
+    write_wrapped("    ", &flow.summary, out)?;
+    flow.notes.iter().try_for_each(|note| write_wrapped("    ", note, out))?;
     for packet in &flow.packets {
         write_packet(packet, out)?;
     }
@@ -150,9 +148,8 @@ fn write_flow(flow: &EvidenceFlow<'_>, out: &mut dyn Write) -> io::Result<()> {
 /// Writes a key packet: where it stands and what it says, then what the tracker says of it.
 fn write_packet(shown: &EvidencePacket<'_>, out: &mut dyn Write) -> io::Result<()> {
     let packet = shown.packet;
-    writeln!(
-        out,
-        "    {}  {}  {}  [{}]  len {}  win {}  {}{}",
+    let line = format!(
+        "{}  {}  {}  [{}]  len {}  win {}  {}{}",
         shown.place_name,
         shown.offset,
         shown.direction,
@@ -161,19 +158,21 @@ fn write_packet(shown: &EvidencePacket<'_>, out: &mut dyn Write) -> io::Result<(
         packet.win,
         shown.state,
         if shown.passes_if_liberal { ", passes if liberal" } else { "" },
-    )?;
+    );
+    write_wrapped("    ", &line, out)?;
     let mut numbers = format!("seq {}", shown.seq);
     for (name, number) in [("ack", &shown.ack), ("sack", &shown.sack)] {
         if let Some(number) = number {
             let _ = write!(numbers, "  {name} {number}");
         }
     }
-    writeln!(out, "      {numbers}")?;
+    write_wrapped("      ", &numbers, out)?;
     let (ctstate, reason) = (packet.ctstate.name(), packet.reason);
     writeln!(out, "      {ctstate} {}: {}", reason.code(), reason.words())?;
     if let Some(excess) = shown.excess {
         let beyond = counted(u64::from(excess.bytes), "byte");
-        writeln!(out, "        {beyond} beyond bound {}, {}", excess.bound, excess.words)?;
+        let words = format!("{beyond} beyond bound {}, {}", excess.bound, excess.words);
+        write_wrapped("        ", &words, out)?;
     }
     Ok(())
 }
@@ -203,17 +202,4 @@ fn write_limits(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io::R
     }
     write_heading("Limits", palette, out)?;
     view.limits.iter().try_for_each(|limit| write_wrapped("  ", limit, out))
-}
-
-/// Says what the rules of `--notrack` did.
-fn exempt_line(audit: &Audit) -> String {
-    let totals = &audit.totals;
-    let others = totals.datagrams.iter().filter(|((_, state), _)| *state == CtState::Untracked);
-    let others = totals.errors_untracked + others.map(|(_, count)| count).sum::<u64>();
-    format!(
-        "UNTRACKED: {} of TCP, {} others (--notrack {})",
-        counted(totals.untracked, "packet"),
-        grouped(others),
-        printable(&audit.method.notrack.join(", ")),
-    )
 }

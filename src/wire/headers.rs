@@ -38,7 +38,7 @@ pub fn headers(frame: &Frame<'_>, tunnels: Tunnels) -> Option<Range<usize>> {
 }
 
 /// Finds the outermost IP packet.
-fn outermost<'a>(frame: &Frame<'a>) -> Option<Found<'a>> {
+pub(super) fn outermost<'a>(frame: &Frame<'a>) -> Option<Found<'a>> {
     let network = link::network(frame.link, frame.bytes).ok()?;
     let start = network.offset;
     let captured = frame.bytes.get(start..)?;

@@ -20,6 +20,7 @@ mod ipv6;
 mod link;
 mod options;
 mod plain;
+mod rewrite;
 mod tcp;
 mod transport;
 mod tunnel;
@@ -32,6 +33,7 @@ use crate::tuple::{FlowKey, Orientation};
 use fragments::Fragment;
 pub use headers::headers;
 pub use plain::{Plain, plain};
+pub use rewrite::map_addresses;
 
 /// Decodes a frame; checksums of layer 4 are not judged, see [`Checksums::Ignored`].
 #[inline]

@@ -16,6 +16,7 @@
 
 mod accounting;
 mod behaviour;
+mod browser;
 mod capture_writer;
 mod captures;
 mod causes;
@@ -25,22 +26,28 @@ mod conversation;
 mod corpus;
 mod diagnosis;
 mod emulated;
+mod evidence;
 mod filter;
 mod follow;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 mod generate;
 mod hostile;
+mod incident;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod machines;
 mod merged;
 mod notrack;
 mod outputs;
+mod page;
 mod pipeline;
+mod privacy;
 mod program;
 mod readme;
 mod recorded;
 mod recorded_kernels;
+mod reports;
 mod scenario;
 mod scenarios;
 mod source;
@@ -51,5 +58,6 @@ mod table;
 mod tidy;
 mod truth;
 mod tunnels;
+mod untrusted;
 mod wire;
 mod wireshark;

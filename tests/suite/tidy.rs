@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Which module may name which others, and who stands at the bottom: a row may use the rows above
 /// that it lists.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("seq", &[]),
     ("time", &[]),
     ("segment", &["seq", "time"]),
@@ -52,6 +52,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "wire",
         ],
     ),
+    ("anonymize", &["audit", "flow", "time", "tuple", "wire"]),
     (
         "report",
         &[
@@ -73,12 +74,13 @@ const MAY_USE: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates that only one module may name.
-const OWNERS: [(&str, &[&str]); 5] = [
+const OWNERS: [(&str, &[&str]); 6] = [
     ("etherparse", &["wire"]),
     ("clap", &["cli"]),
     ("serde_json", &["report"]),
     ("pcap", &["source"]),
     ("hdrhistogram", &["audit"]),
+    ("maud", &["report"]),
 ];
 
 const MAX_LINES: usize = 500;

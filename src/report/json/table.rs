@@ -13,6 +13,7 @@ use crate::report::view::{TableFacts, change};
 
 /// The section; left out when the table is not of interest.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Table {
     #[serde(skip_serializing_if = "Option::is_none")]
     max: Option<u64>,
@@ -33,6 +34,7 @@ pub(super) struct Table {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Peak {
     at: String,
     entries: u64,
@@ -45,6 +47,7 @@ struct Peak {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Point {
     at: String,
     entries: u64,
@@ -56,6 +59,7 @@ struct Point {
 
 /// What is known only when the table was assessed.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Assessed {
     waiting_at_peak: BTreeMap<&'static str, u64>,
     by_state: BTreeMap<String, u64>,
@@ -73,6 +77,7 @@ struct Assessed {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Part {
     of: String,
     entries: u64,
@@ -80,6 +85,7 @@ struct Part {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Overflow {
     #[serde(rename = "would_overflow")]
     happens: bool,
@@ -99,6 +105,7 @@ struct Overflow {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Flow {
     frame: u64,
     at: String,
@@ -108,6 +115,7 @@ struct Flow {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Demand {
     service: String,
     made: u64,
@@ -119,6 +127,7 @@ struct Demand {
 
 /// A change, and what it leaves.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Row {
     change: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -131,6 +140,7 @@ struct Row {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Timeout {
     key: &'static str,
     from: i64,

@@ -56,7 +56,7 @@ pub struct Peer {
 
 impl Affected {
     /// Finds the affected connections; none when there are none.
-    pub(super) fn of(audit: &Audit, diagnoses: &Diagnoses) -> Option<Self> {
+    pub(in crate::report) fn of(audit: &Audit, diagnoses: &Diagnoses) -> Option<Self> {
         let flows = flows(audit, diagnoses);
         let first_seen = flows.values().map(|(_, flow)| flow.first_ts).min()?;
         let last_seen = flows.values().map(|(_, flow)| flow.last_ts).max()?;
@@ -101,9 +101,15 @@ impl Affected {
         );
         vec![
             Fact::new("connections", connections),
-            Fact::new("opened by", words(&self.originators, self.originators_not_named)),
-            Fact::new("answered by", words(&self.responders, self.responders_not_named)),
-            Fact::new("ports", and_others(ports.collect(), self.ports_not_named)),
+            Fact::new(
+                "opened by (connections)",
+                words(&self.originators, self.originators_not_named),
+            ),
+            Fact::new(
+                "answered by (connections)",
+                words(&self.responders, self.responders_not_named),
+            ),
+            Fact::new("ports (connections)", and_others(ports.collect(), self.ports_not_named)),
             Fact::new("seen", seen),
         ]
     }
@@ -116,7 +122,7 @@ fn words(peers: &[Peer], not_named: usize) -> String {
             1 => String::new(),
             hosts => format!("{}, ", counted(hosts, "host")),
         };
-        format!("{} ({hosts}{})", peer.prefix, counted(peer.flows, "connection"))
+        format!("{} ({hosts}{})", peer.prefix, grouped(peer.flows))
     };
     and_others(peers.iter().map(name).collect(), not_named)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::audit::Audit;
-use crate::conntrack::{Reason, Setting};
+use crate::conntrack::{CtState, Reason, Setting};
 use crate::report::{counted, grouped};
 
 /// How often a rule spoke.
@@ -35,6 +35,18 @@ pub(super) fn answer(audit: &Audit) -> String {
         rules(audit),
         grouped(liberal.packets),
     )
+}
+
+/// Says what the rules of `--notrack` did; none without such rules.
+pub(super) fn exempt(audit: &Audit) -> Option<String> {
+    let totals = &audit.totals;
+    let others = totals.datagrams.iter().filter(|((_, state), _)| *state == CtState::Untracked);
+    let others = totals.errors_untracked + others.map(|(_, count)| count).sum::<u64>();
+    let rules = audit.method.notrack.join(", ");
+    (!rules.is_empty()).then(|| {
+        let packets = counted(totals.untracked, "packet");
+        format!("UNTRACKED: {packets} of TCP, {} others (--notrack {rules})", grouped(others))
+    })
 }
 
 /// Names the rules that made packets INVALID: the two that did most, and how many more there are.

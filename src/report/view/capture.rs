@@ -53,7 +53,7 @@ fn input_facts(audit: &Audit, index: usize, input: &SourceSummary, facts: &mut V
 }
 
 fn frames(tally: &Tally) -> String {
-    let mut line = format!("{}: {} TCP", counted(tally.frames(), "frame"), grouped(tally.segments));
+    let mut line = format!("{}, of these {} TCP", grouped(tally.frames()), grouped(tally.segments));
     let other: u64 = tally.other.values().sum();
     let undecodable: u64 = tally.undecodable.values().sum();
     for (count, what) in [

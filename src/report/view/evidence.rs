@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::audit::{Audit, Inputs, Place};
+use crate::audit::{Addresses, Audit, Inputs, Place};
 use crate::conntrack::{CtState, Reason, TcpState};
-use crate::flow::{FlowFinding, KeyPacket};
+use crate::flow::community_id::community_id;
+use crate::flow::{EffectCounts, Evidence, FlowFinding, KeyPacket, Summary};
 use crate::report::view::Extent;
 use crate::report::{counted, grouped};
 use crate::segment::Flags;
 use crate::seq::SeqNum;
 use crate::time::Timestamp;
-use crate::tuple::Endpoint;
+use crate::tuple::{Endpoint, FlowKey};
 
 /// A flow with INVALID packets.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,18 +101,17 @@ impl<'a> EvidenceFlow<'a> {
         let directions = audit.directions();
         let packets = directions.original.packets + directions.reply.packets;
         let summary = format!(
-            "{} of {} INVALID, {} with be_liberal=1; {}, {} > {}",
+            "{} of {} INVALID, {} with be_liberal=1; {}, {} original, {} reply",
             grouped(evidence.invalid_packets()),
             counted(packets, "packet"),
             grouped(evidence.invalid_liberal),
             span(audit.first_ts, audit.last_ts),
-            grouped(directions.original.bytes),
-            counted(directions.reply.bytes, "byte"),
+            counted(directions.original.bytes, "byte"),
+            grouped(directions.reply.bytes),
         );
-        let shown = evidence.key_packets.iter().take(most);
-        let packets: Vec<_> = shown
-            .map(|packet| EvidencePacket::of(finding, packet, inputs.place(packet.frame)))
-            .collect();
+        let packet =
+            |packet: &'a KeyPacket| EvidencePacket::of(finding, packet, inputs.place(packet.frame));
+        let packets: Vec<_> = key_packets(evidence, most).into_iter().map(packet).collect();
         let frames: Vec<_> = packets.iter().map(|packet| packet.place.frame.to_string()).collect();
         Self {
             finding,
@@ -127,13 +127,54 @@ impl<'a> EvidenceFlow<'a> {
     }
 }
 
+/// Chooses key packets, those that are INVALID first, and puts them in the order of the capture.
+fn key_packets(evidence: &Evidence, most: usize) -> Vec<&KeyPacket> {
+    let mut packets: Vec<_> = evidence.key_packets.iter().collect();
+    packets.sort_by_key(|packet| (packet.ctstate != CtState::Invalid, packet.frame));
+    packets.truncate(most);
+    packets.sort_by_key(|packet| packet.frame);
+    packets
+}
+
 /// Says what a reader should know before looking at the packets.
 fn notes(finding: &FlowFinding) -> Vec<String> {
     let mut notes = Vec::new();
     if finding.audit.picked_up {
         notes.push("picked up mid-stream: its windows are not judged strictly".to_owned());
     }
+    let EffectCounts { dropped, not_dropped, .. } = finding.summary.effects;
+    for (count, what) in [
+        (dropped, "provably dropped behind the capture point"),
+        (not_dropped, "provably processed all the same"),
+    ] {
+        if count > 0 {
+            notes.push(format!("{} {what}", counted(count, "INVALID packet")));
+        }
+    }
+    notes.push(ending(&finding.summary));
+    if let Some(stall) = finding.summary.stall {
+        let (waiting, longest) = (stall.waiting.code(), millis(u64::from(stall.micros)));
+        notes.push(match finding.summary.stalls {
+            1 => format!("1 stall of {longest} waiting for {waiting}"),
+            stalls => format!("{stalls} stalls, the longest {longest} waiting for {waiting}"),
+        });
+    }
     notes
+}
+
+/// Says how a flow went and ended, in the words of Zeek.
+pub(in crate::report) fn ending(summary: &Summary) -> String {
+    let missed = match summary.missed_bytes() {
+        0 => String::new(),
+        missed => format!(", missed {}", counted(missed, "byte")),
+    };
+    let (state, history) = (summary.conn_state.name(), summary.history());
+    format!("conn_state {state}, history {history}{missed} (as in Zeek's conn.log)")
+}
+
+/// Writes a time in milliseconds with microseconds behind the point.
+pub(in crate::report) fn millis(micros: u64) -> String {
+    format!("{}.{:03} ms", micros / 1000, micros % 1000)
 }
 
 impl<'a> EvidencePacket<'a> {
@@ -205,10 +246,19 @@ fn flow_filter(a: Endpoint, b: Endpoint) -> String {
     )
 }
 
-/// Writes how long a flow or capture lasted.
+/// Writes how long a flow or capture lasted; long ones in larger units as well.
 pub(in crate::report) fn span(first: Timestamp, last: Timestamp) -> String {
     let micros = last.nanos_since(first) / 1000;
-    format!("{}.{:06} s", micros / 1_000_000, micros % 1_000_000)
+    let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+    let (minutes, days) = (seconds / 60, seconds / 86_400);
+    let about = if days > 1 {
+        format!(" ({} days)", grouped(days.unsigned_abs()))
+    } else if minutes >= 60 {
+        format!(" ({} min)", grouped(minutes.unsigned_abs()))
+    } else {
+        String::new()
+    };
+    format!("{seconds}.{micros:06} s{about}")
 }
 
 /// Writes a time relative to the start of the flow.
@@ -217,4 +267,15 @@ pub(in crate::report) fn offset(ts: Timestamp, start: Timestamp) -> String {
     let sign = if micros < 0 { '-' } else { '+' };
     let micros = micros.unsigned_abs();
     format!("{sign}{}.{:06} s", micros / 1_000_000, micros % 1_000_000)
+}
+
+/// Returns how long a flow lasted, in seconds, as Zeek writes an interval.
+#[expect(clippy::cast_precision_loss, reason = "a double is what readers of the field expect")]
+pub(in crate::report) fn seconds(first: Timestamp, last: Timestamp) -> f64 {
+    last.nanos_since(first) as f64 / 1e9
+}
+
+/// Returns the community id of a flow; none where it would give mapped addresses away.
+pub(in crate::report) fn community(key: &FlowKey, audit: &Audit) -> Option<String> {
+    (audit.provenance.addresses == Addresses::Plain).then(|| community_id(key))
 }

@@ -12,18 +12,19 @@ use crate::wire::Tunnels;
 pub(in crate::report) const ASSUMPTION: &str =
     "the tracker sits at the capture point and sees every packet captured";
 
-/// Returns the settings that decide verdicts, by their keys.
-pub(in crate::report) fn switches(audit: &Audit) -> BTreeMap<&'static str, u8> {
-    let sysctls = &audit.method.sysctls;
-    let value = |setting| u8::from(setting == Setting::On);
-    BTreeMap::from([
-        ("nf_conntrack_checksum", value(sysctls.checksum)),
-        ("nf_conntrack_tcp_be_liberal", value(sysctls.be_liberal)),
-        ("nf_conntrack_tcp_ignore_invalid_rst", value(sysctls.ignore_invalid_rst)),
-        ("nf_conntrack_tcp_loose", value(sysctls.loose)),
-        ("nf_conntrack_tcp_max_retrans", sysctls.limits.max_retrans),
-        ("nf_conntrack_tcp_no_window_check", value(sysctls.no_window_check)),
-    ])
+/// Returns the settings that decide most verdicts, and those that were chosen, by their keys.
+pub(in crate::report) fn switches(audit: &Audit) -> BTreeMap<&'static str, u32> {
+    const ALWAYS: [&str; 6] = [
+        "nf_conntrack_checksum",
+        "nf_conntrack_tcp_be_liberal",
+        "nf_conntrack_tcp_ignore_invalid_rst",
+        "nf_conntrack_tcp_loose",
+        "nf_conntrack_tcp_max_retrans",
+        "nf_conntrack_tcp_no_window_check",
+    ];
+    let chosen = audit.provenance.sysctls.keys().copied();
+    let value = |key| Some((key, audit.method.sysctls.value(key)?));
+    ALWAYS.into_iter().chain(chosen).filter_map(value).collect()
 }
 
 /// Says by what was judged, and what was assumed.
@@ -34,10 +35,17 @@ pub(super) fn method(audit: &Audit) -> Vec<Fact> {
         let origin = origin_words(provenance.kernel);
         facts.push(Fact::new("kernel", format!("Linux {} ({origin})", policy.profile.name())));
     }
-    for (key, value) in switches(audit) {
-        let origin = provenance.sysctls.get(key).copied().unwrap_or_default();
-        let origin = origin_words(origin);
-        facts.push(Fact::new("sysctl", format!("net.netfilter.{key} = {value} ({origin})")));
+    for origin in [Origin::Default, Origin::Option, Origin::Host] {
+        let is_such = |key| provenance.sysctls.get(key).copied().unwrap_or_default() == origin;
+        let settings = switches(audit).into_iter().filter(|(key, _)| is_such(*key));
+        let settings: Vec<_> = settings.map(|(key, value)| format!("{key}={value}")).collect();
+        if !settings.is_empty() {
+            let (origin, settings) = (origin_words(origin), settings.join(" "));
+            facts.push(Fact::new("settings", format!("{settings} ({origin})")));
+        }
+    }
+    for rule in &audit.method.notrack {
+        facts.push(Fact::new("exempt", format!("--notrack {rule}")));
     }
     let checksums = match audit.method.sysctls.checksum {
         Setting::On => "judged, except those that cover the pseudo-header only",
@@ -53,7 +61,7 @@ pub(super) fn method(audit: &Audit) -> Vec<Fact> {
 
 const fn origin_words(origin: Origin) -> &'static str {
     match origin {
-        Origin::Default => "the default",
+        Origin::Default => "by default",
         Origin::Option => "asked for",
         Origin::Host => "read from this machine",
     }
@@ -100,7 +108,8 @@ pub(super) fn privacy(audit: &Audit) -> Vec<Fact> {
         Addresses::Plain => "as captured",
         Addresses::Mapped => {
             "replaced, keeping common prefixes, under a key that is not in this report; no \
-             community id and no hash of the capture, which would give them away"
+             community id and no hash of the capture, which would give them away; put the real \
+             ones into commands and filters before use"
         }
     };
     let times = match audit.provenance.times {

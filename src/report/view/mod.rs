@@ -18,6 +18,7 @@ mod what_if;
 
 use crate::audit::Audit;
 use crate::diagnose::{Diagnoses, Diagnosis, Level, Remedy, diagnose};
+use crate::flow::{Kind, KindCount};
 
 pub use affected::{Affected, Peer};
 pub use answer::RuleCount;
@@ -25,7 +26,7 @@ pub use evidence::{EvidenceFlow, EvidencePacket, Excess};
 pub use table::{Grid, TableFacts};
 pub use what_if::{WhatIf, WhatIfRow};
 
-pub(super) use evidence::{holding, offset, place_name, span};
+pub(super) use evidence::{community, ending, holding, millis, offset, place_name, seconds, span};
 pub(super) use method::{ASSUMPTION, switches};
 pub(super) use table::change;
 
@@ -69,6 +70,8 @@ pub struct View<'a> {
     pub diagnoses: Diagnoses,
     /// Who judged, such as `a strict Linux 6.18.44`.
     pub judge: String,
+    /// What rules exempted from tracking, in one line, with words from outside; none without rules.
+    pub exempt: Option<String>,
     /// Who is affected; none when nobody is.
     pub affected: Option<Affected>,
     /// What other kernels and settings would call INVALID; none when nothing is.
@@ -83,6 +86,9 @@ pub struct View<'a> {
     pub evidence: Vec<EvidenceFlow<'a>>,
     /// Flows with INVALID packets beyond those.
     pub evidence_not_shown: u64,
+    /// What was sent below the highest number, by kind: what was sent again and why, copies,
+    /// reordering.
+    pub sent_again: Vec<(Kind, KindCount)>,
     /// What was captured.
     pub capture: Vec<Fact>,
     /// Kernel, settings and where they came from, assumptions.
@@ -104,6 +110,7 @@ impl<'a> View<'a> {
         Self {
             answer: answer::answer(audit),
             judge: answer::judge_name(audit),
+            exempt: answer::exempt(audit),
             affected: Affected::of(audit, &diagnoses),
             what_if: WhatIf::of(audit),
             table: TableFacts::of(audit),
@@ -111,6 +118,7 @@ impl<'a> View<'a> {
             passed_by_rule: answer::ranked_rules(&audit.totals.passed_by_reason),
             evidence_not_shown: all.saturating_sub(evidence.len() as u64),
             evidence,
+            sent_again: audit.totals.behaviour.kinds.iter().collect(),
             capture: capture::facts(audit),
             method: method::method(audit),
             reproduce: method::reproduce(audit),

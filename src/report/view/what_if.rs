@@ -55,6 +55,8 @@ pub struct WhatIf {
     pub columns: [&'static str; 4],
     /// The rows, the oldest kernels first.
     pub rows: Vec<WhatIfRow>,
+    /// What the star in a row's name means.
+    pub legend: String,
 }
 
 /// Kernels in a row that come to the same numbers.
@@ -74,7 +76,8 @@ impl WhatIf {
     pub(super) fn of(audit: &Audit) -> Option<Self> {
         let own = audit.method.policies.first().copied()?;
         let columns = COLUMNS.map(|column| column.title(own));
-        (audit.strict().packets > 0).then(|| Self { columns, rows: rows(audit, own) })
+        let legend = format!("* with Linux {}, which judged here", own.profile.name());
+        (audit.strict().packets > 0).then(|| Self { columns, rows: rows(audit, own), legend })
     }
 
     /// Writes a cell: packets, and connections in brackets.
@@ -109,12 +112,13 @@ fn hits(audit: &Audit, policy: Policy) -> Option<Hits> {
 }
 
 impl WhatIfRow {
-    /// Names the kernels.
+    /// Names the kernels, with a star where the one that judged is among them.
     pub fn name(&self) -> String {
+        let star = if self.is_own { " *" } else { "" };
         if self.first == self.last {
-            self.first.name().to_owned()
+            format!("{}{star}", self.first.name())
         } else {
-            format!("{} to {}", self.first.name(), self.last.name())
+            format!("{} to {}{star}", self.first.name(), self.last.name())
         }
     }
 }

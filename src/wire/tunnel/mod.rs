@@ -129,10 +129,10 @@ pub(super) fn innermost(frame: &Frame<'_>, outer: Decoded, checksums: Checksums)
 /// Finds the headers of the packet that is innermost in a frame, where there is a tunnel.
 pub(super) fn innermost_headers<'a>(frame: &Frame<'a>) -> Option<Found<'a>> {
     let level = descend(frame, super::decode(frame), Checksums::Ignored).ok()?;
-    let Carrier { datagram, packet_at, at } = level.carrier?;
+    let Carrier { datagram, packet_at: start, at } = level.carrier?;
     let is_later = matches!(level.decoded, Decoded::Fragment(fragment) if fragment.is_later());
     let tcp = (datagram.protocol == TCP && !is_later).then_some(datagram.payload);
-    Some(Found { start: packet_at, upper: at, tcp })
+    Some(Found { start, upper: at, tcp })
 }
 
 /// Returns where the innermost IP packet of a frame that decodes to `outer` starts in it; none when

@@ -92,11 +92,21 @@ fn check_reports(audit: &Audit) {
     report::write(audit, Format::Json, Look::FILE, &mut json).expect("memory takes all");
     let value: serde_json::Value = serde_json::from_slice(&json).expect("valid JSON");
     assert_eq!(value["capture"]["frames"].as_u64(), Some(audit.tally.frames()));
-    let mut text = Vec::new();
-    report::write(audit, Format::Text, Look::FILE, &mut text).expect("memory takes all");
-    let text = String::from_utf8(text).expect("UTF-8");
-    let moves_the_cursor = |c: char| c.is_control() && c != '\n';
-    assert!(!text.contains(moves_the_cursor), "a capture steers the terminal");
+    let is_harmful = |c: char| c.is_control() && c != '\n';
+    for format in Format::ALL {
+        let mut text = Vec::new();
+        report::write(audit, format, Look::FILE, &mut text).expect("memory takes all");
+        let text = String::from_utf8(text).expect("UTF-8");
+        assert!(!text.contains(is_harmful), "a capture steers the terminal by {}", format.name());
+        match format {
+            Format::Markdown => assert!(text.chars().count() <= 30_000, "{}", text.len()),
+            Format::Ndjson => text.lines().for_each(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+                assert_eq!(line["event_type"], "tcp_window_audit");
+            }),
+            _ => {}
+        }
+    }
 }
 
 fn open(data: &[u8]) -> Option<FileSource> {

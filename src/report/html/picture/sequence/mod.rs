@@ -163,14 +163,16 @@ fn lines(plot: &Plot, scene: &Scene) -> Markup {
             sack.bar(plot.x.at(block.at), (plot.y.at(block.from), plot.y.at(block.to)));
         }
     }
+    let mut drawn = vec![("edge", line(&scene.edges))];
+    drawn.extend(scene.bounds.iter().map(|bound| ("bound", line(bound))));
+    drawn.push(("sack", sack.data));
+    drawn.push(("ack", line(&scene.acks)));
+    let kinds = [("data", Kind::Fresh), ("again", Kind::Again), ("refused", Kind::Invalid)];
+    drawn.extend(kinds.map(|(class, kind)| (class, bars(kind))));
     html! {
-        path.edge d=(line(&scene.edges)) {}
-        @for bound in &scene.bounds { path.bound d=(line(bound)) {} }
-        path.sack d=(sack.data) {}
-        path.ack d=(line(&scene.acks)) {}
-        path.data d=(bars(Kind::Fresh)) {}
-        path.again d=(bars(Kind::Again)) {}
-        path.refused d=(bars(Kind::Invalid)) {}
+        @for (class, data) in drawn.iter().filter(|(_, data)| !data.is_empty()) {
+            path class=(class) d=(data) {}
+        }
     }
 }
 
