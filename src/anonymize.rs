@@ -99,6 +99,9 @@ impl Mapping {
         for packet in &mut audit.exhibits.packets {
             wire::map_addresses(&mut packet.headers, &|address| self.address(address));
         }
+        if let Some(table) = &mut audit.table {
+            table.map_addresses(|address| self.address(address));
+        }
         keys(audit).for_each(|key| *key = key.mapped(|address| self.address(address)));
     }
 }
@@ -109,7 +112,8 @@ fn keys(audit: &mut Audit) -> impl Iterator<Item = &mut FlowKey> {
     let troubled = audit.troubled.iter_mut().chain(&mut audit.suspects).map(|flow| &mut flow.key);
     let shown = audit.exhibits.flows.iter_mut().map(|shown| &mut shown.told);
     let stories = audit.stories.iter_mut().chain(shown).map(|told| &mut told.key);
-    findings.chain(troubled).chain(stories)
+    let table = audit.table.iter_mut().flat_map(|table| table.keys());
+    findings.chain(troubled).chain(stories).chain(table)
 }
 
 /// Counts all times of an audit from its earliest frame, which comes to stand at
@@ -127,6 +131,10 @@ pub fn relative_times(audit: &mut Audit) {
         flow.audit.times().chain(flow.summary.times()).for_each(shift);
     }
     audit.totals.timeline.count_from(Timestamp(start));
+    audit.totals.occupancy.count_from(Timestamp(start));
+    if let Some(table) = &mut audit.table {
+        table.times().for_each(shift);
+    }
     for packet in &mut audit.exhibits.packets {
         shift(&mut packet.ts);
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
 use crate::flow::{FlowFinding, FlowStory, FlowTrouble};
 use crate::frame;
+use crate::occupancy::{Assessment, Capacity, Occupancy};
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
@@ -15,12 +16,14 @@ use crate::wire::{Tunnels, Undecodable};
 mod behaviour;
 mod exhibit;
 mod histogram;
+mod peers;
 mod provenance;
 mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use histogram::{Bin, Histogram};
+pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
 pub use provenance::{Addresses, Origin, Provenance, Times};
 pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 
@@ -135,8 +138,12 @@ pub struct Totals {
     pub hits: Vec<Hits>,
     /// What the ends of the flows did.
     pub behaviour: Behaviour,
+    /// The entries of the connection table over time.
+    pub occupancy: Occupancy,
     /// When packets were INVALID or sent again.
     pub timeline: Timeline,
+    /// Who answered whom.
+    pub peers: Peers,
 }
 
 impl Totals {
@@ -208,7 +215,9 @@ impl Totals {
         self.flows_half_seen += part.flows_half_seen;
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
+        self.occupancy.merge(&part.occupancy);
         self.timeline.merge(&part.timeline);
+        self.peers.merge(&part.peers);
         for (key, count) in &part.datagrams {
             *self.datagrams.entry(*key).or_default() += count;
         }
@@ -310,9 +319,24 @@ pub struct Audit {
     pub stories: Vec<FlowStory>,
     /// Packets and flows themselves, where a report shows them.
     pub exhibits: Exhibits,
+    /// The connection table in full, if that was asked for and there was an entry.
+    pub table: Option<Box<Assessment>>,
 }
 
 impl Audit {
+    /// Returns the size of the connection table.
+    pub fn capacity(&self) -> Option<Capacity> {
+        let own = self.method.policies.first()?;
+        Some(Capacity::of(own.profile, self.method.sysctls.table))
+    }
+
+    /// Returns whether the connection table would ever have been more than half full.
+    pub fn table_is_half_full(&self) -> bool {
+        let max = self.capacity().and_then(|capacity| capacity.max);
+        let peak = self.totals.occupancy.peak().map(|reading| reading.total());
+        max.zip(peak).is_some_and(|(max, peak)| peak > max / 2)
+    }
+
     /// Returns the INVALID packets and flows under the run's own policy.
     pub fn strict(&self) -> Hits {
         self.totals.hits.first().copied().unwrap_or_default()

@@ -83,6 +83,14 @@ struct Args {
     #[arg(long, value_name = "ID")]
     flow: Option<u64>,
 
+    /// How full the connection table would be, and what would relieve it; without WHEN, always
+    ///
+    /// By default shown when the table would be more than half full; files are then read a second
+    /// time.
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value_t = When::Auto, default_missing_value = "always")]
+    table: When,
+
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -95,7 +103,7 @@ struct Args {
     #[arg(short, long)]
     verbose: bool,
 
-    /// When to show progress on standard error
+    /// When to show progress on standard error; auto: on a terminal, for large inputs
     #[arg(long, value_enum, default_value_t = When::Auto)]
     progress: When,
 
@@ -138,7 +146,7 @@ fn format_parser() -> impl TypedValueParser<Value = Format> {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum When {
-    /// On a terminal; progress for large inputs only
+    /// On a terminal; when it matters
     Auto,
     Always,
     Never,
@@ -158,6 +166,15 @@ pub(crate) enum Reading {
     ToTheEnd,
     /// Beyond it, as the file grows.
     WhileItGrows,
+}
+
+/// When the connection table is assessed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TableWanted {
+    Never,
+    /// When it would be more than half full, and the inputs can be read again.
+    WhenHalfFull,
+    Always,
 }
 
 /// When progress is shown.
@@ -204,6 +221,7 @@ pub(crate) struct Config {
     pub(crate) threads: usize,
     /// The flow to report in full.
     pub(crate) flow: Option<u64>,
+    pub(crate) table: TableWanted,
     pub(crate) outputs: Vec<Output>,
     /// The folder for all formats.
     pub(crate) incident: Option<PathBuf>,
@@ -329,6 +347,11 @@ impl Args {
             tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
             flow: self.flow,
+            table: match self.table {
+                When::Auto => TableWanted::WhenHalfFull,
+                When::Always => TableWanted::Always,
+                When::Never => TableWanted::Never,
+            },
             files: self.files,
             method,
             provenance,

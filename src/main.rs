@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::JoinHandle;
 
-use cli::{Config, Reading, Task};
-use output::{Sinks, say};
+use cli::{Config, Reading, TableWanted, Task};
+use output::{Silence, Sinks, say};
 use tcp_window_audit::audit::{Audit, Exhibits, Input, Provenance};
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::diagnose::{diagnose, wish};
-use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain, gather};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, chain, gather};
 use tcp_window_audit::source::digest::Digest;
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
@@ -68,24 +68,36 @@ fn audit(config: &Config) -> u8 {
     if failures.is_empty() { status(&audit) } else { FAILED }
 }
 
+/// Reads the inputs again to look at the connection table in full, if they can be read again.
+fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit) {
+    if config.input == Reading::WhileItGrows || !config.files.iter().all(is_file) {
+        return;
+    }
+    let plan = Plan { table: TableView::Assessed, wanted: Wanted::Findings, ..plan.clone() };
+    let again = read(config, &plan, &mut Silence);
+    audit.table = again.and_then(|again| again.table);
+}
+
+/// Returns whether a path can be read again from its beginning.
+fn is_file(path: &PathBuf) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file())
+}
+
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let plan = plan(config)?;
-    let mut run = Run::new(&plan);
-    let mut source = open(config, |error| {
-        say(&chain(error));
-        run.miss(error);
-    })?;
     // Beside the audit, which reads the same blocks at about the same time.
     let digests = config.wants_digests().then(|| hash(config.files.clone()));
-    run.read(&mut *source, sinks);
+    let mut audit = read(config, &plan, sinks)?;
     sinks.end_progress();
-    let mut audit = run.finish();
     if config.shows_exhibits() {
         audit.exhibits = exhibits(config, &plan, &audit);
     }
     for problem in &audit.incomplete {
         say(problem);
+    }
+    if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() {
+        look_at_table(config, &plan, &mut audit);
     }
     let digests = digests.and_then(|thread| thread.join().ok()).unwrap_or_default();
     let name = |input: &Input| digests.get(&input.summary.name).copied();
@@ -93,6 +105,17 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     audit.provenance = Provenance { digests, ..config.provenance.clone() };
     config.privacy.apply(&mut audit);
     Some(audit)
+}
+
+/// Reads all inputs once.
+fn read(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Audit> {
+    let mut run = Run::new(plan);
+    let mut source = open(config, |error| {
+        say(&chain(error));
+        run.miss(error);
+    })?;
+    run.read(&mut *source, observer);
+    Some(run.finish())
 }
 
 /// Decides how the run is done; none when a rule for exemptions cannot be read.
@@ -113,6 +136,10 @@ fn plan(config: &Config) -> Option<Plan> {
         inputs: config.files.len(),
         wanted: if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings },
         flows: config.flow.into_iter().collect(),
+        table: match config.table {
+            TableWanted::Always => TableView::Assessed,
+            TableWanted::WhenHalfFull | TableWanted::Never => TableView::Counted,
+        },
     })
 }
 
@@ -122,7 +149,6 @@ fn exhibits(config: &Config, plan: &Plan, audit: &Audit) -> Exhibits {
     if wish.is_empty() {
         return Exhibits::default();
     }
-    let is_file = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|found| found.is_file());
     if !config.files.iter().all(is_file) {
         return Exhibits::without("an input that is no file cannot be read a second time");
     }

@@ -192,6 +192,17 @@ fn forgive_closed_pipe(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Who wants to hear nothing of a run while it goes on.
+pub(crate) struct Silence;
+
+impl Observer for Silence {
+    fn verdicts(&mut self, _: &[PacketVerdict], _: &Inputs) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _: u64, _: &dyn FrameSource) {}
+}
+
 impl Observer for Sinks {
     fn verdicts(&mut self, verdicts: &[PacketVerdict], inputs: &Inputs) -> io::Result<()> {
         match &mut self.verdicts {

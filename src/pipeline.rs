@@ -13,6 +13,7 @@ mod datagrams;
 mod second;
 mod shard;
 mod slice;
+mod watch;
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -22,6 +23,7 @@ use crate::audit::{
 };
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
+use crate::occupancy::{Assessment, Basis, Watched};
 use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
 use crate::wire::fragments::Reassembler;
@@ -61,6 +63,17 @@ pub struct Plan {
     pub wanted: Wanted,
     /// The flows to report in full, by the numbers of their first frames.
     pub flows: Vec<u64>,
+    /// How closely the connection table is looked at.
+    pub table: TableView,
+}
+
+/// How closely the connection table is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableView {
+    /// Entries are counted over time, by protocol.
+    Counted,
+    /// The life of each entry is recorded, and the table assessed: [`Audit::table`].
+    Assessed,
 }
 
 /// What a run gives beside the audit.
@@ -111,19 +124,15 @@ impl Tools {
         let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
         let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
         let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
-        let checksums = plan.checksums;
+        let (checksums, tunnels) = (plan.checksums, plan.tunnels);
+        let exemptions = plan.exemptions.clone();
         Self {
             shards: std::iter::repeat_with(shard).take(threads).collect(),
             settler: Settler {
-                decoder: Decoder {
-                    checksums,
-                    tunnels: plan.tunnels,
-                    exemptions: plan.exemptions.clone(),
-                    seed,
-                    shards: threads,
-                },
+                decoder: Decoder { checksums, tunnels, exemptions, seed, shards: threads },
                 reassembler: Reassembler::new(checksums),
                 times: Times::default(),
+                clocks: None,
             },
         }
     }
@@ -215,16 +224,29 @@ impl Run {
 
     /// Ends all flows and merges the shards.
     pub fn finish(mut self) -> Audit {
+        let clocks = self.settler.clocks;
+        let end = clocks.map(|(_, last)| last).unwrap_or_default();
         let mut tally = Tally::default();
         self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
         tally.give_up_fragments(self.settler.reassembler.finish());
         let mut totals = Totals::new(self.method.policies.len());
         let mut findings = Findings::default();
+        let mut watched: Option<Watched> = None;
         for shard in self.shards {
-            let (part, found) = shard.finish();
-            totals.merge(&part);
-            findings.merge(found);
+            let finished = shard.finish(end);
+            totals.merge(&finished.totals);
+            findings.merge(finished.findings);
+            if let Some(part) = finished.watched {
+                watched.get_or_insert_default().merge(part);
+            }
         }
+        let table = self.method.policies.first().zip(clocks).zip(watched).and_then(
+            |((policy, (begin, end)), watched)| {
+                let (policy, sysctls) = (*policy, &self.method.sysctls);
+                let occupancy = &totals.occupancy;
+                Assessment::of(&Basis { policy, sysctls, occupancy, begin, end }, watched)
+            },
+        );
         let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, stories } =
             findings.finish();
         Audit {
@@ -245,6 +267,7 @@ impl Run {
             suspects,
             stories,
             exhibits: Exhibits::default(),
+            table: table.map(Box::new),
         }
     }
 }

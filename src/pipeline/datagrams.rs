@@ -6,6 +6,7 @@ use crate::conntrack::{
     Choices, CtState, DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts, Feature,
     Features, Keyed, Table, datagram::judge_datagram,
 };
+use crate::occupancy::{Group, Occupancy};
 use crate::pipeline::slice::Item;
 use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
@@ -61,6 +62,19 @@ impl Datagram {
     }
 }
 
+impl Datagram {
+    /// Returns the kind of entry that it has in a kernel with these features, if any.
+    pub(super) const fn tracked_as(self, features: Features) -> Option<DatagramKind> {
+        match self {
+            Self::Flow(kind) => Some(kind),
+            Self::EnhancedGre if !features.contains(Feature::GreTracked) => {
+                Some(DatagramKind::Generic)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// An entry with its key.
 #[derive(Debug)]
 struct Tracked {
@@ -83,6 +97,15 @@ impl Tracked {
     fn is_over(&self, now: Timestamp) -> bool {
         self.entry.is_none_or(|entry| entry.expires <= now)
     }
+
+    /// Counts the end of the entry, if it has come by `end`.
+    fn close(&self, end: Timestamp, occupancy: &mut Occupancy) {
+        if let Some(entry) = self.entry
+            && entry.expires <= end
+        {
+            occupancy.close(entry.expires, Group::of(self.key.protocol()));
+        }
+    }
 }
 
 /// The entries of a shard that are not TCP, as the run's own policy keeps them.
@@ -100,35 +123,53 @@ impl Datagrams {
     /// Judges a datagram and counts what rules would see.
     pub(super) fn take(&mut self, item: &Item, datagram: Datagram, totals: &mut Totals) {
         let ctstate = match datagram {
-            Datagram::Flow(kind) => self.track(item, kind),
+            Datagram::Flow(_) | Datagram::EnhancedGre => match datagram.tracked_as(self.features) {
+                Some(kind) => self.track(item, kind, &mut totals.occupancy),
+                None => CtState::Invalid,
+            },
             Datagram::Error(traits) => self.relate(item, traits),
             Datagram::MulticastRouter => {
                 let is_exempt = self.features.contains(Feature::MulticastRouterDiscovery);
                 if is_exempt { CtState::Untracked } else { CtState::Invalid }
             }
             Datagram::Untracked => CtState::Untracked,
-            Datagram::EnhancedGre if !self.features.contains(Feature::GreTracked) => {
-                self.track(item, DatagramKind::Generic)
-            }
-            Datagram::EnhancedGre | Datagram::Invalid => CtState::Invalid,
+            Datagram::Invalid => CtState::Invalid,
         };
         totals.count_datagram(item.packet.key.protocol(), ctstate);
     }
 
-    fn track(&mut self, item: &Item, kind: DatagramKind) -> CtState {
+    /// Ends all entries; those that live on at `end` are still there when the capture ends.
+    pub(super) fn finish(mut self, end: Timestamp, occupancy: &mut Occupancy) {
+        self.table.drain(|tracked| tracked.close(end, occupancy));
+    }
+
+    fn track(&mut self, item: &Item, kind: DatagramKind, occupancy: &mut Occupancy) -> CtState {
         let (key, now) = (item.packet.key, item.stamp.clock);
         let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
         let choices = &mut Choices::new(self.features);
         let found = self.table.find(&key, item.hash);
         let position = found.or_else(|| {
             if self.table.wants_sweep() {
-                self.table.sweep(|tracked| tracked.is_over(now), drop);
+                let bury = |tracked: Tracked| tracked.close(now, occupancy);
+                self.table.sweep(|tracked| tracked.is_over(now), bury);
             }
             self.table.insert(item.hash, Tracked { key, entry: None })
         });
         let tracked = position.and_then(|position| self.table.get_mut(position));
         let Some(tracked) = tracked else { return CtState::Dropped };
-        judge_datagram(&mut tracked.entry, &arrival, &self.timeouts, choices)
+        let before = tracked.entry.map(|entry| entry.expires).filter(|expires| *expires <= now);
+        let had_entry = tracked.entry.is_some() && before.is_none();
+        let ctstate = judge_datagram(&mut tracked.entry, &arrival, &self.timeouts, choices);
+        if !had_entry {
+            let group = Group::of(key.protocol());
+            if let Some(expired) = before {
+                occupancy.close(expired, group);
+            }
+            if tracked.entry.is_some() {
+                occupancy.open(now, group);
+            }
+        }
+        ctstate
     }
 
     /// Judges an ICMP error by the entry of what it quotes; it renews nothing.

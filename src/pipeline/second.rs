@@ -16,7 +16,7 @@ use crate::audit::{
 use crate::flow::{FlowStory, Point, Trace};
 use crate::frame::{Batch, Frame};
 use crate::pipeline::slice::{Item, Items, Kind, Slice};
-use crate::pipeline::{Plan, SLICE, Tools, Wanted, chain};
+use crate::pipeline::{Plan, SLICE, TableView, Tools, Wanted, chain};
 use crate::segment::Flags;
 use crate::source::FrameSource;
 use crate::time::Timestamp;
@@ -67,7 +67,8 @@ struct Collector<'a> {
 impl<'a> Collector<'a> {
     fn new(plan: &Plan, wish: &'a Wish) -> Self {
         let flows = wish.flows.iter().map(|flow| flow.first_frame).collect();
-        let plan = Plan { threads: 1, wanted: Wanted::Verdicts, flows, ..plan.clone() };
+        let (wanted, table) = (Wanted::Verdicts, TableView::Counted);
+        let plan = Plan { threads: 1, wanted, flows, table, ..plan.clone() };
         Self {
             wish,
             tools: Tools::new(&plan),
@@ -131,7 +132,8 @@ impl<'a> Collector<'a> {
     fn finish(self) -> Exhibits {
         let mut findings = Findings::default();
         for shard in self.tools.shards {
-            findings.merge(shard.finish().1);
+            let end = self.tools.settler.clocks.map(|(_, last)| last);
+            findings.merge(shard.finish(end.unwrap_or_default()).findings);
         }
         let mut stories: Vec<FlowStory> = findings.finish().stories;
         let mut flows = Vec::new();

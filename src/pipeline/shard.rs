@@ -6,9 +6,11 @@ use crate::conntrack::{
     Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
 };
 use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
+use crate::occupancy::{Group, Watched};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
-use crate::pipeline::{Plan, Wanted};
+use crate::pipeline::watch::Watch;
+use crate::pipeline::{Plan, TableView, Wanted};
 use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
@@ -56,6 +58,8 @@ pub(super) struct Shard {
     table: Table<Flow>,
     datagrams: Datagrams,
     desk: Desk,
+    /// Who records the life of each entry, when that is wanted.
+    watch: Option<Box<Watch>>,
     /// Where the flows of the packets ahead most probably are.
     guesses: Vec<Option<Position>>,
 }
@@ -73,6 +77,13 @@ struct Desk {
     verdicts: Vec<PacketVerdict>,
 }
 
+/// What a shard's flows showed.
+pub(super) struct Finished {
+    pub(super) totals: Totals,
+    pub(super) findings: Findings,
+    pub(super) watched: Option<Watched>,
+}
+
 impl Shard {
     pub(super) fn new(panel: Panel, datagrams: Datagrams, seed: u64, plan: &Plan) -> Self {
         let desk = Desk {
@@ -84,12 +95,17 @@ impl Shard {
             findings: Findings::default(),
             verdicts: Vec::new(),
         };
-        Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
+        let watch = (plan.table == TableView::Assessed).then(|| Watch::new(&plan.method, seed));
+        let watch = watch.flatten().map(Box::new);
+        Self { table: Table::new(seed), datagrams, desk, watch, guesses: Vec::new() }
     }
 
     /// Takes what the shard is to track, in capture order.
     #[inline(never)]
     pub(super) fn take(&mut self, items: &[Item]) {
+        if let Some(watch) = &mut self.watch {
+            watch.take(items);
+        }
         let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {
             self.table.fetch(run.iter().map(|item| item.hash), &mut guesses);
@@ -113,10 +129,12 @@ impl Shard {
         std::mem::take(&mut self.desk.verdicts)
     }
 
-    /// Ends all flows and returns what they showed.
-    pub(super) fn finish(mut self) -> (Totals, Findings) {
-        self.table.drain(|flow| self.desk.bury(flow));
-        (self.desk.totals, self.desk.findings)
+    /// Ends all flows and returns what they showed; `end` is the tracker time of the last frame.
+    pub(super) fn finish(mut self, end: Timestamp) -> Finished {
+        self.table.drain(|flow| self.desk.bury(flow, end));
+        self.datagrams.finish(end, &mut self.desk.totals.occupancy);
+        let Desk { totals, findings, .. } = self.desk;
+        Finished { totals, findings, watched: self.watch.map(|watch| watch.finish(end)) }
     }
 
     /// Takes a segment of a flow that is probably at `guess`, if there is one.
@@ -195,10 +213,11 @@ impl Shard {
             if !self.table.get(position)?.is_over(stamp.clock) {
                 return Some(position);
             }
-            self.desk.bury(self.table.remove(position)?);
+            self.desk.bury(self.table.remove(position)?, stamp.clock);
         }
         if self.table.wants_sweep() {
-            self.table.sweep(|flow| flow.is_over(stamp.clock), |flow| self.desk.bury(flow));
+            let now = stamp.clock;
+            self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
         }
         let audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
         self.table.insert(hash, Flow { track: Track::default(), key, audit })
@@ -212,9 +231,15 @@ impl Desk {
         let Stamp { number: frame, ts, .. } = item.stamp;
         let arrival = arrival(item);
         let segment = arrival.segment;
+        let before = flow.track.entry().map(|entry| entry.expires);
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
+        if verdict.opened || verdict.state.is_none() {
+            let is_there = flow.track.entry().is_some();
+            self.count_entry(before, (verdict.opened, is_there), arrival.now);
+        }
         if flow.audit.ends_before(segment, &verdict) {
-            let fresh = start(frame, ts, &arrival, &self.full);
+            let mut fresh = start(frame, ts, &arrival, &self.full);
+            fresh.reopened = true;
             let ended = std::mem::replace(&mut flow.audit, fresh);
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
@@ -244,6 +269,22 @@ impl Desk {
         self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
     }
 
+    /// Counts an entry that was made, and the end of the one before, which would expire at `before`.
+    fn count_entry(
+        &mut self,
+        before: Option<Timestamp>,
+        (opened, is_there): (bool, bool),
+        now: Timestamp,
+    ) {
+        let occupancy = &mut self.totals.occupancy;
+        if let Some(expires) = before.filter(|_| opened || !is_there) {
+            occupancy.close(expires.min(now), Group::Tcp);
+        }
+        if opened && is_there {
+            occupancy.open(now, Group::Tcp);
+        }
+    }
+
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
         if self.wanted == Wanted::Verdicts {
@@ -254,7 +295,13 @@ impl Desk {
         }
     }
 
-    fn bury(&mut self, flow: Flow) {
+    /// Ends a flow. An entry that lives on at `end` is still there when the capture ends.
+    fn bury(&mut self, flow: Flow, end: Timestamp) {
+        if let Some(entry) = flow.track.entry()
+            && entry.expires <= end
+        {
+            self.totals.occupancy.close(entry.expires, Group::Tcp);
+        }
         settle_accounts(flow.key, flow.audit, &mut self.totals, &mut self.findings);
     }
 }
@@ -295,6 +342,7 @@ fn settle_accounts(
     let goes_on = packets >= HALF_SEEN_PACKETS && summary.conn_state != ConnState::S0;
     totals.flows_half_seen += u64::from(one_way && goes_on);
     totals.behaviour.count_flow(&summary);
+    totals.peers.count_flow(&key, &audit, &summary);
     if let Some(story) = audit.take_story() {
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.tell(FlowStory { key, audit, summary, story });

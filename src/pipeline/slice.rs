@@ -172,6 +172,8 @@ pub(super) struct Settler {
     pub(super) decoder: Decoder,
     pub(super) reassembler: Reassembler,
     pub(super) times: Times,
+    /// Tracker time of the first and the last frame.
+    pub(super) clocks: Option<(Timestamp, Timestamp)>,
 }
 
 impl Settler {
@@ -179,6 +181,10 @@ impl Settler {
     /// takes the place of the fragment that completed it.
     pub(super) fn settle(&mut self, slice: &mut Slice) {
         self.times.merge(&slice.times);
+        if let Some((first, last)) = slice.clocks {
+            let (begin, end) = self.clocks.unwrap_or((first, last));
+            self.clocks = Some((begin, end.max(last)));
+        }
         if slice.fragments.is_empty() {
             return;
         }
@@ -215,6 +221,8 @@ pub(super) struct Slice {
     /// The fragments, which wait for their turn at the reassembler.
     fragments: Vec<(Stamp, Piece)>,
     times: Times,
+    /// Tracker time of the first and the last frame.
+    clocks: Option<(Timestamp, Timestamp)>,
     /// What became of all frames that went through.
     pub(super) tally: Tally,
 }
@@ -225,6 +233,7 @@ impl Slice {
             items: std::iter::repeat_with(Items::default).take(shards).collect(),
             fragments: Vec::new(),
             times: Times::default(),
+            clocks: None,
             tally: Tally::default(),
         }
     }
@@ -235,6 +244,8 @@ impl Slice {
         self.items.iter_mut().for_each(Items::clear);
         self.fragments.clear();
         self.times = Times::default();
+        let clock = |position| batch.frame(position).map(|frame| frame.clock);
+        self.clocks = clock(range.start).zip(range.end.checked_sub(1).and_then(clock));
         let takes_plain = how.checksums == Checksums::Ignored && how.exemptions.is_empty();
         for frame in batch.frames(range) {
             self.times.add(frame.ts);

@@ -5,6 +5,7 @@
 mod behaviour;
 mod cause;
 mod look;
+mod table;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -35,10 +36,14 @@ pub(super) fn write(audit: &Audit, look: Look, out: &mut dyn Write) -> io::Resul
     }
     write_affected(&view, palette, out)?;
     cause::write(&view, detail, palette, out)?;
+    cause::write_upgrade(&view, palette, out)?;
     write_what_if(&view, palette, out)?;
     write_rules(&view, palette, out)?;
     write_flows(&view, palette, out)?;
     cause::write_remedies(&view, detail, palette, out)?;
+    if let Some(facts) = &view.table {
+        table::write(facts, detail, palette, out)?;
+    }
     behaviour::write(&view, detail, palette, out)?;
     for told in &audit.stories {
         behaviour::write_full(audit, told, palette, out)?;

@@ -9,6 +9,7 @@
     clippy::print_stderr,
     clippy::unwrap_in_result,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     reason = "test code, in which a panic is a failed test"
 )]
 //! The tests that work through data: conversations, captures, golden files.
@@ -53,6 +54,7 @@ mod source;
 mod source_captures;
 mod source_compressed;
 mod source_damaged;
+mod table;
 mod tidy;
 mod truth;
 mod tunnels;

@@ -3,7 +3,7 @@
 
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Reason, Setting, Sysctls};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
@@ -114,9 +114,18 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
     let checksums = if settings.checksum == 0 { Checksums::Ignored } else { Checksums::Verified };
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
-    let (tunnels, wanted, flows) = (Tunnels::Closed, Wanted::Verdicts, Vec::new());
-    let exemptions = Exemptions::default();
-    let plan = Plan { method, checksums, tunnels, exemptions, threads, inputs: 1, wanted, flows };
+    let tunnels = Tunnels::Closed;
+    let plan = Plan {
+        method,
+        checksums,
+        tunnels,
+        exemptions: Exemptions::default(),
+        threads,
+        inputs: 1,
+        wanted: Wanted::Verdicts,
+        flows: Vec::new(),
+        table: TableView::Counted,
+    };
     let mut run = Run::new(&plan);
     let mut collector = Collector::default();
     let input = Box::new(std::io::Cursor::new(capture));

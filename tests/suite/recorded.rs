@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{CtState, Policy, Profile, Sysctls};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::segment::Direction;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
@@ -96,6 +96,7 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
         inputs: 1,
         wanted: Wanted::Verdicts,
         flows: Vec::new(),
+        table: TableView::Counted,
     });
     let mut collector = Collector::default();
     let mut source = source::open(path, Timeline::default()).unwrap();

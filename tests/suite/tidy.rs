@@ -5,19 +5,37 @@ use std::path::{Path, PathBuf};
 
 /// Which module may name which others, and who stands at the bottom: a row may use the rows above
 /// that it lists.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("seq", &[]),
     ("time", &[]),
     ("segment", &["seq", "time"]),
     ("tuple", &["seq", "time"]),
     ("frame", &["seq", "time"]),
     ("conntrack", &["segment", "seq", "time", "tuple"]),
+    ("occupancy", &["conntrack", "time", "tuple"]),
     ("wire", &["frame", "segment", "seq", "time", "tuple"]),
     ("source", &["frame", "time"]),
     ("flow", &["conntrack", "segment", "seq", "time", "tuple"]),
     ("kernel", &["segment", "seq", "time", "tuple", "conntrack", "wire", "frame", "source"]),
-    ("audit", &["conntrack", "flow", "frame", "segment", "seq", "source", "time", "tuple", "wire"]),
-    ("diagnose", &["audit", "conntrack", "flow", "segment", "seq", "time", "tuple", "wire"]),
+    (
+        "audit",
+        &[
+            "conntrack",
+            "flow",
+            "frame",
+            "occupancy",
+            "segment",
+            "seq",
+            "source",
+            "time",
+            "tuple",
+            "wire",
+        ],
+    ),
+    (
+        "diagnose",
+        &["audit", "conntrack", "flow", "occupancy", "segment", "seq", "time", "tuple", "wire"],
+    ),
     (
         "pipeline",
         &[
@@ -25,6 +43,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "conntrack",
             "flow",
             "frame",
+            "occupancy",
             "segment",
             "seq",
             "source",
@@ -42,6 +61,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "diagnose",
             "flow",
             "frame",
+            "occupancy",
             "segment",
             "seq",
             "source",

@@ -12,7 +12,7 @@ use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
 use tcp_window_audit::flow::{Happening, Kind};
 use tcp_window_audit::frame::LinkType;
-use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::segment::PerDirection;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
@@ -131,9 +131,17 @@ pub(crate) fn audit(path: &Path, flows: Vec<u64>) -> Audit {
     let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
     let (checksums, wanted) = (Checksums::Ignored, Wanted::Findings);
     let tunnels = Tunnels::Closed;
-    let exemptions = Exemptions::default();
-    let plan =
-        Plan { method, checksums, tunnels, exemptions, threads: 1, inputs: 1, wanted, flows };
+    let plan = Plan {
+        method,
+        checksums,
+        tunnels,
+        exemptions: Exemptions::default(),
+        threads: 1,
+        inputs: 1,
+        wanted,
+        flows,
+        table: TableView::Counted,
+    };
     let mut run = Run::new(&plan);
     run.read(&mut source::open(path, Timeline::default()).unwrap(), &mut Nobody);
     run.finish()

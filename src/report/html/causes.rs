@@ -77,7 +77,8 @@ pub(super) fn remedies(view: &View<'_>) -> Markup {
     }
 }
 
-fn remedy(remedy: &Remedy) -> Markup {
+/// Shows one remedy.
+pub(super) fn remedy(remedy: &Remedy) -> Markup {
     html! {
         h3 { (remedy.title) }
         @for step in &remedy.steps { (commands(step)) }

@@ -9,6 +9,7 @@
 mod causes;
 mod evidence;
 mod picture;
+mod table;
 
 use std::io::{self, Write};
 
@@ -139,13 +140,14 @@ fn sections(view: &View<'_>) -> Vec<Section> {
     }
     if let Some(what_if) = &view.what_if {
         let title = "What another kernel or setting would change";
-        sections.push(Section::new("what-if", title, table(what_if)));
+        sections.push(Section::new("what-if", title, what_if_table(what_if)));
     }
     if !view.remedies().is_empty() {
         sections.push(Section::new("remedy", "What to do", causes::remedies(view)));
     }
     sections.push(Section::new("capture-wide", "Over the capture", over_the_capture(view)));
     sections.extend(evidence::section(view));
+    sections.extend(table::section(view));
     sections.push(Section::new("quality", "What the capture is good for", quality(view)));
     sections.push(Section::new("method", "How it was judged", facts(&view.method)));
     sections.push(Section::new("reproduce", "How to do it again", facts(&view.reproduce)));
@@ -170,7 +172,7 @@ fn facts(facts: &[Fact]) -> Markup {
     }
 }
 
-fn table(what_if: &WhatIf) -> Markup {
+fn what_if_table(what_if: &WhatIf) -> Markup {
     html! {
         p { "INVALID packets, and in brackets the connections hit, as each kernel would have judged \
              this capture with one setting changed." }

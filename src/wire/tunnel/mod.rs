@@ -118,12 +118,12 @@ struct Carrier<'a> {
 /// Finds the innermost packet of a frame that decodes to `outer`.
 #[cold]
 pub(super) fn innermost(frame: &Frame<'_>, outer: Decoded, checksums: Checksums) -> Decoded {
-    match descend(frame, outer, checksums) {
-        Ok(level) => level.decoded,
-        Err(Closed::NoTunnel) => outer,
-        Err(Closed::Cut) => Decoded::Undecodable(Undecodable::TunnelHeaderCut),
-        Err(Closed::TooDeep) => Decoded::Undecodable(Undecodable::TunnelTooDeep),
-    }
+    let found = descend(frame, outer, checksums).map(|level| level.decoded);
+    found.unwrap_or_else(|closed| match closed {
+        Closed::NoTunnel => outer,
+        Closed::Cut => Decoded::Undecodable(Undecodable::TunnelHeaderCut),
+        Closed::TooDeep => Decoded::Undecodable(Undecodable::TunnelTooDeep),
+    })
 }
 
 /// Finds the headers of the packet that is innermost in a frame, where there is a tunnel.

@@ -7,7 +7,7 @@ use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Setting, Sysctls};
 use tcp_window_audit::diagnose::{diagnose, wish};
 use tcp_window_audit::frame::{Batch, Frame, LinkType};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted, gather};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, gather};
 use tcp_window_audit::report::{self, Format, Look};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
@@ -144,7 +144,8 @@ fn plan(tunnels: Tunnels, threads: usize) -> Plan {
     let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
     let (wanted, flows) = (Wanted::Verdicts, Vec::new());
     let exemptions = Exemptions::default();
-    Plan { method, checksums, tunnels, exemptions, threads, inputs: 1, wanted, flows }
+    let table = TableView::Counted;
+    Plan { method, checksums, tunnels, exemptions, threads, inputs: 1, wanted, flows, table }
 }
 
 /// Audits a source, and counts the verdicts told.

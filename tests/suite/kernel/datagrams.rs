@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
 use tcp_window_audit::kernel::OracleSettings;
-use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
@@ -124,6 +124,7 @@ fn model(packets: &[Vec<u8>]) -> BTreeMap<&'static str, u64> {
         inputs: 1,
         wanted: Wanted::Findings,
         flows: Vec::new(),
+        table: TableView::Counted,
     });
     let input = Box::new(Cursor::new(writer.bytes));
     let mut source = FileSource::from_reader("a".to_owned(), input, Timeline::default()).unwrap();

@@ -6,6 +6,7 @@
 //! Does not: know what is drawn; that is one file a picture.
 
 mod distribution;
+mod occupancy;
 mod sequence;
 mod timeline;
 mod window;
@@ -15,6 +16,7 @@ use std::fmt::Write as _;
 use maud::{Markup, html};
 
 pub(super) use distribution::distributions;
+pub(super) use occupancy::occupancy;
 pub(super) use sequence::sequences;
 pub(super) use timeline::timeline;
 pub(super) use window::windows;
