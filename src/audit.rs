@@ -15,10 +15,12 @@ use crate::wire::{Tunnels, Undecodable};
 mod behaviour;
 mod histogram;
 mod peers;
+mod provenance;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use histogram::Histogram;
 pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
+pub use provenance::{Addresses, Origin, Provenance, Times};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
@@ -274,6 +276,8 @@ impl Inputs {
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Where that came from, and what was asked for.
+    pub provenance: Provenance,
     /// Which packet of a frame was judged.
     pub tunnels: Tunnels,
     /// The inputs.

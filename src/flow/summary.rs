@@ -17,6 +17,7 @@ use crate::flow::scaling::{self, Scaling};
 use crate::flow::signs::{Pause, SideSigns, Signs};
 use crate::flow::window::WindowAudit;
 use crate::segment::{Direction, PerDirection};
+use crate::time::Timestamp;
 use crate::tuple::Orientation;
 
 /// Bytes above the highest seen that an acknowledgement may cover and still tell of missed frames.
@@ -126,6 +127,11 @@ impl Summary {
             effects: detail.map(Detail::effects).unwrap_or_default(),
             signs: detail.and_then(|detail| detail.signs.clone()),
         }
+    }
+
+    /// Returns every capture time, so that all can be shifted alike.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.stall.iter_mut().map(|stall| &mut stall.ts)
     }
 
     /// Returns the signs in the packets of one side.
