@@ -102,6 +102,9 @@ impl Mapping {
         if let Some(table) = &mut audit.table {
             table.map_addresses(|address| self.address(address));
         }
+        for address in audit.totals.peers.addresses() {
+            *address = self.address(*address);
+        }
         keys(audit).for_each(|key| *key = key.mapped(|address| self.address(address)));
     }
 }
@@ -123,6 +126,7 @@ pub fn relative_times(audit: &mut Audit) {
     let Some(Timestamp(start)) = audit.first_ts else { return };
     let shift = |ts: &mut Timestamp| ts.0 = ts.0.saturating_sub(start);
     audit.first_ts.iter_mut().chain(&mut audit.last_ts).for_each(shift);
+    audit.totals.peers.times().for_each(shift);
     for flow in &mut audit.findings {
         flow.audit.times().chain(flow.summary.times()).for_each(shift);
         flow.evidence.times().for_each(shift);

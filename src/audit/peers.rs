@@ -44,6 +44,10 @@ impl Span {
         self.last_ts = self.last_ts.max(Some(ts));
     }
 
+    fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.first_ts.iter_mut().chain(&mut self.last_ts)
+    }
+
     fn merge(&mut self, other: &Self) {
         if self.flows == 0 || other.flows > 0 && other.first_frame < self.first_frame {
             self.first_frame = other.first_frame;
@@ -124,6 +128,10 @@ impl<T> Sample<T> {
         }
     }
 
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().flatten().map(|(_, value)| value)
+    }
+
     fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().flatten().map(|(_, value)| value)
     }
@@ -150,13 +158,13 @@ impl Peers {
             return;
         }
         let hash = key.hash_of_receiver(audit.original);
-        let (client, endpoint) = key.endpoints(audit.original);
-        if let Some(server) = self.servers.entry(hash, || Server::new(endpoint)) {
+        let ends = || key.endpoints(audit.original);
+        if let Some(server) = self.servers.entry(hash, || Server::new(ends().1)) {
             server.count(audit, summary, is_answered);
         }
         let Some(clock) = audit.clock_ms(Direction::Original) else { return };
         let hash = key.hash_of_hosts(audit.original);
-        let make = || Clocks::new(client.addr, endpoint);
+        let make = || Clocks::new(ends().0.addr, ends().1);
         if let Some(clocks) = self.clocks.entry(hash, make) {
             let range = if is_answered { &mut clocks.answered } else { &mut clocks.unanswered };
             widen(range, Some((clock, clock)));
@@ -171,6 +179,18 @@ impl Peers {
         self.servers.merge(&part.servers, |server| Server::new(server.endpoint), Server::join);
         let make = |clocks: &Clocks| Clocks::new(clocks.client, clocks.server);
         self.clocks.merge(&part.clocks, make, Clocks::join);
+    }
+
+    /// Returns every address, so that all can be replaced alike.
+    pub fn addresses(&mut self) -> impl Iterator<Item = &mut IpAddr> {
+        let servers = self.servers.iter_mut().map(|server| &mut server.endpoint.addr);
+        servers.chain(self.clocks.iter_mut().flat_map(Clocks::addresses))
+    }
+
+    /// Returns every capture time, so that all can be shifted alike.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let servers = self.servers.iter_mut().flat_map(Server::times);
+        servers.chain(self.clocks.iter_mut().flat_map(|clocks| clocks.unanswered_flows.times()))
     }
 
     /// Returns the servers that are kept, in a fixed order.
@@ -218,6 +238,12 @@ impl Server {
         self.lasted((audit.first_ts, audit.last_ts));
     }
 
+    fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let Self { answered, unanswered, full, bare, longest, .. } = self;
+        let longest = longest.iter_mut().flat_map(|(first, last)| [first, last]);
+        [answered, unanswered, full, bare].into_iter().flat_map(Span::times).chain(longest)
+    }
+
     /// Keeps the longest flow; among equals the earliest.
     fn lasted(&mut self, span: (Timestamp, Timestamp)) {
         let rank = |(first, last): (Timestamp, Timestamp)| (last.nanos_since(first), -first.0);
@@ -242,6 +268,10 @@ impl Clocks {
     fn new(client: IpAddr, server: Endpoint) -> Self {
         let (answered, unanswered) = (None, None);
         Self { client, server, answered, unanswered, unanswered_flows: Span::default() }
+    }
+
+    fn addresses(&mut self) -> [&mut IpAddr; 2] {
+        [&mut self.client, &mut self.server.addr]
     }
 
     fn join(&mut self, other: &Self) {
@@ -269,9 +299,7 @@ const fn is_before(clock: u32, other: u32) -> bool {
 mod tests {
     use super::*;
 
-    fn add(kept: &mut u64, more: &u64) {
-        *kept += more;
-    }
+    const ADD: fn(&mut u64, &u64) = |kept, more| *kept += more;
 
     /// Two keys share a slot and the smaller one wins, in whatever order and parts they come.
     #[test]
@@ -282,7 +310,7 @@ mod tests {
             let mut sample: Sample<u64> = Sample::default();
             for (hash, value) in items {
                 if let Some(kept) = sample.entry(*hash, || 0) {
-                    add(kept, value);
+                    ADD(kept, value);
                 }
             }
             sample
@@ -292,7 +320,7 @@ mod tests {
         reversed.reverse();
         assert_eq!(whole, sample(&reversed));
         let mut parts = sample(&items[..3]);
-        parts.merge(&sample(&items[3..]), |_| 0, add);
+        parts.merge(&sample(&items[3..]), |_| 0, ADD);
         assert_eq!(whole, parts);
         assert_eq!(whole.iter().copied().collect::<Vec<_>>(), [18, 4]);
     }

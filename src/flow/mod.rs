@@ -382,9 +382,12 @@ impl FlowAudit {
         if verdict.opened && Class::of(segment.flags) == Class::Syn && *frame != self.first_frame {
             self.exchange.start_over();
         }
+        let was_idle = silence_ns >= pause::LEAST_PAUSE_NS && self.exchange.is_idle();
         let taken = self.exchange.take(&look);
-        if self.is_pausing() || silence_ns >= pause::LEAST_PAUSE_NS {
-            pause::watch(&mut self.ways, &mut self.exchange.detail, (&look, silence_ns), &taken);
+        if was_idle || self.is_pausing() {
+            let is_again = taken.repeated.is_some() || self.exchange.keeps_alive(&look);
+            let packet = pause::Packet { silence_ns, was_idle, is_again };
+            pause::watch(&mut self.ways, &mut self.exchange.detail, &look, packet);
         }
         if taken.handshake_us.is_some() {
             self.ways[orientation.flip()].handshake_us = taken.handshake_us;

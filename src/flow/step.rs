@@ -6,7 +6,7 @@
 use crate::flow::detail::{Detail, Side, Stall, StallEnd, Waiting};
 use crate::flow::exchange::{LEAST_STALL_US, Look, Repeated, Taken};
 use crate::flow::half::Half;
-use crate::flow::history::{History, Letter, is_round, letters_of};
+use crate::flow::history::{History, Letter, is_round, letters_of, plain_letter};
 use crate::flow::retransmission::Kind;
 use crate::flow::story::{Event, Happening, Sample};
 use crate::segment::Flags;
@@ -63,7 +63,6 @@ impl<'a> Step<'a> {
         let segment = self.look.segment;
         self.wake_up();
         let stall = self.stall();
-        let was_idle = self.look.silence >= LEAST_STALL_US && stall.is_none() && self.is_open();
         let pending = self.pending();
         if self.may_hold_a_sign() {
             self.watch();
@@ -85,18 +84,7 @@ impl<'a> Step<'a> {
         self.own.last_at = self.look.now;
         self.set_alerts();
         let handshake_us = self.peer.min_rtt().filter(|_| times_handshake);
-        let is_again =
-            outcome.kind.is_some_and(|kind| kind.is_retransmission() || kind == Kind::KeepAlive);
-        Taken { repeated: outcome.repeated, handshake_us, is_again, was_idle }
-    }
-
-    /// Returns whether both sides have spoken, and none has ended the connection.
-    const fn is_open(&self) -> bool {
-        let spoken = Half::SEQ | Half::ACK;
-        let ended = Letter::Fin.mark() | Letter::Rst.mark();
-        self.own.is(spoken)
-            && self.peer.is(spoken)
-            && (self.own.marks | self.peer.marks) & ended == 0
+        Taken { repeated: outcome.repeated, handshake_us }
     }
 
     /// Returns whether the sender had spoken before the first RST in its name.
@@ -244,6 +232,11 @@ impl<'a> Step<'a> {
     // ---- history ------------------------------------------------------------------------------
 
     fn write_letters(&mut self) {
+        // Most segments have one letter, which stands there already.
+        if plain_letter(self.look.segment).is_some_and(|letter| self.own.marks & letter.mark() != 0)
+        {
+            return;
+        }
         for letter in letters_of(self.look.segment) {
             if self.own.marks & letter.mark() == 0 {
                 self.write(letter);

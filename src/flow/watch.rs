@@ -15,7 +15,7 @@ use crate::tuple::Orientation;
 /// Hops by which packets of one host may differ: paths of equal cost are about as long.
 const SAME_PATH_HOPS: u8 = 1;
 /// How far a number must be ahead of everything captured to be more than a gap: 64 KiB.
-const LEAST_LEAP: i32 = 1 << 16;
+const LEAST_LEAP: u32 = 1 << 16;
 /// How long after a stale segment a RST may come from it: 1 s.
 const DRAWN_US: u32 = 1_000_000;
 
@@ -37,7 +37,6 @@ impl Step<'_> {
             || self.look.verdict.reason.is_some()
             || is_bare
             || opens && self.opens_strangely()
-            || self.leaps()
     }
 
     /// Returns whether a SYN, or the first segment after it, is worth a look.
@@ -49,30 +48,18 @@ impl Step<'_> {
         is_shut || has_signs || differ(segment.ttl, self.look.ttl_before)
     }
 
-    /// Returns whether a number is far ahead of everything captured.
-    #[inline]
-    fn leaps(&self) -> bool {
-        let segment = self.look.segment;
-        let is_known = self.own.is(Half::SEQ | Half::ACK) && self.peer.is(Half::SEQ);
-        let ahead = segment.seq.offset_from(self.own.max_end);
-        let acked = segment.ack.offset_from(self.peer.max_end);
-        is_known && (ahead >= LEAST_LEAP || acked >= LEAST_LEAP && segment.has(Flags::ACK))
-    }
-
     /// Looks for signs, before the segment's letters and numbers are taken.
     #[cold]
     pub(super) fn watch(&mut self) {
         let segment = self.look.segment;
         if segment.has(Flags::RST) {
             self.watch_reset();
+            self.watch_leap();
         } else {
             self.watch_after_reset();
             self.watch_stamp();
             self.watch_age();
             self.watch_opening();
-        }
-        if self.leaps() {
-            self.watch_leap();
         }
     }
 
@@ -216,12 +203,18 @@ impl Step<'_> {
     }
 
     /// Notes numbers far ahead of everything captured.
-    fn watch_leap(&mut self) {
+    pub(super) fn watch_leap(&mut self) {
         let (frame, segment) = (self.look.frame, self.look.segment);
+        if !self.own.is(Half::SEQ) || !self.peer.is(Half::SEQ | Half::ACK) {
+            return;
+        }
         let ahead = |bytes: i32| u32::try_from(bytes).unwrap_or(0);
         let acked = if segment.has(Flags::ACK) { segment.ack } else { self.peer.max_end };
         let seq_bytes = ahead(segment.seq.offset_from(self.own.max_end));
         let ack_bytes = ahead(acked.offset_from(self.peer.max_end));
+        if seq_bytes.max(ack_bytes) < LEAST_LEAP {
+            return;
+        }
         let closes = segment.has(Flags::FIN) || segment.has(Flags::RST);
         let leap = &mut self.own_signs().leap;
         if leap.seen.packets == 0 {

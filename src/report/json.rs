@@ -62,7 +62,8 @@ struct Report {
     affected: Option<Affected>,
     /// Why it happened, the surest first.
     causes: Vec<causes::Cause>,
-    /// What an upgrade of the kernel would change; absent when nothing.
+    /// What an upgrade of the kernel would change; only where the run was judged as by a kernel
+    /// before Linux 6.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     upgrade: Option<String>,
     /// What the capture is good for.

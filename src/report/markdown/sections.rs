@@ -98,9 +98,14 @@ pub(super) fn what_if(view: &View<'_>) -> Option<String> {
         cells.extend(row.cells.map(WhatIf::cell));
         cells
     };
+    let upgrade = view
+        .diagnoses
+        .upgrade
+        .as_deref()
+        .map_or_else(String::new, |sentence| format!("\n\n{}", text(sentence)));
     Some(format!(
         "### What another kernel or setting would change\n\n\
-         INVALID packets, and connections in brackets; {}.\n\n{}",
+         INVALID packets, and connections in brackets; {}.\n\n{}{upgrade}",
         text(legend),
         table(&head, rows.iter().map(row).collect())
     ))

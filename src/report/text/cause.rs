@@ -50,17 +50,6 @@ pub(super) fn write_remedies(
     Ok(())
 }
 
-/// Writes what an upgrade of the kernel would change.
-pub(super) fn write_upgrade(
-    view: &View<'_>,
-    palette: Palette,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let Some(sentence) = &view.diagnoses.upgrade else { return Ok(()) };
-    write_heading("Kernel", palette, out)?;
-    write_wrapped("  ", sentence, out)
-}
-
 fn write_cause(
     view: &View<'_>,
     found: &Diagnosis,
