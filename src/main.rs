@@ -7,11 +7,13 @@ mod verify;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use cli::{Config, Reading, TableWanted, Task};
 use output::{Silence, Sinks, say};
-use tcp_window_audit::audit::{Audit, Exhibits, Input, Provenance};
+use tcp_window_audit::audit::{Audit, Exhibits, Input, Inputs, Provenance};
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::diagnose::{diagnose, wish};
 use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, chain, gather};
@@ -87,7 +89,7 @@ fn is_file(path: &PathBuf) -> bool {
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let plan = plan(config)?;
     // Beside the audit, which reads the same blocks at about the same time.
-    let digests = config.wants_digests().then(|| hash(config.files.clone()));
+    let digests = config.wants_digests().then(|| Hashing::start(config.files.clone()));
     let mut audit = read(config, &plan, sinks)?;
     sinks.end_progress();
     if config.shows_exhibits() {
@@ -99,7 +101,7 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() {
         look_at_table(config, &plan, &mut audit);
     }
-    let digests = digests.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let digests = digests.map(|hashing| hashing.finish(&audit.inputs)).unwrap_or_default();
     let name = |input: &Input| digests.get(&input.summary.name).copied();
     let digests = audit.inputs.read.iter().map(name).collect();
     audit.provenance = Provenance { digests, ..config.provenance.clone() };
@@ -161,10 +163,35 @@ fn exhibits(config: &Config, plan: &Plan, audit: &Audit) -> Exhibits {
     }
 }
 
-/// Reads the sizes and hashes of files on a thread of its own; a file that cannot be read has none.
-fn hash(files: Vec<PathBuf>) -> JoinHandle<BTreeMap<String, Digest>> {
-    let digest = |path: PathBuf| Some((path.display().to_string(), Digest::of(&path).ok()??));
-    std::thread::spawn(move || files.into_iter().filter_map(digest).collect())
+/// Sizes and hashes of files, read on a thread of its own.
+struct Hashing {
+    give_up: Arc<AtomicBool>,
+    thread: JoinHandle<BTreeMap<String, Digest>>,
+}
+
+impl Hashing {
+    fn start(files: Vec<PathBuf>) -> Self {
+        let give_up = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&give_up);
+        let digest = move |path: PathBuf| {
+            Some((path.display().to_string(), Digest::of(&path, &told).ok()??))
+        };
+        let thread = std::thread::spawn(move || files.into_iter().filter_map(digest).collect());
+        Self { give_up, thread }
+    }
+
+    /// Waits for the hashes; there are none when an input was left before its end, since a file may
+    /// claim to be larger than anybody would wait for.
+    fn finish(self, inputs: &Inputs) -> BTreeMap<String, Digest> {
+        let is_read = |input: &Input| {
+            input.summary.file_len.is_none_or(|len| input.summary.bytes_read >= len)
+        };
+        if inputs.read.len() < inputs.asked_for || !inputs.read.iter().all(is_read) {
+            self.give_up.store(true, Ordering::Relaxed);
+            return BTreeMap::new();
+        }
+        self.thread.join().unwrap_or_default()
+    }
 }
 
 /// Says an error, and returns what there is without one.
