@@ -387,6 +387,10 @@ fn write_method(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         Setting::Off => "checksums not judged; --sysctl nf_conntrack_checksum=1 judges them",
     };
     writeln!(out, "  {checksums}")?;
+    if audit.tally.excused_checksums > 0 {
+        let frames = counted(audit.tally.excused_checksums, "frame");
+        writeln!(out, "  checksums of {frames} not judged: the capturing host sent them")?;
+    }
     if audit.tunnels == Tunnels::Opened {
         writeln!(out, "  tunnels opened: the innermost packet of each frame is judged")?;
     }

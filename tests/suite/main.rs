@@ -18,6 +18,7 @@ mod behaviour;
 mod capture_writer;
 mod captures;
 mod causes;
+mod checksums;
 mod compatibility;
 mod confined;
 mod conversation;
