@@ -212,7 +212,7 @@ pub struct IcmpError {
 /// An IP datagram that is not TCP, as far as a conntrack entry depends on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NonTcp {
-    /// The flow, with the IP protocol number. UDP, UDP-Lite, SCTP and DCCP have their ports;
+    /// The flow, with the IP protocol number. UDP, UDP-Lite and SCTP have their ports;
     /// ICMP queries have their id as both ports, and in the key type and code of the request and who asked; other protocols have none (0).
     pub key: FlowKey,
     /// Which way the datagram travels.
