@@ -14,9 +14,11 @@ use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
 mod histogram;
+mod provenance;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use histogram::Histogram;
+pub use provenance::{Addresses, Origin, Provenance, Times};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
@@ -273,6 +275,8 @@ impl Inputs {
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Where that came from, and what was asked for.
+    pub provenance: Provenance,
     /// Which packet of a frame was judged.
     pub tunnels: Tunnels,
     /// The inputs.

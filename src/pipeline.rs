@@ -16,7 +16,7 @@ mod slice;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Provenance, Tally, Totals,
 };
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
@@ -206,6 +206,7 @@ impl Run {
             findings.finish();
         Audit {
             method: self.method,
+            provenance: Provenance::default(),
             tunnels: self.settler.decoder.tunnels,
             inputs: self.reports.inputs,
             incomplete: self.reports.incomplete,

@@ -83,7 +83,7 @@ fn a_packet_marked_as_outbound_is_excused_and_no_other() {
         let report = run(&scratch.0, &[&JUDGED[..], &["a.pcapng"]].concat());
         let report = text(&report.stdout);
         assert!(
-            report.contains("checksums of 4 frames not judged: the capturing host"),
+            report.contains("4 frames sent by the capturing host: checksums not judged"),
             "{report}"
         );
         assert!(report.contains("10 packets dropped"), "{report}");
