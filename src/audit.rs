@@ -39,7 +39,7 @@ pub const MAX_TROUBLED: usize = 50;
 /// The flows kept because their ends behaved as under a known fault, earliest first.
 pub const MAX_SUSPECTS: usize = 1000;
 
-/// What became of the frames of a run; every frame is in exactly one count.
+/// What became of the frames of a run; every frame is in exactly one of the first counts.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
     /// TCP segments that were judged.
@@ -52,6 +52,9 @@ pub struct Tally {
     pub fragments: u64,
     /// Frames that gave nothing to judge, by reason.
     pub undecodable: BTreeMap<Undecodable, u64>,
+    /// Frames, counted above too, whose checksums would have been judged if the capturing host had
+    /// not sent them.
+    pub excused_checksums: u64,
 }
 
 impl Tally {
@@ -77,6 +80,7 @@ impl Tally {
         self.segments += part.segments;
         self.tcp_errors += part.tcp_errors;
         self.fragments += part.fragments;
+        self.excused_checksums += part.excused_checksums;
         for (protocol, count) in &part.other {
             *self.other.entry(*protocol).or_default() += count;
         }

@@ -20,6 +20,7 @@ mod browser;
 mod capture_writer;
 mod captures;
 mod causes;
+mod checksums;
 mod compatibility;
 mod confined;
 mod conversation;

@@ -53,6 +53,7 @@ pub fn frame(data: &[u8]) {
                 clock: ts,
                 link: LinkType(u16::from_be_bytes([*a, *b])),
                 original_len: u32::try_from(original_len).unwrap_or(u32::MAX),
+                is_outbound: false,
                 bytes,
             };
             if let Decoded::Fragment(fragment) = decode(&frame, checksums) {
