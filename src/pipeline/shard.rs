@@ -117,6 +117,25 @@ impl Shard {
         (self.desk.totals, self.desk.findings)
     }
 
+    /// Returns the counts so far.
+    pub(super) const fn totals(&self) -> &Totals {
+        &self.desk.totals
+    }
+
+    /// Returns how many flows are remembered.
+    pub(super) fn flows_alive(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Returns what [`Shard::finish`] would, and goes on.
+    pub(super) fn snapshot(&self) -> (Totals, Findings) {
+        let (mut totals, mut findings) = (self.desk.totals.clone(), self.desk.findings.clone());
+        for flow in self.table.iter() {
+            settle_accounts(flow.key, flow.audit.clone(), &mut totals, &mut findings);
+        }
+        (totals, findings)
+    }
+
     /// Takes a segment of a flow that is probably at `guess`, if there is one.
     #[inline]
     fn take_segment(&mut self, item: &Item, guess: Option<Position>) {

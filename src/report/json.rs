@@ -111,7 +111,8 @@ struct Capture {
 #[derive(Serialize)]
 struct Filter {
     expression: String,
-    frames_left_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames_left_out: Option<u64>,
 }
 
 impl Filter {

@@ -249,12 +249,14 @@ fn write_capture(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, "  {}", frames_line(&audit.tally))?;
     if let Some(FilterSummary { expression, left_out }) = &audit.inputs.filter {
-        let left_out = counted(*left_out, "frame");
-        writeln!(
-            out,
-            "    {left_out} beside these left out by --filter {}",
-            printable(expression)
-        )?;
+        let expression = printable(expression);
+        match left_out {
+            Some(count) => {
+                let left_out = counted(*count, "frame");
+                writeln!(out, "    {left_out} beside these left out by --filter {expression}")?;
+            }
+            None => writeln!(out, "    captured with the filter {expression}")?,
+        }
     }
     for line in datagram_lines(audit) {
         writeln!(out, "    {line}")?;
