@@ -39,6 +39,11 @@ struct Args {
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
 
+    /// Leave the packets that a BPF filter matches untracked, as a NOTRACK rule of the raw table
+    /// does; repeatable; needs libpcap
+    #[arg(long, value_name = "EXPR")]
+    notrack: Vec<String>,
+
     /// Go on reading FILE while it grows, until Ctrl-C, which prints the report
     #[arg(long)]
     follow: bool,
@@ -284,7 +289,8 @@ impl Args {
         if self.follow && !matches!(&self.files[..], [file] if file != Path::new("-")) {
             return Err(Error::FollowOne);
         }
-        let method = Method { policies: what_if::panel(policy), sysctls };
+        let notrack = self.notrack;
+        let method = Method { policies: what_if::panel(policy), sysctls, notrack };
         let outputs = self.outputs.iter().map(|path| output(path)).collect::<Result<_, _>>()?;
         let detail = match (self.quiet, self.verbose) {
             (true, _) => Detail::Quiet,

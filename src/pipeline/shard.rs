@@ -97,6 +97,8 @@ impl Shard {
                 match item.kind {
                     Kind::Segment => self.take_segment(item, *guess),
                     Kind::Error(addressee) => self.take_error(item, addressee),
+                    Kind::ExemptSegment => self.take_exempt(item),
+                    Kind::ExemptError => self.take_exempt_error(item),
                     Kind::Datagram(datagram) => {
                         self.datagrams.take(item, datagram, &mut self.desk.totals);
                     }
@@ -178,6 +180,33 @@ impl Shard {
         self.desk.tell(item, flow_id, verdict, liberal.ctstate);
     }
 
+    /// Takes a segment that a rule exempts: it makes and renews no entry, but is part of its flow.
+    #[cold]
+    fn take_exempt(&mut self, item: &Item) {
+        let position = self.find_or_start(item);
+        let Some(flow) = position.and_then(|position| self.table.get_mut(position)) else { return };
+        let Stamp { number: frame, ts, .. } = item.stamp;
+        self.desk.note(
+            flow,
+            item,
+            &Observation {
+                frame,
+                ts,
+                arrival: arrival(item),
+                verdict: Verdict::untracked(),
+                liberal: CtState::Untracked,
+                invalid_for: Members::default(),
+            },
+        );
+    }
+
+    /// Takes an ICMP error that a rule exempts.
+    #[cold]
+    fn take_exempt_error(&mut self, item: &Item) {
+        self.desk.totals.errors_untracked += 1;
+        self.desk.tell(item, None, Verdict::untracked(), CtState::Untracked);
+    }
+
     /// Finds the flow of an item; a flow that is over makes room for the next.
     fn find_or_start(&mut self, item: &Item) -> Option<Position> {
         let Item { stamp, hash, packet: Packet { key, .. }, .. } = *item;
@@ -215,12 +244,18 @@ impl Desk {
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
-        let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
-        if let Some(repeated) = flow.audit.observe(&observation) {
+        self.note(flow, item, &Observation { frame, ts, arrival, verdict, liberal, invalid_for });
+    }
+
+    /// Takes in what a judged segment shows of its flow.
+    #[inline]
+    fn note(&mut self, flow: &mut Flow, item: &Item, observation: &Observation<'_>) {
+        let Observation { arrival, verdict, liberal, invalid_for, .. } = *observation;
+        if let Some(repeated) = flow.audit.observe(observation) {
             self.totals.behaviour.count_repeated(repeated);
         }
         self.totals.count(&verdict, invalid_for);
-        self.totals.options_cut += u64::from(segment.options_cut);
+        self.totals.options_cut += u64::from(arrival.segment.options_cut);
         self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
     }
 

@@ -23,6 +23,8 @@ mod tcp;
 mod transport;
 mod tunnel;
 
+use std::borrow::Cow;
+
 use crate::frame::Frame;
 use crate::segment::Segment;
 use crate::tuple::{FlowKey, Orientation};
@@ -85,6 +87,31 @@ pub fn ip_packet<'a>(frame: &Frame<'a>) -> Result<(&'a [u8], usize), Undecodable
     let captured = frame.bytes.get(network.offset..).unwrap_or_default();
     let original_len = (frame.original_len as usize).max(frame.bytes.len());
     Ok((captured, original_len - frame.bytes.len() + captured.len()))
+}
+
+/// Returns the captured bytes from the header of the IP packet on that is judged, and how many there
+/// were on the wire; of a first fragment without its fragment header, as reassembly leaves it.
+///
+/// # Errors
+///
+/// Why the frame holds no IP packet.
+pub fn judged_packet<'a>(
+    frame: &Frame<'a>,
+    tunnels: Tunnels,
+) -> Result<(Cow<'a, [u8]>, usize), Undecodable> {
+    let outermost = ip_packet(frame);
+    let (captured, original_len) = match tunnels {
+        Tunnels::Closed => outermost?,
+        Tunnels::Opened => match tunnel::innermost_at(frame, decode(frame)) {
+            Some(at) => {
+                let captured = frame.bytes.get(at..).unwrap_or_default();
+                let beyond = (frame.original_len as usize).saturating_sub(frame.bytes.len());
+                (captured, captured.len() + beyond)
+            }
+            None => outermost?,
+        },
+    };
+    Ok((ipv6::without_fragment_header(captured), original_len))
 }
 
 /// An IP packet as the link layer hands it over.
