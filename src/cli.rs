@@ -13,6 +13,11 @@ use tcp_window_audit::kernel::host;
 use tcp_window_audit::report::{Detail, Format};
 use tcp_window_audit::wire::Tunnels;
 
+mod live;
+
+pub(crate) use live::Live;
+use live::LiveArgs;
+
 /// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 ///
 /// Reports which TCP packets the tracker marks INVALID, by which rule and by how many bytes, and
@@ -29,7 +34,7 @@ struct Args {
     command: Option<Command>,
 
     /// Capture files, pcap or pcapng, as one time line; `-` is standard input
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present_any = ["interface", "list_interfaces"], value_name = "FILE")]
     files: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -83,6 +88,9 @@ struct Args {
     /// When to show progress on standard error
     #[arg(long, value_enum, default_value_t = When::Auto)]
     progress: When,
+
+    #[command(flatten)]
+    live: LiveArgs,
 }
 
 #[derive(Subcommand, Debug)]
@@ -112,10 +120,12 @@ enum Command {
 #[derive(clap::Args, Debug)]
 struct JudgeArgs {
     /// Kernel to judge by: a version as `uname -r` prints it, a profile's name, or `host`
-    #[arg(long, value_name = "VERSION", default_value = Profile::DEFAULT.name())]
-    kernel: String,
+    /// [default: the newest profile; host with -i]
+    #[arg(long, value_name = "VERSION")]
+    kernel: Option<String>,
 
     /// Setting to judge by, such as `nf_conntrack_tcp_loose=0`, or `host`; repeatable
+    /// [default: the kernel's; host with -i]
     #[arg(long = "sysctl", value_name = "KEY=VALUE")]
     sysctls: Vec<String>,
 }
@@ -171,7 +181,9 @@ pub(crate) enum Progress {
 /// What the user asked for, checked.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
-    Audit(Config),
+    Audit(Box<Config>),
+    /// Which interfaces there are.
+    ListInterfaces,
     Verify(Verification),
     /// What to say about an id.
     Explain(String),
@@ -195,6 +207,8 @@ pub(crate) struct Config {
     pub(crate) method: Method,
     pub(crate) filter: Option<String>,
     pub(crate) input: Reading,
+    /// The capture that is read instead of files.
+    pub(crate) live: Option<Live>,
     pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
     /// The flow to report in full.
@@ -236,6 +250,23 @@ pub(crate) fn parse() -> Result<Task, Error> {
 }
 
 impl JudgeArgs {
+    /// Judges by this machine where nothing else is asked for, as a live capture does.
+    ///
+    /// Checksums are not judged unless asked for: those of packets that this machine sends are not
+    /// filled in yet where they are captured.
+    fn prefer_host(&mut self, notes: &mut Vec<String>) {
+        self.kernel.get_or_insert_with(|| "host".to_owned());
+        if !self.sysctls.is_empty() {
+            return;
+        }
+        match host::sysctls() {
+            Ok(_) => self.sysctls = vec!["host".to_owned(), "nf_conntrack_checksum=0".to_owned()],
+            Err(error) => {
+                notes.push(format!("judging by the kernel's default settings: {error}"));
+            }
+        }
+    }
+
     /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
     fn check(&self, notes: &mut Vec<String>) -> Result<(Policy, Sysctls), Error> {
         let mut sysctls = Sysctls::default();
@@ -248,7 +279,11 @@ impl JudgeArgs {
                 sysctls.set(key, &value)?;
             }
         }
-        let release = if self.kernel == "host" { host::release()? } else { self.kernel.clone() };
+        let release = match self.kernel.as_deref() {
+            None => Profile::DEFAULT.name().to_owned(),
+            Some("host") => host::release()?,
+            Some(release) => release.to_owned(),
+        };
         let kernel =
             Profile::for_release(&release).ok_or_else(|| Error::UnknownKernel(release.clone()))?;
         if kernel.certainty == Certainty::Nearest {
@@ -267,7 +302,7 @@ impl Args {
         match self.command.take() {
             Some(Command::Verify { files, sysctls }) => {
                 let mut notes = Vec::new();
-                let judge = JudgeArgs { kernel: "host".to_owned(), sysctls };
+                let judge = JudgeArgs { kernel: Some("host".to_owned()), sysctls };
                 let (policy, sysctls) = judge.check(&mut notes)?;
                 let release = host::release()?;
                 Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
@@ -275,18 +310,26 @@ impl Args {
             Some(Command::Explain { id }) => {
                 explain(&id).map(Task::Explain).ok_or(Error::UnknownId(id))
             }
-            None => self.check_audit().map(Task::Audit),
+            None if self.live.list_interfaces => Ok(Task::ListInterfaces),
+            None => self.check_audit().map(Box::new).map(Task::Audit),
         }
     }
 
-    fn check_audit(self) -> Result<Config, Error> {
+    fn check_audit(mut self) -> Result<Config, Error> {
         let mut notes = Vec::new();
+        let live = if self.live.is_wanted() {
+            self.judge.prefer_host(&mut notes);
+            // What would be files are the words of a filter, as for tcpdump.
+            self.live.check(filter_of(&std::mem::take(&mut self.files), self.filter.take()))
+        } else {
+            None
+        };
         let (policy, sysctls) = self.judge.check(&mut notes)?;
         if self.files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
             return Err(Error::StdinTwice);
         }
         let input = if self.follow { Reading::WhileItGrows } else { Reading::ToTheEnd };
-        if self.follow && !matches!(&self.files[..], [file] if file != Path::new("-")) {
+        if self.follow && live.is_none() && !matches!(&self.files[..], [file] if file != Path::new("-")) {
             return Err(Error::FollowOne);
         }
         let notrack = self.notrack;
@@ -305,6 +348,7 @@ impl Args {
         Ok(Config {
             filter: self.filter,
             input,
+            live,
             tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
             flow: self.flow,
@@ -317,6 +361,16 @@ impl Args {
             progress,
             notes,
         })
+    }
+}
+
+/// Joins the words of a filter, and that of `--filter`.
+fn filter_of(words: &[PathBuf], filter: Option<String>) -> Option<String> {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    match (words.join(" "), filter) {
+        (words, filter) if words.is_empty() => filter,
+        (words, None) => Some(words),
+        (words, Some(filter)) => Some(format!("({words}) and ({filter})")),
     }
 }
 

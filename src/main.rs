@@ -1,6 +1,7 @@
 //! The command line program: parse, read, audit, write the report, choose the exit status.
 
 mod cli;
+mod live;
 mod output;
 mod verify;
 
@@ -26,6 +27,7 @@ const FAILED: u8 = 2;
 fn main() -> ExitCode {
     let status = match cli::parse() {
         Ok(Task::Audit(config)) => audit(&config),
+        Ok(Task::ListInterfaces) => live::list_interfaces(),
         Ok(Task::Verify(verification)) => verify::run(&verification),
         Ok(Task::Explain(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
         Err(error) => {
@@ -50,9 +52,10 @@ fn audit(config: &Config) -> u8 {
     };
     let Some(audit) = run(config, &mut sinks) else { return FAILED };
     if let Some(link_type) = audit.unsupported_link_type() {
-        let file = config.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+        let input = audit.inputs.read.first().map(|input| input.summary.name.as_str());
+        let input = input.unwrap_or_default();
         say(&format!(
-            "{file}: frame 1: link type {link_type} is not supported, nor any that follows"
+            "{input}: frame 1: link type {link_type} is not supported, nor any that follows"
         ));
         return FAILED;
     }
@@ -65,20 +68,13 @@ fn audit(config: &Config) -> u8 {
 
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
-    let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
-    let method = config.method.clone();
-    let checksums = match method.sysctls.checksum {
-        Setting::On => Checksums::Verified,
-        Setting::Off => Checksums::Ignored,
-    };
-    let inputs = config.files.len();
-    let (tunnels, flow) = (config.tunnels, config.flow);
+    if let Some(wanted) = &config.live {
+        return live::run(config, wanted, sinks);
+    }
     // What has been read is judged at once when nobody waits for the next block.
     let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
     let filter = said(config.filter.as_deref().map(Filter::new).transpose())?;
-    let exemptions = said(Exemptions::new(&method.notrack))?;
-    let plan = Plan { method, checksums, tunnels, exemptions, threads, inputs, wanted, flow };
-    let mut run = Run::new(&plan);
+    let mut run = Run::new(&plan(config, config.files.len(), threads)?);
     let mut source = open(config, |error| {
         say(&chain(error));
         run.miss(error);
@@ -93,6 +89,19 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
         say(problem);
     }
     Some(audit)
+}
+
+/// Plans a run as the user wants it; returns none when that cannot be.
+fn plan(config: &Config, inputs: usize, threads: usize) -> Option<Plan> {
+    let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
+    let method = config.method.clone();
+    let checksums = match method.sysctls.checksum {
+        Setting::On => Checksums::Verified,
+        Setting::Off => Checksums::Ignored,
+    };
+    let (tunnels, flow) = (config.tunnels, config.flow);
+    let exemptions = said(Exemptions::new(&method.notrack))?;
+    Some(Plan { method, checksums, tunnels, exemptions, threads, inputs, wanted, flow })
 }
 
 /// Says an error, and returns what there is without one.

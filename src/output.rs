@@ -144,6 +144,12 @@ impl Sinks {
         }
     }
 
+    /// Writes the reports that go to files, as they are now.
+    pub(crate) fn write_reports(&self, audit: &Audit, config: &Config) -> Vec<Error> {
+        let outputs = config.outputs.iter();
+        outputs.filter_map(|output| write_file(audit, output).err()).collect()
+    }
+
     /// Writes all reports and completes the files; one that fails keeps no other from being written.
     pub(crate) fn finish(self, audit: &Audit, config: &Config) -> Vec<Error> {
         let standard_output = Path::new("standard output");

@@ -50,6 +50,32 @@ pub fn open(path: &Path, timeline: Timeline) -> Result<FileSource, Error> {
     FileSource::open(path, timeline)
 }
 
+impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
+    fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
+        (**self).fill(batch)
+    }
+
+    fn summary(&self) -> SourceSummary {
+        (**self).summary()
+    }
+
+    fn summaries(&self) -> Vec<SourceSummary> {
+        (**self).summaries()
+    }
+
+    fn take_problems(&mut self) -> Vec<Error> {
+        (**self).take_problems()
+    }
+
+    fn take_events(&mut self) -> Vec<String> {
+        (**self).take_events()
+    }
+
+    fn filter(&self) -> Option<FilterSummary> {
+        (**self).filter()
+    }
+}
+
 /// Where the frames of a file begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeline {

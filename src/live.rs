@@ -1,0 +1,141 @@
+//! Live capture: the audit while packets pass, and what a person wants to know meanwhile.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::cli::{Config, Live};
+use crate::output::{self, Sinks, say};
+use crate::{CLEAN, FAILED, plan};
+use tcp_window_audit::audit::Audit;
+use tcp_window_audit::frame::Batch;
+use tcp_window_audit::pipeline::{Run, chain};
+use tcp_window_audit::source::fanout::Fanout;
+use tcp_window_audit::source::keep::Kept;
+use tcp_window_audit::source::live::{LiveSource, devices};
+use tcp_window_audit::source::{Error, FrameSource, interrupt};
+
+/// Prints the interfaces, as `tcpdump -D` does, and returns the exit status.
+pub(crate) fn list_interfaces() -> u8 {
+    let devices = match devices() {
+        Ok(devices) => devices,
+        Err(error) => {
+            say(&chain(&error));
+            return FAILED;
+        }
+    };
+    let mut text = String::new();
+    for (number, device) in (1..).zip(&devices) {
+        let states = [(device.is_up, "Up"), (device.is_running, "Running")];
+        let states = states.iter().filter(|(is_so, _)| *is_so).map(|(_, name)| *name);
+        let loopback = device.is_loopback.then_some("Loopback");
+        let states: Vec<_> = states.chain(loopback).collect();
+        let description = device.description.as_deref();
+        let description = description.map_or_else(String::new, |text| format!(" ({text})"));
+        let line = format!("{number}.{}{description} [{}]", device.name, states.join(", "));
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "{}", tcp_window_audit::report::printable(&line));
+    }
+    output::print(&text).map_or(FAILED, |()| CLEAN)
+}
+
+/// Audits what passes until the end; returns none when the capture cannot begin.
+pub(crate) fn run(config: &Config, live: &Live, sinks: &mut Sinks) -> Option<Audit> {
+    let mut run = Run::new(&plan(config, 1, 1)?);
+    let mut source = match open(live) {
+        Ok(source) => source,
+        Err(error) => {
+            say(&chain(&error));
+            return None;
+        }
+    };
+    let question = interrupt::question();
+    let mut batch = Batch::default();
+    let mut interval = live.interval.map(Interval::new);
+    run.describe(&*source);
+    let end = loop {
+        match run.step(&mut *source, &mut batch, sinks) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        source.take_events().iter().for_each(|event| say(event));
+        if question.swap(false, Ordering::Relaxed) {
+            say(&state(&run, &*source));
+        }
+        if interval.as_mut().is_some_and(Interval::is_due) {
+            run.describe(&*source);
+            for error in sinks.write_reports(&run.snapshot(), config) {
+                say(&chain(&error));
+            }
+        }
+    };
+    sinks.end_progress();
+    source.take_events().iter().for_each(|event| say(event));
+    if let Err(error) = end {
+        run.miss(&error);
+    }
+    run.end(&mut *source);
+    let audit = run.finish();
+    for problem in &audit.incomplete {
+        say(problem);
+    }
+    Some(audit)
+}
+
+/// Begins the capture.
+fn open(live: &Live) -> Result<Box<dyn FrameSource + Send>, Error> {
+    let stop = interrupt::flag();
+    let source: Box<dyn FrameSource + Send> = if live.fanout > 1 {
+        Box::new(Fanout::open(&live.options, live.fanout, stop)?)
+    } else {
+        Box::new(LiveSource::open(&live.options, stop)?)
+    };
+    match live.keeping.clone() {
+        Some(keeping) => Ok(Box::new(Kept::new(source, keeping, live.options.snaplen)?)),
+        None => Ok(source),
+    }
+}
+
+/// Says in one line how the audit stands.
+fn state(run: &Run, source: &dyn FrameSource) -> String {
+    let totals = run.totals();
+    let dropped: u64 = source
+        .summary()
+        .interfaces
+        .iter()
+        .map(|interface| {
+            interface.dropped_by_host.unwrap_or_default()
+                + interface.dropped_by_interface.unwrap_or_default()
+        })
+        .sum();
+    let segments = totals.new + totals.established + totals.invalid + totals.dropped;
+    format!(
+        "{segments} TCP segments, {} INVALID, {} connections ended, {} alive, {dropped} packets \
+         dropped by the capture",
+        totals.invalid,
+        totals.flows,
+        run.flows_alive(),
+    )
+}
+
+/// What is to be done every so often.
+struct Interval {
+    every: Duration,
+    next: Instant,
+}
+
+impl Interval {
+    fn new(every: Duration) -> Self {
+        Self { every, next: Instant::now() + every }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.next <= now;
+        if is_due {
+            self.next = now + self.every;
+        }
+        is_due
+    }
+}
