@@ -184,7 +184,7 @@ pub(crate) enum Task {
     Audit(Box<Config>),
     /// Which interfaces there are.
     ListInterfaces,
-    Verify(Verification),
+    Verify(Box<Verification>),
     /// What to say about an id.
     Explain(String),
 }
@@ -305,7 +305,8 @@ impl Args {
                 let judge = JudgeArgs { kernel: Some("host".to_owned()), sysctls };
                 let (policy, sysctls) = judge.check(&mut notes)?;
                 let release = host::release()?;
-                Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
+                let verification = Verification { files, policy, sysctls, release, notes };
+                Ok(Task::Verify(Box::new(verification)))
             }
             Some(Command::Explain { id }) => {
                 explain(&id).map(Task::Explain).ok_or(Error::UnknownId(id))
@@ -329,7 +330,10 @@ impl Args {
             return Err(Error::StdinTwice);
         }
         let input = if self.follow { Reading::WhileItGrows } else { Reading::ToTheEnd };
-        if self.follow && live.is_none() && !matches!(&self.files[..], [file] if file != Path::new("-")) {
+        if self.follow
+            && live.is_none()
+            && !matches!(&self.files[..], [file] if file != Path::new("-"))
+        {
             return Err(Error::FollowOne);
         }
         let notrack = self.notrack;

@@ -145,7 +145,7 @@ impl Sinks {
     }
 
     /// Writes the reports that go to files, as they are now.
-    pub(crate) fn write_reports(&self, audit: &Audit, config: &Config) -> Vec<Error> {
+    pub(crate) fn write_reports(audit: &Audit, config: &Config) -> Vec<Error> {
         let outputs = config.outputs.iter();
         outputs.filter_map(|output| write_file(audit, output).err()).collect()
     }

@@ -9,7 +9,6 @@ use tcp_window_audit::source::live::{DEFAULT_BUFFER_BYTES, DEFAULT_SNAPLEN, Opti
 /// Live capture, with tcpdump's options.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Live capture")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct LiveArgs {
     /// Audit what passes an interface, or `any`, until Ctrl-C; the arguments are a BPF filter
     #[arg(short, long, value_name = "IFACE")]

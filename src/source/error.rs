@@ -165,7 +165,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The interface was down or gone for a while.
-    #[error("{interface}: was down or gone {count} times; what passed meanwhile was not seen")]
+    #[error(
+        "{interface}: was down or gone ({count} time{}); what passed meanwhile was not seen",
+        if *count == 1 { "" } else { "s" }
+    )]
     Outages {
         /// The interface.
         interface: String,

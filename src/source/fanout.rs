@@ -119,8 +119,11 @@ impl Fanout {
     }
 
     fn note(&mut self, news: News) {
-        self.events.extend(news.events);
-        self.problems.extend(news.problems);
+        // Each capture sees the same happen to the interface: one tells of it.
+        if news.capture == 0 {
+            self.events.extend(news.events);
+            self.problems.extend(news.problems);
+        }
         let Some(lane) = self.lanes.get_mut(news.capture) else { return };
         lane.summary = news.summary;
         lane.until = lane.until.max(news.until);
@@ -237,10 +240,10 @@ impl FrameSource for Fanout {
         let mut sum = lanes.next().cloned().unwrap_or_default();
         for summary in lanes {
             sum.bytes_read += summary.bytes_read;
+            // The interface drops for all captures at once, the host for each.
             for (mine, theirs) in sum.interfaces.iter_mut().zip(&summary.interfaces) {
-                let add = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
-                mine.dropped_by_host = add(mine.dropped_by_host, theirs.dropped_by_host);
-                // The interface drops for all captures at once.
+                mine.dropped_by_host =
+                    mine.dropped_by_host.zip(theirs.dropped_by_host).map(|(a, b)| a + b);
             }
         }
         sum
@@ -251,10 +254,7 @@ impl FrameSource for Fanout {
     }
 
     fn take_events(&mut self) -> Vec<String> {
-        let mut events = std::mem::take(&mut self.events);
-        // Each capture saw the same happen.
-        events.dedup();
-        events
+        std::mem::take(&mut self.events)
     }
 
     fn filter(&self) -> Option<FilterSummary> {

@@ -107,8 +107,13 @@ pub(super) fn link_type(dlt: i32) -> LinkType {
 }
 
 /// The link types that libpcap knows by another number.
-const RENAMED: [(u16, i32); 5] =
-    [(100, 11), (101, if cfg!(target_os = "openbsd") { 14 } else { 12 }), (102, 15), (103, 16), (106, 19)];
+const RENAMED: [(u16, i32); 5] = [
+    (100, 11),
+    (101, if cfg!(target_os = "openbsd") { 14 } else { 12 }),
+    (102, 15),
+    (103, 16),
+    (106, 19),
+];
 
 /// A source of which only the frames that pass a filter are left.
 pub struct Filtered {

@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Error, FilterSummary, FrameSource, SourceSummary};
 use crate::frame::{Batch, Frame};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
-/// How long a packet may stay in memory before it is in the file.
-const FLUSH: Duration = Duration::from_secs(1);
+/// Frames of a batch below which there is time to bring all of them into the file.
+const FEW: usize = 256;
 const BUFFER_BYTES: usize = 256 << 10;
 /// Classic pcap with nanoseconds, in this machine's byte order.
 const MAGIC: u32 = 0xa1b2_3c4d;
@@ -89,7 +89,9 @@ impl<S: FrameSource> FrameSource for Kept<S> {
         for frame in batch.frames(0..batch.len()) {
             self.keeper.keep(&frame);
         }
-        self.keeper.flush_if_due(!filled);
+        if !filled || batch.len() < FEW {
+            self.keeper.flush();
+        }
         Ok(filled)
     }
 
@@ -127,7 +129,6 @@ struct Keeper {
     complete: VecDeque<PathBuf>,
     files: u64,
     packets: u64,
-    flushed: Instant,
     /// Why nothing more is kept, for the report, and for now.
     problem: Option<Error>,
     event: Option<String>,
@@ -151,7 +152,6 @@ impl Keeper {
             complete: VecDeque::new(),
             files: 0,
             packets: 0,
-            flushed: Instant::now(),
             problem: None,
             event: None,
             failed: false,
@@ -230,12 +230,7 @@ impl Keeper {
         Ok(())
     }
 
-    fn flush_if_due(&mut self, is_end: bool) {
-        let is_due = is_end || self.flushed.elapsed() >= FLUSH;
-        if !is_due {
-            return;
-        }
-        self.flushed = Instant::now();
+    fn flush(&mut self) {
         let flushed = self.current.as_mut().map_or(Ok(()), |current| current.file.flush());
         if let Err(source) = flushed {
             self.give_up(source);

@@ -2,6 +2,7 @@
 //!
 //! A capture outlives its interface: while that is down or gone, it is looked for again and again,
 //! and what was missed is said. Does not: keep packets, or decide what to do with them.
+#![expect(clippy::disallowed_methods, reason = "a live capture lives by the wall's clock")]
 
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use super::libpcap::{Appetite, Device, Handle, Library, Refusal, Statistics, Wis
 use super::link::{Link, Watch};
 use super::{Error, FrameSource, Interface, SourceSummary, filter};
 use crate::frame::{Batch, FrameHeader, LinkType, Place};
-use crate::time::{CaptureClock, Timestamp};
+use crate::time::CaptureClock;
 
 /// Bytes of each frame that hold all headers and options that are judged, with room for VLAN tags,
 /// IPv6 extension headers, and the packet that an ICMP error quotes.
@@ -198,9 +199,13 @@ impl LiveSource {
         let (clock, link) = (&mut self.clock, self.link);
         let room = usize::try_from(self.end_number - self.next_number).unwrap_or(usize::MAX);
         let room = room.min(BATCH_FRAMES);
+        let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let taken = handle.dispatch(|ts, original_len, bytes| {
             if batch.len() < room {
-                add(batch, clock, link, ts, original_len, bytes);
+                let (start, captured_len) = (len(batch.buffer.len()), len(bytes.len()));
+                batch.buffer.extend_from_slice(bytes);
+                let header = FrameHeader { ts, link, start, captured_len, original_len };
+                batch.push(header, clock);
             }
             let is_full = batch.len() >= room || batch.buffer.len() >= BATCH_BYTES;
             if is_full { Appetite::Enough } else { Appetite::More }
@@ -250,7 +255,7 @@ impl LiveSource {
     fn begin_again(&mut self, due: Instant) -> Result<(), Error> {
         let now = Instant::now();
         if now < due {
-            std::thread::sleep((due - now).min(PATIENCE));
+            std::thread::park_timeout((due - now).min(PATIENCE));
             return Ok(());
         }
         self.look();
@@ -327,21 +332,6 @@ impl FrameSource for LiveSource {
         let expression = self.wish.filter.as_ref()?.to_string_lossy().into_owned();
         Some(super::FilterSummary { expression, left_out: None })
     }
-}
-
-/// Adds a packet to a batch.
-fn add(
-    batch: &mut Batch,
-    clock: &mut CaptureClock,
-    link: LinkType,
-    ts: Timestamp,
-    original_len: u32,
-    bytes: &[u8],
-) {
-    let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-    let (start, captured_len) = (len(batch.buffer.len()), len(bytes.len()));
-    batch.buffer.extend_from_slice(bytes);
-    batch.push(FrameHeader { ts, link, start, captured_len, original_len }, clock);
 }
 
 /// Says why an interface cannot be captured on, and what would help.

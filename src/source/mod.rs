@@ -10,6 +10,8 @@ use crate::time::CaptureClock;
 mod bytes;
 mod decompress;
 mod error;
+#[cfg(unix)]
+pub mod fanout;
 pub mod file;
 pub mod filter;
 mod follow;
@@ -22,8 +24,6 @@ mod libpcap;
 #[cfg(not(unix))]
 #[path = "libpcap/elsewhere.rs"]
 mod libpcap;
-#[cfg(unix)]
-pub mod fanout;
 #[cfg(unix)]
 mod link;
 #[cfg(unix)]

@@ -138,7 +138,7 @@ impl Handle {
 
     /// Waits until there may be packets, so long at most.
     pub(in crate::source) fn wait(&self, most: Duration) {
-        let Some(fd) = self.descriptor() else { return std::thread::sleep(most) };
+        let Some(fd) = self.descriptor() else { return std::thread::park_timeout(most) };
         let mut place = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let millis = c_int::try_from(most.as_millis()).unwrap_or(c_int::MAX);
         // SAFETY: one place, valid for reads and writes. Whatever comes of it, the caller looks.
@@ -222,6 +222,7 @@ struct Desk<'a> {
 }
 
 /// Takes a packet from libpcap.
+#[expect(clippy::cast_ptr_alignment, reason = "the pointer was one to a desk")]
 unsafe extern "C" fn hand_over(user: *mut u8, header: *const PacketHeader, bytes: *const u8) {
     // SAFETY: libpcap hands back the pointer given to it, which is to a desk in use by nobody else,
     // and a header and its bytes that are valid during this call.
