@@ -264,6 +264,17 @@ impl Inputs {
     }
 }
 
+/// What the tracker of the capturing machine told, which sees the same packets and more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostTracker {
+    /// TCP connections that it had before the capture began, each by the keys under which its
+    /// packets may be seen.
+    pub connections_known: u64,
+    /// Packets that it found INVALID meanwhile, of all protocols and interfaces of the network
+    /// namespace: what `invalid=` of `conntrack -S` rose by.
+    pub invalid_counted: u64,
+}
+
 /// Everything that a run found out, in final order.
 #[derive(Clone, Debug)]
 pub struct Audit {
@@ -273,6 +284,8 @@ pub struct Audit {
     pub tunnels: Tunnels,
     /// The inputs.
     pub inputs: Inputs,
+    /// What the capturing machine's own tracker told, in a live capture.
+    pub host: Option<HostTracker>,
     /// Why the inputs were not read to their end, if they were not.
     pub incomplete: Vec<String>,
     /// Capture time of the earliest frame.

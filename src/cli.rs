@@ -321,7 +321,8 @@ impl Args {
         let live = if self.live.is_wanted() {
             self.judge.prefer_host(&mut notes);
             // What would be files are the words of a filter, as for tcpdump.
-            self.live.check(filter_of(&std::mem::take(&mut self.files), self.filter.take()))
+            let filter = filter_of(&std::mem::take(&mut self.files), self.filter.take());
+            self.live.check(filter, self.judge.kernel.as_deref() == Some("host"))
         } else {
             None
         };

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+mod tracker;
 
 use crate::cli::{Config, Live};
 use crate::output::{self, Sinks, say};
@@ -15,6 +17,8 @@ use tcp_window_audit::source::fanout::Fanout;
 use tcp_window_audit::source::keep::Kept;
 use tcp_window_audit::source::live::{LiveSource, devices};
 use tcp_window_audit::source::{Error, FrameSource, interrupt};
+use tcp_window_audit::time::Timestamp;
+use tracker::Beside;
 
 /// Prints the interfaces, as `tcpdump -D` does, and returns the exit status.
 pub(crate) fn list_interfaces() -> u8 {
@@ -50,6 +54,7 @@ pub(crate) fn run(config: &Config, live: &Live, sinks: &mut Sinks) -> Option<Aud
             return None;
         }
     };
+    let mut beside = live.asks_host.then(|| Beside::begin(&mut run, wall_clock())).flatten();
     let question = interrupt::question();
     let mut batch = Batch::default();
     let mut interval = live.interval.map(Interval::new);
@@ -66,6 +71,7 @@ pub(crate) fn run(config: &Config, live: &Live, sinks: &mut Sinks) -> Option<Aud
         }
         if interval.as_mut().is_some_and(Interval::is_due) {
             run.describe(&*source);
+            run.hear(beside.as_mut().and_then(Beside::now));
             for error in Sinks::write_reports(&run.snapshot(), config) {
                 say(&chain(&error));
             }
@@ -77,11 +83,19 @@ pub(crate) fn run(config: &Config, live: &Live, sinks: &mut Sinks) -> Option<Aud
         run.miss(&error);
     }
     run.end(&mut *source);
+    run.hear(beside.as_mut().and_then(Beside::now));
     let audit = run.finish();
     for problem in &audit.incomplete {
         say(problem);
     }
     Some(audit)
+}
+
+/// Returns the time by which packets are stamped.
+fn wall_clock() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
+    Timestamp::from_parts(seconds, i64::from(now.subsec_nanos()))
 }
 
 /// Begins the capture.

@@ -16,12 +16,13 @@ mod slice;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+    Audit, Collected, Findings, HostTracker, Input, Inputs, Method, PacketVerdict, Tally, Totals,
 };
-use crate::conntrack::{Panel, Policy};
+use crate::conntrack::{Entry, Panel, Policy};
 use crate::frame::Batch;
 use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
+use crate::tuple::FlowKey;
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
@@ -131,6 +132,16 @@ impl Run {
         }
     }
 
+    /// Takes over entries that another tracker knows, before the first packet.
+    pub fn know(&mut self, entries: impl IntoIterator<Item = (FlowKey, Entry)>) {
+        let shards = self.shards.len();
+        for (key, entry) in entries {
+            if let Some(shard) = self.shards.get_mut(key.shard(shards)) {
+                shard.know(key, entry);
+            }
+        }
+    }
+
     /// Audits a source to its end; what keeps it from being read further becomes part of the audit.
     pub fn read(&mut self, source: &mut (dyn FrameSource + Send), observer: &mut dyn Observer) {
         self.describe(source);
@@ -181,6 +192,11 @@ impl Run {
     /// Adds what is to be said of the run, and makes it incomplete.
     pub fn note(&mut self, problem: String) {
         self.reports.incomplete.push(problem);
+    }
+
+    /// Takes in what the capturing machine's own tracker has told until now.
+    pub fn hear(&mut self, host: Option<HostTracker>) {
+        self.reports.host = host.or(self.reports.host);
     }
 
     /// Returns the counts so far; those of flows are of the flows that have ended.
@@ -274,6 +290,7 @@ impl Run {
             method: self.method.clone(),
             tunnels: self.settler.decoder.tunnels,
             inputs: inputs.clone(),
+            host: self.reports.host,
             incomplete: incomplete.clone(),
             first_ts: self.settler.times.range().map(|(earliest, _)| earliest),
             last_ts: self.settler.times.range().map(|(_, latest)| latest),
@@ -298,6 +315,7 @@ fn inputs(source: &dyn FrameSource) -> impl Iterator<Item = Input> {
 #[derive(Default)]
 struct Reports {
     inputs: Inputs,
+    host: Option<HostTracker>,
     /// What kept the run from being complete.
     incomplete: Vec<String>,
     frames: u64,

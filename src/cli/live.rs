@@ -83,6 +83,8 @@ pub(crate) struct Live {
     pub(crate) fanout: u16,
     pub(crate) keeping: Option<Keeping>,
     pub(crate) interval: Option<Duration>,
+    /// Whether this machine's own tracker is asked, because it is what judges.
+    pub(crate) asks_host: bool,
 }
 
 impl LiveArgs {
@@ -91,8 +93,9 @@ impl LiveArgs {
         self.interface.is_some()
     }
 
-    /// Returns what was asked for, if anything was; `filter` is that of the arguments.
-    pub(super) fn check(self, filter: Option<String>) -> Option<Live> {
+    /// Returns what was asked for, if anything was; `filter` is that of the arguments,
+    /// `asks_host` whether this machine is to judge.
+    pub(super) fn check(self, filter: Option<String>, asks_host: bool) -> Option<Live> {
         let most_files = self.rotate_files.map(usize::from);
         let keeping = self.write.map(|path| Keeping {
             path,
@@ -111,6 +114,6 @@ impl LiveArgs {
             duration: self.duration.map(Duration::from_secs),
         };
         let interval = self.interval.map(Duration::from_secs);
-        Some(Live { options, fanout: self.fanout, keeping, interval })
+        Some(Live { options, fanout: self.fanout, keeping, interval, asks_host })
     }
 }

@@ -1,10 +1,12 @@
 //! A shard: the flows it owns, and what they showed.
 
+use std::collections::BTreeMap;
+
 use crate::audit::{Findings, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
-    Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
-    Verdict,
+    Addressee, Arrival, CtState, Entry, ErrorArrival, Keyed, Members, Opinions, Panel, Table,
+    Track, Verdict,
 };
 use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
 use crate::pipeline::datagrams::Datagrams;
@@ -58,6 +60,8 @@ pub(super) struct Shard {
     desk: Desk,
     /// Where the flows of the packets ahead most probably are.
     guesses: Vec<Option<Position>>,
+    /// Entries that another tracker knew before the capture began.
+    known: BTreeMap<FlowKey, Entry>,
 }
 
 /// Everything of a shard but the flows: what judges them, and what they showed.
@@ -84,7 +88,18 @@ impl Shard {
             findings: Findings::default(),
             verdicts: Vec::new(),
         };
-        Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
+        Self {
+            table: Table::new(seed),
+            datagrams,
+            desk,
+            guesses: Vec::new(),
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Takes over an entry that another tracker knows, for a flow that has not been seen yet.
+    pub(super) fn know(&mut self, key: FlowKey, entry: Entry) {
+        self.known.insert(key, entry);
     }
 
     /// Takes what the shard is to track, in capture order.
@@ -219,8 +234,14 @@ impl Shard {
         if self.table.wants_sweep() {
             self.table.sweep(|flow| flow.is_over(stamp.clock), |flow| self.desk.bury(flow));
         }
-        let audit = start(stamp.number, stamp.ts, &arrival(item), self.desk.full);
-        self.table.insert(hash, Flow { track: Track::default(), key, audit })
+        let mut audit = start(stamp.number, stamp.ts, &arrival(item), self.desk.full);
+        let known = self.known.remove(&key).filter(|entry| entry.expires > stamp.clock);
+        if let Some(entry) = &known {
+            audit.tracked = true;
+            audit.original = entry.original;
+        }
+        let track = known.map(Track::from).unwrap_or_default();
+        self.table.insert(hash, Flow { track, key, audit })
     }
 }
 
