@@ -109,6 +109,9 @@ enum Command {
         #[arg(long = "sysctl", value_name = "KEY=VALUE")]
         sysctls: Vec<String>,
     },
+    /// Answers questions for the counters of this machine's tracker, for a live capture
+    #[command(name = crate::live::READ_COUNTERS, hide = true)]
+    ReadCounters,
     /// Explain a cause or a reason: mechanism, signature, look-alikes, remedy, references
     Explain {
         /// A cause, such as C01, or a reason, such as `ack_over`
@@ -184,6 +187,8 @@ pub(crate) enum Task {
     Audit(Box<Config>),
     /// Which interfaces there are.
     ListInterfaces,
+    /// The helper of a live capture.
+    ReadCounters,
     Verify(Box<Verification>),
     /// What to say about an id.
     Explain(String),
@@ -308,6 +313,7 @@ impl Args {
                 let verification = Verification { files, policy, sysctls, release, notes };
                 Ok(Task::Verify(Box::new(verification)))
             }
+            Some(Command::ReadCounters) => Ok(Task::ReadCounters),
             Some(Command::Explain { id }) => {
                 explain(&id).map(Task::Explain).ok_or(Error::UnknownId(id))
             }

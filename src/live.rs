@@ -2,10 +2,15 @@
 #![expect(clippy::disallowed_methods, reason = "a person waits by the wall's clock")]
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+mod counts;
+mod privilege;
 mod tracker;
+
+pub(crate) use counts::{SUBCOMMAND as READ_COUNTERS, serve as read_counters};
 
 use crate::cli::{Config, Live};
 use crate::output::{self, Sinks, say};
@@ -44,17 +49,65 @@ pub(crate) fn list_interfaces() -> u8 {
     output::print(&text).map_or(FAILED, |()| CLEAN)
 }
 
-/// Audits what passes until the end; returns none when the capture cannot begin.
-pub(crate) fn run(config: &Config, live: &Live, sinks: &mut Sinks) -> Option<Audit> {
-    let mut run = Run::new(&plan(config, 1, 1)?);
-    let mut source = match open(live) {
-        Ok(source) => source,
-        Err(error) => {
-            say(&chain(&error));
-            return None;
+/// A capture that has begun, with nothing left of the privileges that it took.
+pub(crate) struct Capture {
+    source: Box<dyn FrameSource + Send>,
+    beside: Option<Beside>,
+}
+
+/// Begins a capture, and gives up what is not needed any more; none, and the reason is said, when
+/// one or the other cannot be.
+pub(crate) fn begin(config: &Config, live: &Live) -> Option<Capture> {
+    let opened = open(live).map_err(|error| chain(&error));
+    let source = opened.inspect_err(|reason| say(reason)).ok()?;
+    let beside = live.asks_host.then(|| Beside::begin(wall_clock())).flatten();
+    if !live.keeps_privileges {
+        let left = privilege::give_up(live.user.as_deref(), &written(config, live));
+        let left = left.inspect_err(|error| say(&chain(error))).ok()?;
+        if let Some(user) = left.user {
+            let sandbox = if left.is_sandboxed { ", in a sandbox" } else { "" };
+            say(&format!("capturing on {} as {user}{sandbox}", live.options.interface));
+        }
+    }
+    let source = match live.keeping.clone() {
+        None => source,
+        Some(keeping) => {
+            let kept = Kept::new(source, keeping, live.options.snaplen);
+            Box::new(kept.inspect_err(|error| say(&chain(error))).ok()?)
         }
     };
-    let mut beside = live.asks_host.then(|| Beside::begin(&mut run, wall_clock())).flatten();
+    Some(Capture { source, beside })
+}
+
+/// Returns the folders that files will be written to.
+fn written(config: &Config, live: &Live) -> Vec<PathBuf> {
+    let reports = config.outputs.iter().map(|output| output.path.as_path());
+    let kept = live.keeping.as_ref().map(|keeping| keeping.path.as_path());
+    let files = reports.chain(config.verdicts.as_deref()).chain(kept);
+    files.map(|file| folder_of(file).to_owned()).collect()
+}
+
+/// Returns the folder that a file is in; devices, pipes and standard output stand for themselves.
+fn folder_of(file: &Path) -> &Path {
+    if std::fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+        return file;
+    }
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+/// Audits what passes until the end; returns none when the audit cannot begin.
+pub(crate) fn run(
+    config: &Config,
+    live: &Live,
+    capture: Capture,
+    sinks: &mut Sinks,
+) -> Option<Audit> {
+    let Capture { mut source, mut beside } = capture;
+    let mut run = Run::new(&plan(config, 1, 1)?);
+    if let Some(beside) = &mut beside {
+        run.know(beside.take_connections());
+    }
     let question = interrupt::question();
     let mut batch = Batch::default();
     let mut interval = live.interval.map(Interval::new);
@@ -106,10 +159,7 @@ fn open(live: &Live) -> Result<Box<dyn FrameSource + Send>, Error> {
     } else {
         Box::new(LiveSource::open(&live.options, stop)?)
     };
-    match live.keeping.clone() {
-        Some(keeping) => Ok(Box::new(Kept::new(source, keeping, live.options.snaplen)?)),
-        None => Ok(source),
-    }
+    Ok(source)
 }
 
 /// Says in one line how the audit stands.

@@ -28,6 +28,8 @@ fn main() -> ExitCode {
     let status = match cli::parse() {
         Ok(Task::Audit(config)) => audit(&config),
         Ok(Task::ListInterfaces) => live::list_interfaces(),
+        Ok(Task::ReadCounters) if live::read_counters() => CLEAN,
+        Ok(Task::ReadCounters) => FAILED,
         Ok(Task::Verify(verification)) => verify::run(&verification),
         Ok(Task::Explain(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
         Err(error) => {
@@ -43,6 +45,13 @@ fn audit(config: &Config) -> u8 {
     for note in &config.notes {
         say(note);
     }
+    let capture = match &config.live {
+        None => None,
+        Some(live) => match live::begin(config, live) {
+            None => return FAILED,
+            begun => begun,
+        },
+    };
     let mut sinks = match Sinks::open(config) {
         Ok(sinks) => sinks,
         Err(error) => {
@@ -50,7 +59,11 @@ fn audit(config: &Config) -> u8 {
             return FAILED;
         }
     };
-    let Some(audit) = run(config, &mut sinks) else { return FAILED };
+    let audit = match (&config.live, capture) {
+        (Some(live), Some(capture)) => live::run(config, live, capture, &mut sinks),
+        _ => run(config, &mut sinks),
+    };
+    let Some(audit) = audit else { return FAILED };
     if let Some(link_type) = audit.unsupported_link_type() {
         let input = audit.inputs.read.first().map(|input| input.summary.name.as_str());
         let input = input.unwrap_or_default();
@@ -68,9 +81,6 @@ fn audit(config: &Config) -> u8 {
 
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
-    if let Some(wanted) = &config.live {
-        return live::run(config, wanted, sinks);
-    }
     // What has been read is judged at once when nobody waits for the next block.
     let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
     let filter = said(config.filter.as_deref().map(Filter::new).transpose())?;

@@ -70,6 +70,14 @@ pub(super) struct LiveArgs {
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     rotate_files: Option<u16>,
 
+    /// Go on as this user once the capture is open [default: who called sudo, or nobody]
+    #[arg(short = 'Z', long, value_name = "NAME", requires = "interface")]
+    user: Option<String>,
+
+    /// Stay root, and outside of the sandbox: for interfaces that go and come back
+    #[arg(long, requires = "interface", conflicts_with = "user")]
+    keep_privileges: bool,
+
     /// Write the reports of -o anew every so many seconds
     #[arg(long, value_name = "SECONDS", requires = "interface")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -83,6 +91,10 @@ pub(crate) struct Live {
     pub(crate) fanout: u16,
     pub(crate) keeping: Option<Keeping>,
     pub(crate) interval: Option<Duration>,
+    /// Who to go on as.
+    pub(crate) user: Option<String>,
+    /// Whether nothing is given up once the capture is open.
+    pub(crate) keeps_privileges: bool,
     /// Whether this machine's own tracker is asked, because it is what judges.
     pub(crate) asks_host: bool,
 }
@@ -114,6 +126,14 @@ impl LiveArgs {
             duration: self.duration.map(Duration::from_secs),
         };
         let interval = self.interval.map(Duration::from_secs);
-        Some(Live { options, fanout: self.fanout, keeping, interval, asks_host })
+        Some(Live {
+            options,
+            fanout: self.fanout,
+            keeping,
+            interval,
+            user: self.user,
+            keeps_privileges: self.keep_privileges,
+            asks_host,
+        })
     }
 }

@@ -46,6 +46,9 @@ struct Lane {
 
 /// The captures, merged.
 pub struct Fanout {
+    /// Captures whose threads begin with the first batch: what the program gives up before, they
+    /// do not have either.
+    unstarted: Vec<(LiveSource, SyncSender<News>)>,
     news: Receiver<News>,
     lanes: Vec<Lane>,
     clock: CaptureClock,
@@ -85,14 +88,9 @@ impl Fanout {
             lanes.push(Lane { waiting: VecDeque::new(), next: 0, until, summary, is_over: false });
             sources.push(source);
         }
-        for (capture, source) in sources.into_iter().enumerate() {
-            let sender = sender.clone();
-            let thread = thread::Builder::new().name(format!("capture {capture}"));
-            let spawned = thread.spawn(move || run(capture, source, &sender));
-            spawned.map_err(|source| Error::Fanout { source })?;
-        }
         let first = Place { file: 0, frame: 1 }.number();
         Ok(Self {
+            unstarted: sources.into_iter().map(|source| (source, sender.clone())).collect(),
             news,
             lanes,
             clock: CaptureClock::default(),
@@ -104,6 +102,16 @@ impl Fanout {
             failure: None,
             stop,
         })
+    }
+
+    /// Starts the threads of the captures.
+    fn start(&mut self) -> Result<(), Error> {
+        for (capture, (source, news)) in self.unstarted.drain(..).enumerate() {
+            let thread = thread::Builder::new().name(format!("capture {capture}"));
+            let spawned = thread.spawn(move || run(capture, source, &news));
+            spawned.map_err(|source| Error::Fanout { source })?;
+        }
+        Ok(())
     }
 
     /// Takes in what the captures tell, waiting for the first of it.
@@ -215,6 +223,7 @@ impl FrameSource for Fanout {
     fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
         batch.clear(self.next_number);
         batch.buffer.clear();
+        self.start()?;
         if self.next_number >= self.end_number {
             // The other captures have packets that nobody wants.
             self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
