@@ -7,14 +7,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 mod counts;
+mod metrics;
+mod picture;
 mod privilege;
 mod tracker;
 
 pub(crate) use counts::{SUBCOMMAND as READ_COUNTERS, serve as read_counters};
+pub(crate) use metrics::Target as MetricsTarget;
 
 use crate::cli::{Config, Live};
 use crate::output::{self, Sinks, say};
 use crate::{CLEAN, FAILED, plan};
+use metrics::Metrics;
+use picture::Picture;
 use tcp_window_audit::audit::Audit;
 use tcp_window_audit::frame::Batch;
 use tcp_window_audit::pipeline::{Run, chain};
@@ -53,6 +58,7 @@ pub(crate) fn list_interfaces() -> u8 {
 pub(crate) struct Capture {
     source: Box<dyn FrameSource + Send>,
     beside: Option<Beside>,
+    metrics: Option<Metrics>,
 }
 
 /// Begins a capture, and gives up what is not needed any more; none, and the reason is said, when
@@ -61,6 +67,13 @@ pub(crate) fn begin(config: &Config, live: &Live) -> Option<Capture> {
     let opened = open(live).map_err(|error| chain(&error));
     let source = opened.inspect_err(|reason| say(reason)).ok()?;
     let beside = live.asks_host.then(|| Beside::begin(wall_clock())).flatten();
+    let metrics = match live.metrics.as_ref().map(Metrics::open) {
+        Some(Err(error)) => {
+            say(&format!("--metrics: cannot listen: {error}"));
+            return None;
+        }
+        opened => opened.transpose().ok().flatten(),
+    };
     if !live.keeps_privileges {
         let left = privilege::give_up(live.user.as_deref(), &written(config, live));
         let left = left.inspect_err(|error| say(&chain(error))).ok()?;
@@ -76,14 +89,15 @@ pub(crate) fn begin(config: &Config, live: &Live) -> Option<Capture> {
             Box::new(kept.inspect_err(|error| say(&chain(error))).ok()?)
         }
     };
-    Some(Capture { source, beside })
+    Some(Capture { source, beside, metrics })
 }
 
 /// Returns the folders that files will be written to.
 fn written(config: &Config, live: &Live) -> Vec<PathBuf> {
     let reports = config.outputs.iter().map(|output| output.path.as_path());
     let kept = live.keeping.as_ref().map(|keeping| keeping.path.as_path());
-    let files = reports.chain(config.verdicts.as_deref()).chain(kept);
+    let metrics = live.metrics.as_ref().and_then(MetricsTarget::file);
+    let files = reports.chain(config.verdicts.as_deref()).chain(kept).chain(metrics);
     files.map(|file| folder_of(file).to_owned()).collect()
 }
 
@@ -103,7 +117,7 @@ pub(crate) fn run(
     capture: Capture,
     sinks: &mut Sinks,
 ) -> Option<Audit> {
-    let Capture { mut source, mut beside } = capture;
+    let Capture { mut source, mut beside, mut metrics } = capture;
     let mut run = Run::new(&plan(config, 1, 1)?);
     if let Some(beside) = &mut beside {
         run.know(beside.take_connections());
@@ -111,6 +125,7 @@ pub(crate) fn run(
     let question = interrupt::question();
     let mut batch = Batch::default();
     let mut interval = live.interval.map(Interval::new);
+    let mut picture = Picture::new();
     run.describe(&*source);
     let end = loop {
         match run.step(&mut *source, &mut batch, sinks) {
@@ -121,6 +136,12 @@ pub(crate) fn run(
         source.take_events().iter().for_each(|event| say(event));
         if question.swap(false, Ordering::Relaxed) {
             say(&state(&run, &*source));
+        }
+        if metrics.is_some()
+            && picture.take(&run, &*source, beside.as_mut())
+            && let Some(metrics) = &mut metrics
+        {
+            metrics.update(&picture.standing);
         }
         if interval.as_mut().is_some_and(Interval::is_due) {
             run.describe(&*source);
@@ -165,15 +186,8 @@ fn open(live: &Live) -> Result<Box<dyn FrameSource + Send>, Error> {
 /// Says in one line how the audit stands.
 fn state(run: &Run, source: &dyn FrameSource) -> String {
     let totals = run.totals();
-    let dropped: u64 = source
-        .summary()
-        .interfaces
-        .iter()
-        .map(|interface| {
-            interface.dropped_by_host.unwrap_or_default()
-                + interface.dropped_by_interface.unwrap_or_default()
-        })
-        .sum();
+    let (by_host, by_interface) = picture::drops(source);
+    let dropped = by_host + by_interface;
     let segments = totals.new + totals.established + totals.invalid + totals.dropped;
     format!(
         "{segments} TCP segments, {} INVALID, {} connections ended, {} alive, {dropped} packets \

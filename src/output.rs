@@ -147,7 +147,7 @@ impl Sinks {
     /// Writes the reports that go to files, as they are now.
     pub(crate) fn write_reports(audit: &Audit, config: &Config) -> Vec<Error> {
         let outputs = config.outputs.iter();
-        outputs.filter_map(|output| write_file(audit, output).err()).collect()
+        outputs.filter_map(|output| write_report(audit, output).err()).collect()
     }
 
     /// Writes all reports and completes the files; one that fails keeps no other from being written.
@@ -165,7 +165,7 @@ impl Sinks {
             VerdictSink::File(pending) => results.push(pending.complete()),
         }
         let outputs = config.outputs.iter();
-        results.extend(outputs.map(|output| write_file(audit, output)));
+        results.extend(outputs.map(|output| write_report(audit, output)));
         if !stdout_is_taken {
             let mut out = BufWriter::new(io::stdout().lock());
             let written = report::write(audit, config.format, config.detail, &mut out);
@@ -176,8 +176,15 @@ impl Sinks {
     }
 }
 
+/// Writes bytes to a file.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut pending = Pending::create(path)?;
+    pending.file.write_all(bytes).map_err(Error::at(path))?;
+    pending.complete()
+}
+
 /// Writes a report to a file.
-fn write_file(audit: &Audit, output: &Output) -> Result<(), Error> {
+fn write_report(audit: &Audit, output: &Output) -> Result<(), Error> {
     let mut pending = Pending::create(&output.path)?;
     report::write(audit, output.format, Detail::Verbose, &mut pending.file)
         .map_err(Error::at(&output.path))?;

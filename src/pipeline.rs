@@ -206,6 +206,11 @@ impl Run {
         totals
     }
 
+    /// Returns how many frames have been audited.
+    pub const fn frames(&self) -> u64 {
+        self.reports.frames
+    }
+
     /// Returns how many flows are remembered now.
     pub fn flows_alive(&self) -> usize {
         self.shards.iter().map(Shard::flows_alive).sum()

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::live::MetricsTarget;
 use tcp_window_audit::source::keep::Keeping;
 use tcp_window_audit::source::live::{DEFAULT_BUFFER_BYTES, DEFAULT_SNAPLEN, Options};
 
 /// Live capture, with tcpdump's options.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Live capture")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct LiveArgs {
     /// Audit what passes an interface, or `any`, until Ctrl-C; the arguments are a BPF filter
     #[arg(short, long, value_name = "IFACE")]
@@ -78,6 +80,11 @@ pub(super) struct LiveArgs {
     #[arg(long, requires = "interface", conflicts_with = "user")]
     keep_privileges: bool,
 
+    /// Serve OpenMetrics for Prometheus at ADDRESS:PORT, or at a port of the loopback interface;
+    /// or keep them in a file for the textfile collector
+    #[arg(long, value_name = "ADDR|FILE", requires = "interface")]
+    metrics: Option<String>,
+
     /// Write the reports of -o anew every so many seconds
     #[arg(long, value_name = "SECONDS", requires = "interface")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -91,6 +98,7 @@ pub(crate) struct Live {
     pub(crate) fanout: u16,
     pub(crate) keeping: Option<Keeping>,
     pub(crate) interval: Option<Duration>,
+    pub(crate) metrics: Option<MetricsTarget>,
     /// Who to go on as.
     pub(crate) user: Option<String>,
     /// Whether nothing is given up once the capture is open.
@@ -131,6 +139,7 @@ impl LiveArgs {
             fanout: self.fanout,
             keeping,
             interval,
+            metrics: self.metrics.as_deref().map(MetricsTarget::parse),
             user: self.user,
             keeps_privileges: self.keep_privileges,
             asks_host,

@@ -8,10 +8,12 @@ use std::io::{self, Write};
 use crate::audit::Audit;
 
 mod json;
+mod openmetrics;
 mod text;
 mod verdicts;
 mod what_if;
 
+pub use openmetrics::{MEDIA_TYPE, Standing, write_openmetrics};
 pub use verdicts::write_verdicts;
 
 /// The format of a report.
