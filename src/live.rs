@@ -7,9 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 mod counts;
+mod face;
 mod metrics;
 mod picture;
 mod privilege;
+#[cfg(feature = "screen")]
+mod screen;
 mod tracker;
 
 pub(crate) use counts::{SUBCOMMAND as READ_COUNTERS, serve as read_counters};
@@ -18,6 +21,7 @@ pub(crate) use metrics::Target as MetricsTarget;
 use crate::cli::{Config, Live};
 use crate::output::{self, Sinks, say};
 use crate::{CLEAN, FAILED, plan};
+use face::Face;
 use metrics::Metrics;
 use picture::Picture;
 use tcp_window_audit::audit::Audit;
@@ -92,6 +96,14 @@ pub(crate) fn begin(config: &Config, live: &Live) -> Option<Capture> {
     Some(Capture { source, beside, metrics })
 }
 
+/// Says what is captured, and by what it is judged.
+fn title(config: &Config, live: &Live) -> String {
+    let filter = live.options.filter.as_ref().map_or_else(String::new, |f| format!(", {f}"));
+    let kernel = config.method.policies.first().map_or("", |policy| policy.profile.name());
+    let title = format!("{}{filter}: judged as Linux {kernel} would", live.options.interface);
+    tcp_window_audit::report::printable(&title)
+}
+
 /// Returns the folders that files will be written to.
 fn written(config: &Config, live: &Live) -> Vec<PathBuf> {
     let reports = config.outputs.iter().map(|output| output.path.as_path());
@@ -126,6 +138,8 @@ pub(crate) fn run(
     let mut batch = Batch::default();
     let mut interval = live.interval.map(Interval::new);
     let mut picture = Picture::new();
+    let mut face = Face::open(live.has_screen, title(config, live));
+    let stop = interrupt::flag();
     run.describe(&*source);
     let end = loop {
         match run.step(&mut *source, &mut batch, sinks) {
@@ -133,24 +147,29 @@ pub(crate) fn run(
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
         }
-        source.take_events().iter().for_each(|event| say(event));
+        source.take_events().iter().for_each(|event| face.note(event));
         if question.swap(false, Ordering::Relaxed) {
-            say(&state(&run, &*source));
+            face.note(&state(&run, &*source));
         }
-        if metrics.is_some()
-            && picture.take(&run, &*source, beside.as_mut())
-            && let Some(metrics) = &mut metrics
-        {
-            metrics.update(&picture.standing);
+        let is_looked_at = metrics.is_some() || face.is_screen();
+        if is_looked_at && picture.take(&run, &*source, beside.as_mut()) {
+            if let Some(metrics) = &mut metrics {
+                metrics.update(&picture.standing);
+            }
+            face.show(&picture);
+        }
+        if face.wants_end() {
+            stop.store(true, Ordering::Relaxed);
         }
         if interval.as_mut().is_some_and(Interval::is_due) {
             run.describe(&*source);
             run.hear(beside.as_mut().and_then(Beside::now));
             for error in Sinks::write_reports(&run.snapshot(), config) {
-                say(&chain(&error));
+                face.note(&chain(&error));
             }
         }
     };
+    drop(face);
     sinks.end_progress();
     source.take_events().iter().for_each(|event| say(event));
     if let Err(error) = end {

@@ -1,5 +1,6 @@
 //! The options of a live capture.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,6 +73,10 @@ pub(super) struct LiveArgs {
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     rotate_files: Option<u16>,
 
+    /// Do not draw the live screen, although standard output is a terminal
+    #[arg(long, requires = "interface")]
+    no_screen: bool,
+
     /// Go on as this user once the capture is open [default: who called sudo, or nobody]
     #[arg(short = 'Z', long, value_name = "NAME", requires = "interface")]
     user: Option<String>,
@@ -98,6 +103,8 @@ pub(crate) struct Live {
     pub(crate) fanout: u16,
     pub(crate) keeping: Option<Keeping>,
     pub(crate) interval: Option<Duration>,
+    /// Whether the terminal shows how it goes.
+    pub(crate) has_screen: bool,
     pub(crate) metrics: Option<MetricsTarget>,
     /// Who to go on as.
     pub(crate) user: Option<String>,
@@ -139,6 +146,7 @@ impl LiveArgs {
             fanout: self.fanout,
             keeping,
             interval,
+            has_screen: !self.no_screen && std::io::stdout().is_terminal(),
             metrics: self.metrics.as_deref().map(MetricsTarget::parse),
             user: self.user,
             keeps_privileges: self.keep_privileges,

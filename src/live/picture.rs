@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tcp_window_audit::diagnose::diagnose;
+use tcp_window_audit::flow::FlowFinding;
 use tcp_window_audit::pipeline::Run;
 use tcp_window_audit::report::Standing;
 use tcp_window_audit::source::FrameSource;
@@ -17,9 +18,14 @@ const CAUSES: Duration = Duration::from_secs(10);
 /// Looking for causes may take one part in so many of the time: the packets come first.
 const SHARE: u32 = 50;
 
+/// Connections that are named.
+const WORST: usize = 32;
+
 /// The picture, and when it is to be taken again.
 pub(super) struct Picture {
     pub(super) standing: Standing,
+    /// The connections with the most INVALID packets, and how many those are.
+    pub(super) worst: Vec<(String, u64)>,
     next_counts: Instant,
     next_causes: Instant,
 }
@@ -27,7 +33,8 @@ pub(super) struct Picture {
 impl Picture {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { standing: Standing::default(), next_counts: now, next_causes: now + CAUSES }
+        let (standing, worst) = (Standing::default(), Vec::new());
+        Self { standing, worst, next_counts: now, next_causes: now }
     }
 
     /// Takes the picture if it is time, and returns whether it was.
@@ -49,12 +56,22 @@ impl Picture {
         standing.host = beside.and_then(Beside::now).or(standing.host);
         (standing.dropped_by_host, standing.dropped_by_interface) = drops(source);
         if now >= self.next_causes {
-            standing.causes = diagnose(&run.snapshot()).causes;
+            let audit = run.snapshot();
+            standing.causes = diagnose(&audit).causes;
+            let worst = audit.worst(WORST).into_iter();
+            self.worst =
+                worst.map(|found| (name(found), found.evidence.invalid_packets())).collect();
             let cost = now.elapsed();
             self.next_causes = now + CAUSES.max(cost.saturating_mul(SHARE));
         }
         true
     }
+}
+
+/// Returns the ends of a connection, the one that opened it first.
+fn name(found: &FlowFinding) -> String {
+    let (from, to) = found.key.endpoints(found.audit.original);
+    format!("{from} > {to}")
 }
 
 /// Returns what the host and the interface dropped.

@@ -73,7 +73,7 @@ fn counted(count: u64, noun: &str) -> String {
 }
 
 /// Writes a number with commas between thousands.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
