@@ -4,6 +4,7 @@
 //! One line on its standard input is a question, one line on its standard output the answer.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::privilege;
@@ -17,7 +18,8 @@ pub(crate) const SUBCOMMAND: &str = "read-tracker-counters";
 /// The process, as the capture sees it.
 pub(super) struct Counts {
     child: Child,
-    questions: ChildStdin,
+    /// None once no more is asked.
+    questions: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
@@ -27,18 +29,20 @@ impl Counts {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(SUBCOMMAND)
             .env_clear()
+            // Ctrl-C is for the capture, which has a last question.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let (Some(questions), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        Ok(Self { child, questions, answers: BufReader::new(answers) })
+        Ok(Self { child, questions: Some(questions), answers: BufReader::new(answers) })
     }
 
     /// Asks how many packets the tracker has found INVALID since it was loaded.
     pub(super) fn invalid_packets(&mut self) -> Option<u64> {
-        self.questions.write_all(b"\n").ok()?;
+        self.questions.as_mut()?.write_all(b"\n").ok()?;
         let mut line = String::new();
         self.answers.read_line(&mut line).ok()?;
         line.trim().parse().ok()
@@ -47,8 +51,8 @@ impl Counts {
 
 impl Drop for Counts {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
+        // At the end of the questions it ends by itself; another user's process cannot be killed.
+        self.questions = None;
         let _ = self.child.wait();
     }
 }
