@@ -10,6 +10,7 @@ use crate::frame;
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
+use crate::tuple::{FlowKey, Orientation};
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
@@ -461,6 +462,10 @@ pub struct PacketVerdict {
     pub clock: Timestamp,
     /// Number of the flow's first frame within the run.
     pub flow: Option<u64>,
+    /// The flow, or the one that an ICMP error quotes.
+    pub key: FlowKey,
+    /// Which way the packet, or the quoted one, goes.
+    pub orientation: Orientation,
     /// Direction in the entry.
     pub direction: Option<Direction>,
     /// What was said under the run's own policy.

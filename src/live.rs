@@ -109,7 +109,11 @@ fn written(config: &Config, live: &Live) -> Vec<PathBuf> {
     let reports = config.outputs.iter().map(|output| output.path.as_path());
     let kept = live.keeping.as_ref().map(|keeping| keeping.path.as_path());
     let metrics = live.metrics.as_ref().and_then(MetricsTarget::file);
-    let files = reports.chain(config.verdicts.as_deref()).chain(kept).chain(metrics);
+    let files = reports
+        .chain(config.verdicts.as_deref())
+        .chain(kept)
+        .chain(metrics)
+        .chain(live.events.as_deref());
     files.map(|file| folder_of(file).to_owned()).collect()
 }
 

@@ -103,7 +103,12 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
 
 /// Plans a run as the user wants it; returns none when that cannot be.
 fn plan(config: &Config, inputs: usize, threads: usize) -> Option<Plan> {
-    let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
+    let wants_events = config.live.as_ref().is_some_and(|live| live.events.is_some());
+    let wanted = match (&config.verdicts, wants_events) {
+        (Some(_), _) => Wanted::Verdicts,
+        (None, true) => Wanted::Invalid,
+        (None, false) => Wanted::Findings,
+    };
     let method = config.method.clone();
     let checksums = match method.sysctls.checksum {
         Setting::On => Checksums::Verified,

@@ -110,6 +110,8 @@ enum VerdictSink {
 /// Everything that is written during and after a run.
 pub(crate) struct Sinks {
     verdicts: VerdictSink,
+    /// Where INVALID packets are told at once.
+    events: Option<Box<dyn Write>>,
     progress: Progress,
     next_update: u64,
     /// Whether verdicts are to be seen as soon as they are known.
@@ -127,13 +129,15 @@ impl Sinks {
             }
             Some(path) => VerdictSink::File(Pending::create(path)?),
         };
+        let events = config.live.as_ref().and_then(|live| live.events.as_deref());
+        let events = events.map(open_events).transpose()?;
         for output in &config.outputs {
             Pending::check(&output.path)?;
         }
         let progress = config.progress;
         let is_followed = config.input == Reading::WhileItGrows;
         let next_update = PROGRESS_STEP;
-        Ok(Self { verdicts, progress, next_update, is_followed, line_shown: false })
+        Ok(Self { verdicts, events, progress, next_update, is_followed, line_shown: false })
     }
 
     /// Ends the progress line.
@@ -176,6 +180,15 @@ impl Sinks {
     }
 }
 
+/// Opens what INVALID packets are told to: lines are added to a file that is there.
+fn open_events(path: &Path) -> Result<Box<dyn Write>, Error> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdout()));
+    }
+    let file = File::options().append(true).create(true).open(path).map_err(Error::at(path))?;
+    Ok(Box::new(file))
+}
+
 /// Writes bytes to a file.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut pending = Pending::create(path)?;
@@ -201,6 +214,11 @@ fn forgive_closed_pipe(result: io::Result<()>) -> io::Result<()> {
 
 impl Observer for Sinks {
     fn verdicts(&mut self, verdicts: &[PacketVerdict], inputs: &Inputs) -> io::Result<()> {
+        if let Some(events) = &mut self.events {
+            let mut lines = Vec::new();
+            report::write_invalid(verdicts, inputs, &mut lines)?;
+            forgive_closed_pipe(events.write_all(&lines).and_then(|()| events.flush()))?;
+        }
         match &mut self.verdicts {
             VerdictSink::Nowhere | VerdictSink::ClosedPipe | VerdictSink::Failed => Ok(()),
             VerdictSink::File(pending) => {

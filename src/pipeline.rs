@@ -66,6 +66,8 @@ pub struct Plan {
 pub enum Wanted {
     /// Nothing.
     Findings,
+    /// The verdict on every INVALID packet, handed to [`Observer::verdicts`].
+    Invalid,
     /// The verdict on every packet, handed to [`Observer::verdicts`].
     Verdicts,
 }

@@ -1,7 +1,7 @@
 //! The options of a live capture.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::live::MetricsTarget;
@@ -90,6 +90,10 @@ pub(super) struct LiveArgs {
     #[arg(long, value_name = "ADDR|FILE", requires = "interface")]
     metrics: Option<String>,
 
+    /// Append a line of JSON at once for each INVALID packet; `-` is standard output
+    #[arg(long, value_name = "FILE", requires = "interface")]
+    events: Option<PathBuf>,
+
     /// Write the reports of -o anew every so many seconds
     #[arg(long, value_name = "SECONDS", requires = "interface")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -105,6 +109,8 @@ pub(crate) struct Live {
     pub(crate) interval: Option<Duration>,
     /// Whether the terminal shows how it goes.
     pub(crate) has_screen: bool,
+    /// Where INVALID packets are told at once.
+    pub(crate) events: Option<PathBuf>,
     pub(crate) metrics: Option<MetricsTarget>,
     /// Who to go on as.
     pub(crate) user: Option<String>,
@@ -146,7 +152,10 @@ impl LiveArgs {
             fanout: self.fanout,
             keeping,
             interval,
-            has_screen: !self.no_screen && std::io::stdout().is_terminal(),
+            has_screen: !self.no_screen
+                && self.events.as_deref() != Some(Path::new("-"))
+                && std::io::stdout().is_terminal(),
+            events: self.events,
             metrics: self.metrics.as_deref().map(MetricsTarget::parse),
             user: self.user,
             keeps_privileges: self.keep_privileges,

@@ -282,11 +282,26 @@ impl Desk {
 
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
-        if self.wanted == Wanted::Verdicts {
+        let is_wanted = match self.wanted {
+            Wanted::Findings => false,
+            Wanted::Invalid => verdict.is_invalid(),
+            Wanted::Verdicts => true,
+        };
+        if is_wanted {
             let Stamp { number: frame, ts, clock } = item.stamp;
+            let Packet { key, orientation, .. } = item.packet;
             let direction = verdict.direction;
-            let told = PacketVerdict { frame, ts, clock, flow, direction, verdict, liberal };
-            self.verdicts.push(told);
+            self.verdicts.push(PacketVerdict {
+                frame,
+                ts,
+                clock,
+                flow,
+                key,
+                orientation,
+                direction,
+                verdict,
+                liberal,
+            });
         }
     }
 

@@ -7,12 +7,14 @@ use std::io::{self, Write};
 
 use crate::audit::Audit;
 
+mod event;
 mod json;
 mod openmetrics;
 mod text;
 mod verdicts;
 mod what_if;
 
+pub use event::write_invalid;
 pub use openmetrics::{MEDIA_TYPE, Standing, write_openmetrics};
 pub use verdicts::write_verdicts;
 

@@ -32,6 +32,7 @@ mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod live;
 mod merged;
 mod notrack;
 mod outputs;
