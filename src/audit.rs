@@ -324,6 +324,14 @@ impl Audit {
         self.totals.hits.get(1).copied().unwrap_or_default()
     }
 
+    /// Returns the INVALID packets of all protocols, under the run's own policy.
+    pub fn invalid_of_all_protocols(&self) -> u64 {
+        let datagrams = self.totals.datagrams.iter();
+        let datagrams = datagrams.filter(|((_, ctstate), _)| *ctstate == CtState::Invalid);
+        let datagrams = datagrams.map(|(_, count)| count).sum::<u64>();
+        self.totals.invalid + self.totals.errors_invalid + datagrams
+    }
+
     /// Returns a link type that is not known, when all frames are of such: nothing was audited.
     pub fn unsupported_link_type(&self) -> Option<u16> {
         let mut unknown = 0;

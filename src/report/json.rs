@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::audit::{Audit, Hits, Inputs, Place, Tally, Totals};
+use crate::audit::{Audit, Hits, HostTracker, Inputs, Place, Tally, Totals};
 use crate::conntrack::{Margins, Policy, Setting};
 use crate::diagnose::{Diagnoses, diagnose};
 use crate::flow::{FlowFinding, KeyPacket, OneWay};
@@ -37,6 +37,9 @@ struct Report {
     causes: Vec<causes::Cause>,
     quality: causes::Quality,
     capture: Capture,
+    /// What the capturing machine's own tracker told, in a live capture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Host>,
     method: Method,
     /// What every kernel with every switch calls INVALID; only when something is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -105,6 +108,24 @@ struct Capture {
     /// Whether tunnels were opened.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     inner: bool,
+}
+
+/// What the capturing machine's own tracker told, beside what was predicted of it.
+#[derive(Serialize)]
+struct Host {
+    connections_known: u64,
+    /// INVALID packets of all protocols, at the capture point.
+    invalid_predicted: u64,
+    /// Those that the kernel counted, in its whole network namespace.
+    invalid_counted: u64,
+}
+
+impl Host {
+    fn of(audit: &Audit) -> Option<Self> {
+        let HostTracker { connections_known, invalid_counted } = audit.host?;
+        let invalid_predicted = audit.invalid_of_all_protocols();
+        Some(Self { connections_known, invalid_predicted, invalid_counted })
+    }
 }
 
 /// What was left out on request, and is in no other count.
@@ -252,6 +273,7 @@ impl Report {
             verdict: Summary::of(audit, &diagnoses),
             causes: causes::Cause::all(&diagnoses, &audit.inputs),
             quality: causes::Quality::of(&diagnoses.quality),
+            host: Host::of(audit),
             capture: Capture::of(audit),
             method: Method::of(audit),
             what_if: Judge::all(audit),

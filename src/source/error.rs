@@ -128,6 +128,15 @@ pub enum Error {
         /// What libpcap says.
         reason: String,
     },
+    /// The interface is another one now, and the permission to capture has been given up.
+    #[error(
+        "{interface}: came back as another interface, and the right to capture on it was given up \
+         when the capture began; --keep-privileges keeps it"
+    )]
+    NotPermittedAgain {
+        /// The interface.
+        interface: String,
+    },
     /// There is no such interface.
     #[error("{interface}: no such interface; -D lists those that are there ({reason})")]
     NoSuchInterface {

@@ -266,6 +266,10 @@ impl LiveSource {
         let handle = match self.library.capture(&self.wish) {
             // It went away again meanwhile.
             Err(Refusal::NotUp | Refusal::NoSuchInterface(_)) => return Ok(()),
+            Err(Refusal::NotPermitted(_)) => {
+                let interface = self.wish.interface.clone();
+                return Err(Error::NotPermittedAgain { interface });
+            }
             opened => opened.map_err(|refusal| refused(&self.wish, refusal))?,
         };
         if filter::link_type(handle.dlt()) != self.link {

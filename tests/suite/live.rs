@@ -9,7 +9,6 @@ mod soak;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -192,16 +191,16 @@ fn connections_that_the_tracker_knew_are_judged_strictly() {
     server.read_exact(&mut [0; 6]).unwrap();
     let folder = Folder::new();
     let Some(capture) = Capture::begin(&net, &folder, &[]) else { return };
-    client.write_all(&[1; 30_000]).unwrap();
-    server.read_exact(&mut [0; 30_000]).unwrap();
+    client.write_all(&vec![1; 30_000]).unwrap();
+    server.read_exact(&mut vec![0; 30_000]).unwrap();
     server.write_all(b"after").unwrap();
     client.read_exact(&mut [0; 5]).unwrap();
     let (code, _, errors) = capture.end();
     assert_eq!(code, 0, "{errors}");
     let report = folder.report();
     assert_eq!(report["host"]["connections_known"], 1);
-    assert_eq!(report["quality"]["flows_picked_up"].as_u64().unwrap_or(0), 0, "{report}");
-    assert!(!report.to_string().contains("mid-stream"), "{report}");
+    assert_eq!(report["verdict"]["flows"], 1);
+    assert_eq!(report["verdict"]["flows_picked_up"], 0, "{report}");
 }
 
 #[test]
@@ -240,8 +239,9 @@ fn divided_among_threads_the_audit_is_the_same() {
     let ends = [one.end(), three.end()];
     assert_eq!([ends[0].0, ends[1].0], [1, 1], "{ends:?}");
     let (alone, divided) = (alone.report(), divided.report());
-    for field in ["verdict", "what_if", "endpoints", "totals"] {
-        assert_eq!(alone[field], divided[field], "{field}");
+    // Each capture has stamps of its own, so that times differ by microseconds.
+    for field in ["/verdict", "/what_if", "/endpoints/conn_states", "/endpoints/segments"] {
+        assert_eq!(alone.pointer(field), divided.pointer(field), "{field}");
     }
     assert_eq!(alone["capture"]["frames"], divided["capture"]["frames"]);
     assert!(alone["capture"]["frames"].as_u64().unwrap() > 300);
@@ -312,7 +312,7 @@ fn packets_are_kept_in_files_of_a_size_and_the_oldest_go() {
     let mut files: Vec<_> = std::fs::read_dir(&folder.0)
         .unwrap()
         .map(|file| file.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".pcap"))
+        .filter(|name| name.starts_with("kept"))
         .collect();
     files.sort();
     assert_eq!(files.len(), 3, "{files:?}");
@@ -366,7 +366,7 @@ fn prometheus_is_told_the_same() {
     let metrics = folder.path("twa.prom");
     let arguments = ["--metrics", &metrics, "tcp"];
     let Some(file) = Capture::begin(&net, &folder, &arguments) else { return };
-    let Some(served) = Capture::begin(&net, &folder, &["--metrics", ":9177", "tcp"]) else {
+    let Some(listening) = Capture::begin(&net, &folder, &["--metrics", ":9177", "tcp"]) else {
         return;
     };
     net.talk(3, 1000);
@@ -392,7 +392,7 @@ fn prometheus_is_told_the_same() {
     wait_for("the file does not tell", || {
         has_invalid(&std::fs::read_to_string(Path::new(&metrics)).unwrap_or_default())
     });
-    assert_eq!([file.end().0, served.end().0], [1, 1]);
+    assert_eq!([file.end().0, listening.end().0], [1, 1]);
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Net {
     /// Has the capturing host track connections, and drop what is INVALID.
     pub(super) fn track(&self) -> bool {
         let rules = "table inet t { chain i { type filter hook input priority 0; \
-                     ct state invalid counter drop; } }";
+                     ct state invalid counter drop\n } }";
         let loaded = Command::new("ip")
             .args(["netns", "exec", &self.left, "nft", rules])
             .status()

@@ -38,16 +38,18 @@ fn soak() {
         sizes.push(resident_kib(capture.child.id()));
     }
     stop.store(true, Ordering::Relaxed);
-    traffic.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in traffic {
+        thread.join().unwrap();
+    }
     let (code, _, errors) = capture.end();
     let report: Value = folder.report();
     let frames = report["capture"]["frames"].as_u64().unwrap();
     let lost = report["capture"]["files"][0]["interfaces"][0]["drops_os"].as_u64().unwrap();
-    let warm = sizes[sizes.len() / 5];
-    let last = *sizes.last().unwrap();
+    let warmed_up = sizes[sizes.len() / 5];
+    let at_end = *sizes.last().unwrap();
     println!(
-        "{} s: {frames} packets, {} a second, {lost} lost; resident {warm} KiB after warm-up, \
-         {last} KiB at the end",
+        "{} s: {frames} packets, {} a second, {lost} lost; resident {warmed_up} KiB after warm-up, \
+         {at_end} KiB at the end",
         lasting.as_secs(),
         frames / lasting.as_secs()
     );
@@ -57,7 +59,7 @@ fn soak() {
         println!("skipped: tcpdump is not installed");
     }
     assert!(code == 0 || lost > 0, "{errors}");
-    assert!(last <= warm + warm / 10 + 4096, "the memory grows: {sizes:?}");
+    assert!(at_end <= warmed_up + warmed_up / 10 + 4096, "the memory grows: {sizes:?}");
 }
 
 fn tcpdump(net: &Net) -> Option<Child> {
