@@ -274,7 +274,8 @@ impl JudgeArgs {
 
     /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
     fn check(&self, notes: &mut Vec<String>) -> Result<(Policy, Sysctls), Error> {
-        let mut sysctls = Sysctls::default();
+        let kernel = self.kernel(notes)?;
+        let mut sysctls = Sysctls::of(kernel);
         for assignment in &self.sysctls {
             if assignment != "host" {
                 sysctls.apply(assignment)?;
@@ -284,21 +285,38 @@ impl JudgeArgs {
                 sysctls.set(key, &value)?;
             }
         }
-        let release = match self.kernel.as_deref() {
-            None => Profile::DEFAULT.name().to_owned(),
-            Some("host") => host::release()?,
-            Some(release) => release.to_owned(),
+        Ok((Policy::new(kernel, &sysctls), sysctls))
+    }
+
+    /// Finds the kernel, and notes how far the mapping can be trusted.
+    fn kernel(&self, notes: &mut Vec<String>) -> Result<Profile, Error> {
+        let asked = self.kernel.as_deref().unwrap_or(Profile::DEFAULT.name());
+        let is_host = asked == "host";
+        let release = if is_host { host::release()? } else { asked.to_owned() };
+        let find = |release: &String| {
+            Profile::for_release(release).ok_or_else(|| Error::UnknownKernel(release.clone()))
         };
-        let kernel =
-            Profile::for_release(&release).ok_or_else(|| Error::UnknownKernel(release.clone()))?;
-        if kernel.certainty == Certainty::Nearest {
-            notes.push(format!(
-                "Linux {release} was not compared with the model; judging by the nearest that was, \
-                 {}",
-                kernel.profile.name()
-            ));
+        let mut kernel = find(&release)?;
+        if is_host
+            && kernel.certainty == Certainty::PatchLevelHidden
+            && let Some(version) = host::full_version()
+        {
+            kernel = find(&version)?;
         }
-        Ok((Policy::new(kernel.profile, &sysctls), sysctls))
+        let name = kernel.profile.name();
+        match kernel.certainty {
+            Certainty::Compared => {}
+            Certainty::Nearest => notes.push(format!(
+                "Linux {release} was not compared with the model; judging by the nearest that \
+                 was, {name}"
+            )),
+            Certainty::PatchLevelHidden => notes.push(format!(
+                "Linux {release} does not tell its patch level; judging by the latest of the \
+                 series, {name}. \"cat /proc/version\" (Debian) or \"cat \
+                 /proc/version_signature\" (Ubuntu) tells it: --kernel 6.1.76, for example"
+            )),
+        }
+        Ok(kernel.profile)
     }
 }
 

@@ -39,7 +39,7 @@ pub mod window;
 
 pub use datagram::{DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts};
 pub use entry::{Arrival, Entry, Known};
-pub use icmp::{Addressee, ErrorArrival};
+pub use icmp::ErrorArrival;
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use state::{Class, TcpState};

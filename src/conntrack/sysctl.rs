@@ -73,11 +73,13 @@ impl Default for Sysctls {
 }
 
 /// The keys that are modelled, without the prefix `net.netfilter.`.
-pub const KEYS: [&str; 24] = [
+pub const KEYS: [&str; 26] = [
     "nf_conntrack_buckets",
     "nf_conntrack_checksum",
     "nf_conntrack_expect_max",
     "nf_conntrack_generic_timeout",
+    "nf_conntrack_gre_timeout",
+    "nf_conntrack_gre_timeout_stream",
     "nf_conntrack_icmp_timeout",
     "nf_conntrack_icmpv6_timeout",
     "nf_conntrack_max",
@@ -127,6 +129,12 @@ pub enum SysctlError {
 }
 
 impl Sysctls {
+    /// Returns the defaults of a kernel, but for the checksums.
+    pub fn of(profile: Profile) -> Self {
+        let datagram = DatagramTimeouts::of(profile.features());
+        Self { datagram, ..Self::default() }
+    }
+
     /// Applies `KEY=VALUE`; the prefix `net.netfilter.` may be there or not.
     ///
     /// # Errors
@@ -202,6 +210,8 @@ impl Sysctls {
             "nf_conntrack_udp_timeout_stream" => return Some(&mut self.datagram.udp_stream),
             "nf_conntrack_icmp_timeout" => return Some(&mut self.datagram.icmp),
             "nf_conntrack_icmpv6_timeout" => return Some(&mut self.datagram.icmpv6),
+            "nf_conntrack_gre_timeout" => return Some(&mut self.datagram.gre),
+            "nf_conntrack_gre_timeout_stream" => return Some(&mut self.datagram.gre_stream),
             "nf_conntrack_generic_timeout" => return Some(&mut self.datagram.generic),
             _ => {}
         }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use crate::audit::{Findings, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
-    Addressee, Arrival, CtState, Entry, ErrorArrival, Keyed, Members, Opinions, Panel, Table,
-    Track, Verdict,
+    Arrival, CtState, Entry, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
 };
 use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::{Plan, Wanted};
+use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
@@ -111,7 +111,7 @@ impl Shard {
             for (item, guess) in run.iter().zip(&guesses) {
                 match item.kind {
                     Kind::Segment => self.take_segment(item, *guess),
-                    Kind::Error(addressee) => self.take_error(item, addressee),
+                    Kind::Error(traits) => self.take_error(item, traits),
                     Kind::ExemptSegment => self.take_exempt(item),
                     Kind::ExemptError => self.take_exempt_error(item),
                     Kind::Datagram(datagram) => {
@@ -174,9 +174,9 @@ impl Shard {
     }
 
     /// Judges an ICMP error by the flow that it quotes, which it does not prolong.
-    fn take_error(&mut self, item: &Item, addressee: Addressee) {
+    fn take_error(&mut self, item: &Item, traits: ErrorTraits) {
         let arrival =
-            ErrorArrival { quoted: item.packet.orientation, addressee, now: item.stamp.clock };
+            ErrorArrival { quoted: item.packet.orientation, traits, now: item.stamp.clock };
         let position = self.table.find(&item.packet.key, item.hash);
         let flow = position.and_then(|position| self.table.get(position));
         let flow = flow.filter(|flow| !flow.is_over(item.stamp.clock));

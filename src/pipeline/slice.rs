@@ -3,10 +3,9 @@
 use std::ops::Range;
 
 use crate::audit::Tally;
-use crate::conntrack::Addressee;
 use crate::frame::{Batch, Frame};
 use crate::pipeline::datagrams::Datagram;
-use crate::segment::Segment;
+use crate::segment::{ErrorTraits, Segment};
 use crate::source::rules::Exemptions;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
@@ -28,7 +27,7 @@ pub(super) enum Kind {
     ExemptError,
     /// An ICMP error about TCP: key and orientation are those of the quoted packet, and there is
     /// no segment.
-    Error(Addressee),
+    Error(ErrorTraits),
     /// A datagram of another protocol.
     Datagram(Datagram),
 }
@@ -282,11 +281,9 @@ impl Slice {
             }
             Decoded::TcpError(error) => {
                 self.tally.tcp_errors += 1;
-                let IcmpError { key, orientation, to_quoted_sender, .. } = *error;
+                let IcmpError { key, orientation, traits, .. } = *error;
                 let quoted = Packet { key, orientation, segment: Segment::default() };
-                let addressee =
-                    if to_quoted_sender { Addressee::QuotedSender } else { Addressee::Stranger };
-                let kind = if is_exempt { Kind::ExemptError } else { Kind::Error(addressee) };
+                let kind = if is_exempt { Kind::ExemptError } else { Kind::Error(traits) };
                 self.route(stamp, &quoted, kind, how);
             }
             Decoded::Other(datagram) => {

@@ -387,6 +387,7 @@ impl Method {
                 ("nf_conntrack_tcp_ignore_invalid_rst", value(sysctls.ignore_invalid_rst)),
                 ("nf_conntrack_tcp_loose", value(sysctls.loose)),
                 ("nf_conntrack_tcp_max_retrans", sysctls.limits.max_retrans),
+                ("nf_conntrack_tcp_no_window_check", value(sysctls.no_window_check)),
             ]),
             notrack: audit.method.notrack.clone(),
             assumption: "the tracker sits at the capture point and sees every packet captured",

@@ -397,8 +397,10 @@ fn write_method(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
 
 fn policy_line(policy: Policy) -> String {
     let value = |setting| i32::from(setting == Setting::On);
+    let no_window_check =
+        if policy.no_window_check == Setting::On { " no_window_check=1" } else { "" };
     format!(
-        "Linux {}: be_liberal={} loose={} ignore_invalid_rst={}",
+        "Linux {}: be_liberal={} loose={} ignore_invalid_rst={}{no_window_check}",
         policy.profile.name(),
         value(policy.be_liberal),
         value(policy.loose),

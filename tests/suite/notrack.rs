@@ -67,8 +67,8 @@ fn judge(link: u32, frames: &[Vec<u8>], options: &[&str]) -> Option<Vec<String>>
     }
     let lines = std::fs::read_to_string(scratch.0.join("v")).unwrap();
     let tell = |line: &str| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        format!("{} {} {}", line["frame"], line["ctstate"], line["reason"]).replace('"', "")
+        let said: Value = serde_json::from_str(line).unwrap();
+        format!("{} {} {}", said["frame"], said["ctstate"], said["reason"]).replace('"', "")
     };
     Some(lines.lines().map(tell).collect())
 }

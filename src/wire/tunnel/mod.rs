@@ -27,7 +27,7 @@ use super::bytes::{Missing, Payload};
 use super::datagram::Datagram;
 use super::link::{self, Network, Protocol};
 use super::transport::{self, UDP};
-use super::{Checksums, Decoded, NonTcp, Packetized, Tracking, Undecodable, ipv4, ipv6};
+use super::{Checksums, Decoded, NonTcp, Packetized, Undecodable, ipv4, ipv6};
 use crate::frame::Frame;
 
 /// Headers opened in one frame, each around the next, before it is given up as
@@ -161,8 +161,10 @@ fn descend<'a>(
         Level { decoded: outer, carrier: Carrier::of(network.protocol, packet) }
     };
     for _ in 0..MAX_DEPTH {
-        let may_be_tunnel =
-            matches!(level.decoded, Decoded::Other(NonTcp { tracking: Tracking::Flow, .. }));
+        let may_be_tunnel = matches!(
+            level.decoded,
+            Decoded::Other(NonTcp { tracking, .. }) if tracking.may_be_tunnel()
+        );
         let Some(outside) = level.carrier.filter(|_| may_be_tunnel) else {
             return Ok(level);
         };
