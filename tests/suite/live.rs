@@ -272,6 +272,8 @@ fn an_interface_that_is_removed_ends_in_a_report() {
     let folder = Folder::new();
     let Some(mut capture) = Capture::begin(&net, &folder, &["tcp"]) else { return };
     net.talk(1, 1000);
+    // The kernel hands over what it has gathered; with the interface that goes too.
+    std::thread::sleep(Duration::from_millis(500));
     net.unplug();
     assert!(capture.line().contains("disappeared"));
     net.plug();

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
@@ -70,12 +70,14 @@ impl Net {
 
     /// Has the capturing host track connections, and drop what is INVALID.
     pub(super) fn track(&self) -> bool {
-        let rules = "table inet t { chain i { type filter hook input priority 0; \
-                     ct state invalid counter drop\n } }";
-        let loaded = Command::new("ip")
-            .args(["netns", "exec", &self.left, "nft", rules])
-            .status()
-            .is_ok_and(|status| status.success());
+        let rules = "table inet t { chain i { type filter hook input priority 0\n \
+                     ct state invalid counter drop\n } }\n";
+        let nft = ["netns", "exec", &self.left, "nft", "-f", "-"];
+        let child = Command::new("ip").args(nft).stdin(Stdio::piped()).spawn();
+        let loaded = child.is_ok_and(|mut child| {
+            let written = child.stdin.take().unwrap().write_all(rules.as_bytes());
+            child.wait().is_ok_and(|status| status.success() && written.is_ok())
+        });
         if !loaded {
             eprintln!("skipped: no nftables with connection tracking here");
         }
