@@ -15,9 +15,11 @@ use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
 mod histogram;
+mod provenance;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use histogram::Histogram;
+pub use provenance::{Addresses, Origin, Provenance, Times};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
@@ -281,6 +283,8 @@ pub struct HostTracker {
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Where that came from, and what was asked for.
+    pub provenance: Provenance,
     /// Which packet of a frame was judged.
     pub tunnels: Tunnels,
     /// The inputs.

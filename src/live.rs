@@ -24,7 +24,7 @@ use crate::{CLEAN, FAILED, plan};
 use face::Face;
 use metrics::Metrics;
 use picture::Picture;
-use tcp_window_audit::audit::Audit;
+use tcp_window_audit::audit::{Audit, Provenance};
 use tcp_window_audit::frame::Batch;
 use tcp_window_audit::pipeline::{Run, chain};
 use tcp_window_audit::source::fanout::Fanout;
@@ -168,7 +168,9 @@ pub(crate) fn run(
         if interval.as_mut().is_some_and(Interval::is_due) {
             run.describe(&*source);
             run.hear(beside.as_mut().and_then(Beside::now));
-            for error in Sinks::write_reports(&run.snapshot(), config) {
+            let mut audit = run.snapshot();
+            sign(&mut audit, config);
+            for error in Sinks::write_reports(&audit, config) {
                 face.note(&chain(&error));
             }
         }
@@ -181,11 +183,19 @@ pub(crate) fn run(
     }
     run.end(&mut *source);
     run.hear(beside.as_mut().and_then(Beside::now));
-    let audit = run.finish();
+    let mut audit = run.finish();
     for problem in &audit.incomplete {
         say(problem);
     }
+    sign(&mut audit, config);
     Some(audit)
+}
+
+/// Says where the judge came from, and hides what is not to be given away.
+fn sign(audit: &mut Audit, config: &Config) {
+    let digests = vec![None; audit.inputs.read.len()];
+    audit.provenance = Provenance { digests, ..config.provenance.clone() };
+    config.privacy.apply(audit);
 }
 
 /// Returns the time by which packets are stamped.

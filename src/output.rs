@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::{Config, Output, Progress, Reading};
 use tcp_window_audit::audit::{Audit, Inputs, PacketVerdict};
 use tcp_window_audit::pipeline::Observer;
-use tcp_window_audit::report::{self, Detail};
+use tcp_window_audit::report::{self, Look};
 use tcp_window_audit::source::FrameSource;
 
 /// Bytes of input below which progress is not worth showing: 64 MiB, well under a second.
@@ -172,7 +172,7 @@ impl Sinks {
         results.extend(outputs.map(|output| write_report(audit, output)));
         if !stdout_is_taken {
             let mut out = BufWriter::new(io::stdout().lock());
-            let written = report::write(audit, config.format, config.detail, &mut out);
+            let written = report::write(audit, config.format, config.look, &mut out);
             let written = forgive_closed_pipe(written.and_then(|()| out.flush()));
             results.push(written.map_err(Error::at(standard_output)));
         }
@@ -199,7 +199,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// Writes a report to a file.
 fn write_report(audit: &Audit, output: &Output) -> Result<(), Error> {
     let mut pending = Pending::create(&output.path)?;
-    report::write(audit, output.format, Detail::Verbose, &mut pending.file)
+    report::write(audit, output.format, Look::FILE, &mut pending.file)
         .map_err(Error::at(&output.path))?;
     pending.complete()
 }

@@ -16,7 +16,8 @@ mod slice;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Findings, HostTracker, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+    Audit, Collected, Findings, HostTracker, Input, Inputs, Method, PacketVerdict, Provenance,
+    Tally, Totals,
 };
 use crate::conntrack::{Entry, Panel, Policy};
 use crate::frame::Batch;
@@ -295,6 +296,7 @@ impl Run {
         let Reports { inputs, incomplete, .. } = &self.reports;
         Audit {
             method: self.method.clone(),
+            provenance: Provenance::default(),
             tunnels: self.settler.decoder.tunnels,
             inputs: inputs.clone(),
             host: self.reports.host,

@@ -55,7 +55,7 @@ pub(super) struct LiveArgs {
     fanout: u16,
 
     /// Keep the packets too
-    #[arg(short, long, value_name = "FILE", requires = "interface")]
+    #[arg(short, long, value_name = "FILE", requires = "interface", conflicts_with_all = ["anonymize", "anonymize_key"])]
     write: Option<PathBuf>,
 
     /// Begin the next file of -w after so many million bytes
@@ -91,7 +91,7 @@ pub(super) struct LiveArgs {
     metrics: Option<String>,
 
     /// Append a line of JSON at once for each INVALID packet; `-` is standard output
-    #[arg(long, value_name = "FILE", requires = "interface")]
+    #[arg(long, value_name = "FILE", requires = "interface", conflicts_with_all = ["anonymize", "anonymize_key"])]
     events: Option<PathBuf>,
 
     /// Write the reports of -o anew every so many seconds

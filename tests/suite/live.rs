@@ -166,7 +166,7 @@ fn the_kernels_own_tracker_counts_what_is_predicted() {
     let predicted = report["invalid"]["strict"]
         .as_u64()
         .or_else(|| report["what_if"][0]["invalid_packets"].as_u64());
-    let counted = report["host"]["invalid_counted"].as_u64();
+    let counted = report["capture"]["host"]["invalid_counted"].as_u64();
     assert!(predicted.is_some_and(|count| count > 50), "{predicted:?}");
     assert_eq!(predicted, counted);
     // Each was told when it came.
@@ -198,7 +198,7 @@ fn connections_that_the_tracker_knew_are_judged_strictly() {
     let (code, _, errors) = capture.end();
     assert_eq!(code, 0, "{errors}");
     let report = folder.report();
-    assert_eq!(report["host"]["connections_known"], 1);
+    assert_eq!(report["capture"]["host"]["connections_known"], 1);
     assert_eq!(report["verdict"]["flows"], 1);
     assert_eq!(report["verdict"]["flows_picked_up"], 0, "{report}");
 }
