@@ -1,9 +1,11 @@
 //! A shard: the flows it owns, and what they showed.
 
+use std::collections::BTreeMap;
+
 use crate::audit::{Findings, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
-    Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
+    Arrival, CtState, Entry, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
 };
 use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
 use crate::occupancy::{Group, Watched};
@@ -62,6 +64,8 @@ pub(super) struct Shard {
     watch: Option<Box<Watch>>,
     /// Where the flows of the packets ahead most probably are.
     guesses: Vec<Option<Position>>,
+    /// Entries that another tracker knew before the capture began.
+    known: BTreeMap<FlowKey, Entry>,
 }
 
 /// Everything of a shard but the flows: what judges them, and what they showed.
@@ -97,7 +101,13 @@ impl Shard {
         };
         let watch = (plan.table == TableView::Assessed).then(|| Watch::new(&plan.method, seed));
         let watch = watch.flatten().map(Box::new);
-        Self { table: Table::new(seed), datagrams, desk, watch, guesses: Vec::new() }
+        let known = BTreeMap::new();
+        Self { table: Table::new(seed), datagrams, desk, watch, guesses: Vec::new(), known }
+    }
+
+    /// Takes over an entry that another tracker knows, for a flow that has not been seen yet.
+    pub(super) fn know(&mut self, key: FlowKey, entry: Entry) {
+        self.known.insert(key, entry);
     }
 
     /// Takes what the shard is to track, in capture order.
@@ -135,6 +145,25 @@ impl Shard {
         self.datagrams.finish(end, &mut self.desk.totals.occupancy);
         let Desk { totals, findings, .. } = self.desk;
         Finished { totals, findings, watched: self.watch.map(|watch| watch.finish(end)) }
+    }
+
+    /// Returns the counts so far.
+    pub(super) const fn totals(&self) -> &Totals {
+        &self.desk.totals
+    }
+
+    /// Returns how many flows are remembered.
+    pub(super) fn flows_alive(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Returns what [`Shard::finish`] would, and goes on.
+    pub(super) fn snapshot(&self) -> (Totals, Findings) {
+        let (mut totals, mut findings) = (self.desk.totals.clone(), self.desk.findings.clone());
+        for flow in self.table.iter() {
+            settle_accounts(flow.key, flow.audit.clone(), &mut totals, &mut findings);
+        }
+        (totals, findings)
     }
 
     /// Takes a segment of a flow that is probably at `guess`, if there is one.
@@ -219,8 +248,14 @@ impl Shard {
             let now = stamp.clock;
             self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
         }
-        let audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
-        self.table.insert(hash, Flow { track: Track::default(), key, audit })
+        let mut audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
+        let known = self.known.remove(&key).filter(|entry| entry.expires > stamp.clock);
+        if let Some(entry) = &known {
+            audit.tracked = true;
+            audit.original = entry.original;
+        }
+        let track = known.map(Track::from).unwrap_or_default();
+        self.table.insert(hash, Flow { track, key, audit })
     }
 }
 
@@ -287,11 +322,26 @@ impl Desk {
 
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
-        if self.wanted == Wanted::Verdicts {
+        let is_wanted = match self.wanted {
+            Wanted::Findings => false,
+            Wanted::Invalid => verdict.is_invalid(),
+            Wanted::Verdicts => true,
+        };
+        if is_wanted {
             let Stamp { number: frame, ts, clock } = item.stamp;
+            let Packet { key, orientation, .. } = item.packet;
             let direction = verdict.direction;
-            let told = PacketVerdict { frame, ts, clock, flow, direction, verdict, liberal };
-            self.verdicts.push(told);
+            self.verdicts.push(PacketVerdict {
+                frame,
+                ts,
+                clock,
+                flow,
+                key,
+                orientation,
+                direction,
+                verdict,
+                liberal,
+            });
         }
     }
 

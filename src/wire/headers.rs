@@ -86,7 +86,10 @@ mod tests {
     fn found(link: LinkType, bytes: &[u8]) -> Option<Range<usize>> {
         let original_len = u32::try_from(bytes.len()).unwrap();
         let (number, ts, clock) = (1, Timestamp(0), Timestamp(0));
-        headers(&Frame { number, ts, clock, link, original_len, bytes }, Tunnels::Closed)
+        headers(
+            &Frame { number, ts, clock, link, original_len, is_outbound: false, bytes },
+            Tunnels::Closed,
+        )
     }
 
     #[test]

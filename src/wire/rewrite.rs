@@ -26,7 +26,15 @@ const EXTENSION_START: usize = 2;
 pub fn map_addresses(packet: &mut [u8], map: &dyn Fn(IpAddr) -> IpAddr) {
     let original_len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
     let (ts, clock) = (Timestamp(0), Timestamp(0));
-    let frame = Frame { number: 1, ts, clock, link: LinkType::RAW, original_len, bytes: packet };
+    let frame = Frame {
+        number: 1,
+        ts,
+        clock,
+        link: LinkType::RAW,
+        original_len,
+        is_outbound: false,
+        bytes: packet,
+    };
     let found = outermost(&frame).map(|Found { upper, tcp, .. }| (upper, tcp.is_some()));
     let Some((upper, has_tcp)) = found else {
         packet.fill(0);

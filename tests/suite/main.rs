@@ -37,6 +37,7 @@ mod hostile;
 mod incident;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod live;
 mod machines;
 mod merged;
 mod notrack;
