@@ -7,22 +7,30 @@ use std::collections::BTreeMap;
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
 use crate::flow::{FlowFinding, FlowSightings, FlowStory, FlowTrouble};
 use crate::frame;
+use crate::occupancy::{Assessment, Capacity, Occupancy};
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
+use crate::tuple::{FlowKey, Orientation};
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
+mod exhibit;
 mod findings;
 mod histogram;
 mod opening;
 mod peers;
+mod provenance;
+mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
+pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use findings::{Collected, Findings};
-pub use histogram::Histogram;
+pub use histogram::{Bin, Histogram};
 pub use opening::{MAX_OPENINGS, Opening, Openings};
 pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
+pub use provenance::{Addresses, Origin, Provenance, Times};
+pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
@@ -39,7 +47,7 @@ pub const MAX_SUSPECTS: usize = 1000;
 /// The flows captured at several places that are kept with what changed between, earliest first.
 pub const MAX_SIGHTINGS: usize = 1000;
 
-/// What became of the frames of a run; every frame is in exactly one count.
+/// What became of the frames of a run; every frame is in exactly one of the first counts.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
     /// TCP segments that were judged.
@@ -52,6 +60,9 @@ pub struct Tally {
     pub fragments: u64,
     /// Frames that gave nothing to judge, by reason.
     pub undecodable: BTreeMap<Undecodable, u64>,
+    /// Frames, counted above too, whose checksums would have been judged if the capturing host had
+    /// not sent them.
+    pub excused_checksums: u64,
     /// What a sample of the TCP checksums showed, whether they are judged or not.
     pub checksums: ChecksumSample,
 }
@@ -93,6 +104,7 @@ impl Tally {
         self.checksums.looked_at += part.checksums.looked_at;
         self.checksums.unfinished += part.checksums.unfinished;
         self.checksums.wrong += part.checksums.wrong;
+        self.excused_checksums += part.excused_checksums;
         for (protocol, count) in &part.other {
             *self.other.entry(*protocol).or_default() += count;
         }
@@ -163,6 +175,10 @@ pub struct Totals {
     pub hits: Vec<Hits>,
     /// What the ends of the flows did.
     pub behaviour: Behaviour,
+    /// The entries of the connection table over time.
+    pub occupancy: Occupancy,
+    /// When packets were INVALID or sent again.
+    pub timeline: Timeline,
     /// Who answered whom.
     pub peers: Peers,
 }
@@ -258,6 +274,8 @@ impl Totals {
         self.flows_half_seen += part.flows_half_seen;
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
+        self.occupancy.merge(&part.occupancy);
+        self.timeline.merge(&part.timeline);
         self.peers.merge(&part.peers);
         for (key, count) in &part.datagrams {
             *self.datagrams.entry(*key).or_default() += count;
@@ -323,15 +341,30 @@ impl Inputs {
     }
 }
 
+/// What the tracker of the capturing machine told, which sees the same packets and more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostTracker {
+    /// TCP connections that it had before the capture began, each by the keys under which its
+    /// packets may be seen.
+    pub connections_known: u64,
+    /// Packets that it found INVALID meanwhile, of all protocols and interfaces of the network
+    /// namespace: what `invalid=` of `conntrack -S` rose by.
+    pub invalid_counted: u64,
+}
+
 /// Everything that a run found out, in final order.
 #[derive(Clone, Debug)]
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Where that came from, and what was asked for.
+    pub provenance: Provenance,
     /// Which packet of a frame was judged.
     pub tunnels: Tunnels,
     /// The inputs.
     pub inputs: Inputs,
+    /// What the capturing machine's own tracker told, in a live capture.
+    pub host: Option<HostTracker>,
     /// Why the inputs were not read to their end, if they were not.
     pub incomplete: Vec<String>,
     /// Capture time of the earliest frame.
@@ -362,11 +395,28 @@ pub struct Audit {
     pub sightings: Vec<FlowSightings>,
     /// The earliest SYNs and SYN-ACKs; at most [`MAX_OPENINGS`].
     pub openings: Vec<Opening>,
-    /// The flow that was asked for in full, if it was there.
-    pub story: Option<Box<FlowStory>>,
+    /// The flows that were asked for in full and were there, by first frame.
+    pub stories: Vec<FlowStory>,
+    /// Packets and flows themselves, where a report shows them.
+    pub exhibits: Exhibits,
+    /// The connection table in full, if that was asked for and there was an entry.
+    pub table: Option<Box<Assessment>>,
 }
 
 impl Audit {
+    /// Returns the size of the connection table.
+    pub fn capacity(&self) -> Option<Capacity> {
+        let own = self.method.policies.first()?;
+        Some(Capacity::of(own.profile, self.method.sysctls.table))
+    }
+
+    /// Returns whether the connection table would ever have been more than half full.
+    pub fn table_is_half_full(&self) -> bool {
+        let max = self.capacity().and_then(|capacity| capacity.max);
+        let peak = self.totals.occupancy.peak().map(|reading| reading.total());
+        max.zip(peak).is_some_and(|(max, peak)| peak > max / 2)
+    }
+
     /// Returns the INVALID packets and flows under the run's own policy.
     pub fn strict(&self) -> Hits {
         self.totals.hits.first().copied().unwrap_or_default()
@@ -375,6 +425,14 @@ impl Audit {
     /// Returns the same with `nf_conntrack_tcp_be_liberal` = 1.
     pub fn liberal(&self) -> Hits {
         self.totals.hits.get(1).copied().unwrap_or_default()
+    }
+
+    /// Returns the INVALID packets of all protocols, under the run's own policy.
+    pub fn invalid_of_all_protocols(&self) -> u64 {
+        let datagrams = self.totals.datagrams.iter();
+        let datagrams = datagrams.filter(|((_, ctstate), _)| *ctstate == CtState::Invalid);
+        let datagrams = datagrams.map(|(_, count)| count).sum::<u64>();
+        self.totals.invalid + self.totals.errors_invalid + datagrams
     }
 
     /// Returns a link type that is not known, when all frames are of such: nothing was audited.
@@ -411,6 +469,10 @@ pub struct PacketVerdict {
     pub clock: Timestamp,
     /// Number of the flow's first frame within the run.
     pub flow: Option<u64>,
+    /// The flow, or the one that an ICMP error quotes.
+    pub key: FlowKey,
+    /// Which way the packet, or the quoted one, goes.
+    pub orientation: Orientation,
     /// Direction in the entry.
     pub direction: Option<Direction>,
     /// What was said under the run's own policy.

@@ -1,17 +1,27 @@
 //! The command line: clap's types in, a checked [`Config`] out. Nothing else knows clap.
 
+mod judge;
+mod live;
+mod privacy;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use tcp_window_audit::audit::Method;
-use tcp_window_audit::conntrack::profile::Certainty;
+use tcp_window_audit::audit::{Method, Provenance};
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
 use tcp_window_audit::diagnose::{explain, known_ids};
 use tcp_window_audit::kernel::host;
-use tcp_window_audit::report::{Detail, Format};
+use tcp_window_audit::report::{Colours, Detail, Format, Look, json_schema};
 use tcp_window_audit::wire::Tunnels;
+
+use judge::{Judge, JudgeArgs};
+pub(crate) use live::Live;
+use live::LiveArgs;
+pub(crate) use privacy::Privacy;
+use privacy::PrivacyArgs;
 
 /// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 ///
@@ -29,11 +39,14 @@ struct Args {
     command: Option<Command>,
 
     /// Capture files, pcap or pcapng, as one time line; `-` is standard input
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present_any = ["interface", "list_interfaces"], value_name = "FILE")]
     files: Vec<PathBuf>,
 
     #[command(flatten)]
     judge: JudgeArgs,
+
+    #[command(flatten)]
+    privacy: PrivacyArgs,
 
     /// Audit only the packets that a BPF filter lets pass; needs libpcap
     #[arg(long, value_name = "EXPR")]
@@ -52,13 +65,18 @@ struct Args {
     #[arg(long)]
     inner: bool,
 
-    /// Write a report, in the format that the extension tells (.txt or .json); repeatable
+    /// Write a report, in the format that the extension tells: .txt, .json, .md, .ndjson, .html or
+    /// .pcapng; repeatable
     #[arg(short, long = "output", value_name = "FILE")]
     outputs: Vec<PathBuf>,
 
+    /// Write all formats into a new folder, to attach to a ticket; nothing is left if one fails
+    #[arg(long, value_name = "DIR")]
+    incident: Option<PathBuf>,
+
     /// Format of standard output
-    #[arg(long, value_enum, default_value_t = FormatName::Text)]
-    format: FormatName,
+    #[arg(long, default_value = Format::Text.name(), value_parser = format_parser())]
+    format: Format,
 
     /// Write the verdict on every TCP packet, one JSON object a line; `-` is standard output
     #[arg(long, value_name = "FILE")]
@@ -67,6 +85,14 @@ struct Args {
     /// Report one connection in full, by its id: the number of its first frame
     #[arg(long, value_name = "ID")]
     flow: Option<u64>,
+
+    /// How full the connection table would be, and what would relieve it; without WHEN, always
+    ///
+    /// By default shown when the table would be more than half full; files are then read a second
+    /// time.
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value_t = When::Auto, default_missing_value = "always")]
+    table: When,
 
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -80,9 +106,16 @@ struct Args {
     #[arg(short, long)]
     verbose: bool,
 
-    /// When to show progress on standard error
+    /// When to show progress on standard error; auto: on a terminal, for large inputs
     #[arg(long, value_enum, default_value_t = When::Auto)]
     progress: When,
+
+    /// When to colour the text on standard output: `auto` is on a terminal, unless `NO_COLOR` is set
+    #[arg(long, value_enum, default_value_t = When::Auto)]
+    color: When,
+
+    #[command(flatten)]
+    live: LiveArgs,
 }
 
 #[derive(Subcommand, Debug)]
@@ -101,43 +134,28 @@ enum Command {
         #[arg(long = "sysctl", value_name = "KEY=VALUE")]
         sysctls: Vec<String>,
     },
+    /// Answers questions for the counters of this machine's tracker, for a live capture
+    #[command(name = crate::live::READ_COUNTERS, hide = true)]
+    ReadCounters,
     /// Explain a cause or a reason: mechanism, signature, look-alikes, remedy, references
     Explain {
         /// A cause, such as C01, or a reason, such as `ack_over`
         id: String,
     },
+    /// Print the JSON Schema of the JSON report
+    Schema,
 }
 
-/// What judges.
-#[derive(clap::Args, Debug)]
-struct JudgeArgs {
-    /// Kernel to judge by: a version as `uname -r` prints it, a profile's name, or `host`
-    #[arg(long, value_name = "VERSION", default_value = Profile::DEFAULT.name())]
-    kernel: String,
-
-    /// Setting to judge by, such as `nf_conntrack_tcp_loose=0`, or `host`; repeatable
-    #[arg(long = "sysctl", value_name = "KEY=VALUE")]
-    sysctls: Vec<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum FormatName {
-    Text,
-    Json,
-}
-
-impl From<FormatName> for Format {
-    fn from(name: FormatName) -> Self {
-        match name {
-            FormatName::Text => Self::Text,
-            FormatName::Json => Self::Json,
-        }
-    }
+/// Accepts the formats by their names.
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    let find = |name: String| Format::ALL.into_iter().find(|format| format.name() == name);
+    let names = PossibleValuesParser::new(Format::ALL.map(Format::name));
+    names.map(move |name| find(name).unwrap_or(Format::Text))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum When {
-    /// When standard error is a terminal and the input large
+    /// On a terminal; when it matters
     Auto,
     Always,
     Never,
@@ -159,6 +177,15 @@ pub(crate) enum Reading {
     WhileItGrows,
 }
 
+/// When the connection table is assessed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TableWanted {
+    Never,
+    /// When it would be more than half full, and the inputs can be read again.
+    WhenHalfFull,
+    Always,
+}
+
 /// When progress is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Progress {
@@ -171,10 +198,14 @@ pub(crate) enum Progress {
 /// What the user asked for, checked.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
-    Audit(Config),
-    Verify(Verification),
-    /// What to say about an id.
-    Explain(String),
+    Audit(Box<Config>),
+    /// Which interfaces there are.
+    ListInterfaces,
+    /// The helper of a live capture.
+    ReadCounters,
+    Verify(Box<Verification>),
+    /// A text that answers the question.
+    Print(String),
 }
 
 /// A comparison with this machine's kernel.
@@ -193,19 +224,44 @@ pub(crate) struct Verification {
 pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
+    /// Where it came from, and what else decides what a report says.
+    pub(crate) provenance: Provenance,
+    /// What reports may give away.
+    pub(crate) privacy: Privacy,
     pub(crate) filter: Option<String>,
     pub(crate) input: Reading,
+    /// The capture that is read instead of files.
+    pub(crate) live: Option<Live>,
     pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
     /// The flow to report in full.
     pub(crate) flow: Option<u64>,
+    pub(crate) table: TableWanted,
     pub(crate) outputs: Vec<Output>,
+    /// The folder for all formats.
+    pub(crate) incident: Option<PathBuf>,
     pub(crate) format: Format,
-    pub(crate) detail: Detail,
+    pub(crate) look: Look,
     pub(crate) verdicts: Option<PathBuf>,
     pub(crate) progress: Progress,
     /// Said on standard error before the audit.
     pub(crate) notes: Vec<String>,
+}
+
+impl Config {
+    /// Returns whether a report shows packets and flows themselves.
+    pub(crate) fn shows_exhibits(&self) -> bool {
+        let mut formats = self.outputs.iter().map(|output| output.format).chain([self.format]);
+        self.incident.is_some() || formats.any(Format::shows_exhibits)
+    }
+
+    /// Returns whether a report names its inputs by their hashes. The answer on a terminal does not:
+    /// nobody waits for it there. Nor does a report of mapped addresses, nor that of a growing file.
+    pub(crate) fn wants_digests(&self) -> bool {
+        let stdout = self.format.is_document() || self.look.detail == Detail::Verbose;
+        let is_wanted = stdout || !self.outputs.is_empty() || self.incident.is_some();
+        is_wanted && !self.privacy.maps() && self.input == Reading::ToTheEnd
+    }
 }
 
 /// Why the command line was not accepted.
@@ -218,7 +274,11 @@ pub(crate) enum Error {
     UnknownKernel(String),
     #[error("--sysctl")]
     Sysctl(#[from] SysctlError),
-    #[error("-o {}: the name must end in .txt or .json", .0.display())]
+    #[error(
+        "-o {}: the name must end in {names}",
+        .0.display(),
+        names = Format::ALL.map(|format| format!(".{}", format.extension())).join(", ")
+    )]
     OutputFormat(PathBuf),
     #[error("standard input can be read only once")]
     StdinTwice,
@@ -226,6 +286,8 @@ pub(crate) enum Error {
     UnknownId(String),
     #[error(transparent)]
     Host(#[from] host::Error),
+    #[error(transparent)]
+    Privacy(#[from] privacy::Error),
     #[error("--follow needs one file, and no standard input")]
     FollowOne,
 }
@@ -235,79 +297,64 @@ pub(crate) fn parse() -> Result<Task, Error> {
     Args::parse().check()
 }
 
-impl JudgeArgs {
-    /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
-    fn check(&self, notes: &mut Vec<String>) -> Result<(Policy, Sysctls), Error> {
-        let kernel = self.kernel(notes)?;
-        let mut sysctls = Sysctls::of(kernel);
-        for assignment in &self.sysctls {
-            if assignment != "host" {
-                sysctls.apply(assignment)?;
-                continue;
-            }
-            for (key, value) in host::sysctls()? {
-                sysctls.set(key, &value)?;
-            }
-        }
-        Ok((Policy::new(kernel, &sysctls), sysctls))
-    }
-
-    /// Finds the kernel, and notes how far the mapping can be trusted.
-    fn kernel(&self, notes: &mut Vec<String>) -> Result<Profile, Error> {
-        let is_host = self.kernel == "host";
-        let release = if is_host { host::release()? } else { self.kernel.clone() };
-        let find = |release: &String| {
-            Profile::for_release(release).ok_or_else(|| Error::UnknownKernel(release.clone()))
-        };
-        let mut kernel = find(&release)?;
-        if is_host
-            && kernel.certainty == Certainty::PatchLevelHidden
-            && let Some(version) = host::full_version()
-        {
-            kernel = find(&version)?;
-        }
-        let name = kernel.profile.name();
-        match kernel.certainty {
-            Certainty::Compared => {}
-            Certainty::Nearest => notes.push(format!(
-                "Linux {release} was not compared with the model; judging by the nearest that \
-                 was, {name}"
-            )),
-            Certainty::PatchLevelHidden => notes.push(format!(
-                "Linux {release} does not tell its patch level; judging by the latest of the \
-                 series, {name}. \"cat /proc/version\" (Debian) or \"cat \
-                 /proc/version_signature\" (Ubuntu) tells it: --kernel 6.1.76, for example"
-            )),
-        }
-        Ok(kernel.profile)
-    }
-}
-
 impl Args {
+    /// Writes the options beside those of the judge that decide what a report says.
+    fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        if let Some(filter) = &self.filter {
+            options.extend(["--filter".to_owned(), filter.clone()]);
+        }
+        for rule in &self.notrack {
+            options.extend(["--notrack".to_owned(), rule.clone()]);
+        }
+        options.extend(self.inner.then(|| "--inner".to_owned()));
+        if let Some(flow) = self.flow {
+            options.extend(["--flow".to_owned(), flow.to_string()]);
+        }
+        options.extend(self.privacy.options().map(str::to_owned));
+        options
+    }
+
     fn check(mut self) -> Result<Task, Error> {
         match self.command.take() {
             Some(Command::Verify { files, sysctls }) => {
                 let mut notes = Vec::new();
-                let judge = JudgeArgs { kernel: "host".to_owned(), sysctls };
-                let (policy, sysctls) = judge.check(&mut notes)?;
+                let judge = JudgeArgs { kernel: Some("host".to_owned()), sysctls };
+                let Judge { policy, sysctls, .. } = judge.check(&mut notes)?;
                 let release = host::release()?;
-                Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
+                Ok(Task::Verify(Box::new(Verification { files, policy, sysctls, release, notes })))
             }
+            Some(Command::ReadCounters) => Ok(Task::ReadCounters),
             Some(Command::Explain { id }) => {
-                explain(&id).map(Task::Explain).ok_or(Error::UnknownId(id))
+                explain(&id).map(Task::Print).ok_or(Error::UnknownId(id))
             }
-            None => self.check_audit().map(Task::Audit),
+            Some(Command::Schema) => Ok(Task::Print(json_schema().to_owned())),
+            None if self.live.list_interfaces => Ok(Task::ListInterfaces),
+            None => self.check_audit().map(Box::new).map(Task::Audit),
         }
     }
 
-    fn check_audit(self) -> Result<Config, Error> {
+    fn check_audit(mut self) -> Result<Config, Error> {
         let mut notes = Vec::new();
-        let (policy, sysctls) = self.judge.check(&mut notes)?;
+        let options = self.options();
+        let live = if self.live.is_wanted() {
+            self.judge.prefer_host(&mut notes);
+            // What would be files are the words of a filter, as for tcpdump.
+            let filter = filter_of(&std::mem::take(&mut self.files), self.filter.take());
+            self.live.check(filter, self.judge.is_host())
+        } else {
+            None
+        };
+        let Judge { policy, sysctls, mut provenance } = self.judge.check(&mut notes)?;
+        provenance.options.extend(options);
         if self.files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
             return Err(Error::StdinTwice);
         }
         let input = if self.follow { Reading::WhileItGrows } else { Reading::ToTheEnd };
-        if self.follow && !matches!(&self.files[..], [file] if file != Path::new("-")) {
+        if self.follow
+            && live.is_none()
+            && !matches!(&self.files[..], [file] if file != Path::new("-"))
+        {
             return Err(Error::FollowOne);
         }
         let notrack = self.notrack;
@@ -326,14 +373,23 @@ impl Args {
         Ok(Config {
             filter: self.filter,
             input,
+            live,
             tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
             flow: self.flow,
+            table: match self.table {
+                When::Auto => TableWanted::WhenHalfFull,
+                When::Always => TableWanted::Always,
+                When::Never => TableWanted::Never,
+            },
             files: self.files,
             method,
+            provenance,
+            privacy: self.privacy.check()?,
             outputs,
-            format: self.format.into(),
-            detail,
+            incident: self.incident,
+            format: self.format,
+            look: Look { detail, colours: colours(self.color) },
             verdicts: self.verdicts,
             progress,
             notes,
@@ -341,14 +397,36 @@ impl Args {
     }
 }
 
+/// Joins the words of a filter, and that of `--filter`.
+fn filter_of(words: &[PathBuf], filter: Option<String>) -> Option<String> {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    match (words.join(" "), filter) {
+        (words, filter) if words.is_empty() => filter,
+        (words, None) => Some(words),
+        (words, Some(filter)) => Some(format!("({words}) and ({filter})")),
+    }
+}
+
 /// Chooses the format of an output by its extension.
 fn output(path: &Path) -> Result<Output, Error> {
-    let format = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("txt") => Format::Text,
-        Some("json") => Format::Json,
-        _ => return Err(Error::OutputFormat(path.to_owned())),
-    };
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let mut formats = Format::ALL.into_iter();
+    let format = formats
+        .find(|format| Some(format.extension()) == extension)
+        .ok_or_else(|| Error::OutputFormat(path.to_owned()))?;
     Ok(Output { path: path.to_owned(), format })
+}
+
+/// Decides on colours as terminals and their users expect it: `NO_COLOR`, `CLICOLOR`,
+/// `CLICOLOR_FORCE` and `TERM=dumb` count.
+fn colours(when: When) -> Colours {
+    use anstream::{AutoStream, ColorChoice};
+    let is_wanted = match when {
+        When::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
+        When::Always => true,
+        When::Never => false,
+    };
+    if is_wanted { Colours::Ansi } else { Colours::None }
 }
 
 fn all_cores() -> usize {

@@ -1,16 +1,24 @@
 //! The command line program: parse, read, audit, write the report, choose the exit status.
 
 mod cli;
+mod live;
 mod output;
 mod verify;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
-use cli::{Config, Reading, Task};
-use output::{Sinks, say};
-use tcp_window_audit::audit::Audit;
+use cli::{Config, Reading, TableWanted, Task};
+use output::{Silence, Sinks, say};
+use tcp_window_audit::audit::{Audit, Exhibits, Input, Inputs, Provenance};
 use tcp_window_audit::conntrack::Setting;
-use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
+use tcp_window_audit::diagnose::{diagnose, wish};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, chain, gather};
+use tcp_window_audit::source::digest::Digest;
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
 use tcp_window_audit::source::merged::Merged;
@@ -26,8 +34,11 @@ const FAILED: u8 = 2;
 fn main() -> ExitCode {
     let status = match cli::parse() {
         Ok(Task::Audit(config)) => audit(&config),
+        Ok(Task::ListInterfaces) => live::list_interfaces(),
+        Ok(Task::ReadCounters) if live::read_counters() => CLEAN,
+        Ok(Task::ReadCounters) => FAILED,
         Ok(Task::Verify(verification)) => verify::run(&verification),
-        Ok(Task::Explain(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
+        Ok(Task::Print(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
         Err(error) => {
             say(&chain(&error));
             FAILED
@@ -41,6 +52,13 @@ fn audit(config: &Config) -> u8 {
     for note in &config.notes {
         say(note);
     }
+    let capture = match &config.live {
+        None => None,
+        Some(live) => match live::begin(config, live) {
+            None => return FAILED,
+            begun => begun,
+        },
+    };
     let mut sinks = match Sinks::open(config) {
         Ok(sinks) => sinks,
         Err(error) => {
@@ -48,11 +66,16 @@ fn audit(config: &Config) -> u8 {
             return FAILED;
         }
     };
-    let Some(audit) = run(config, &mut sinks) else { return FAILED };
+    let audit = match (&config.live, capture) {
+        (Some(live), Some(capture)) => live::run(config, live, capture, &mut sinks),
+        _ => run(config, &mut sinks),
+    };
+    let Some(audit) = audit else { return FAILED };
     if let Some(link_type) = audit.unsupported_link_type() {
-        let file = config.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+        let input = audit.inputs.read.first().map(|input| input.summary.name.as_str());
+        let input = input.unwrap_or_default();
         say(&format!(
-            "{file}: frame 1: link type {link_type} is not supported, nor any that follows"
+            "{input}: frame 1: link type {link_type} is not supported, nor any that follows"
         ));
         return FAILED;
     }
@@ -63,36 +86,135 @@ fn audit(config: &Config) -> u8 {
     if failures.is_empty() { status(&audit) } else { FAILED }
 }
 
+/// Reads the inputs again to look at the connection table in full, if they can be read again.
+fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit) {
+    if config.input == Reading::WhileItGrows || !config.files.iter().all(is_file) {
+        return;
+    }
+    let plan = Plan { table: TableView::Assessed, wanted: Wanted::Findings, ..plan.clone() };
+    let again = read(config, &plan, &mut Silence);
+    audit.table = again.and_then(|again| again.table);
+}
+
+/// Returns whether a path can be read again from its beginning.
+fn is_file(path: &PathBuf) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file())
+}
+
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
-    let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
+    let plan = plan(config)?;
+    // Beside the audit, which reads the same blocks at about the same time.
+    let digests = config.wants_digests().then(|| Hashing::start(config.files.clone()));
+    let mut audit = read(config, &plan, sinks)?;
+    sinks.end_progress();
+    if config.shows_exhibits() {
+        audit.exhibits = exhibits(config, &plan, &audit);
+    }
+    for problem in &audit.incomplete {
+        say(problem);
+    }
+    if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() {
+        look_at_table(config, &plan, &mut audit);
+    }
+    let digests = digests.map(|hashing| hashing.finish(&audit.inputs)).unwrap_or_default();
+    let name = |input: &Input| digests.get(&input.summary.name).copied();
+    let digests = audit.inputs.read.iter().map(name).collect();
+    audit.provenance = Provenance { digests, ..config.provenance.clone() };
+    config.privacy.apply(&mut audit);
+    Some(audit)
+}
+
+/// Reads all inputs once.
+fn read(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Audit> {
+    let mut run = Run::new(plan);
+    let mut source = open(config, |error| {
+        say(&chain(error));
+        run.miss(error);
+    })?;
+    run.read(&mut *source, observer);
+    Some(run.finish())
+}
+
+/// Decides how the run is done; none when a rule for exemptions cannot be read.
+fn plan(config: &Config) -> Option<Plan> {
+    let wants_events = config.live.as_ref().is_some_and(|live| live.events.is_some());
+    let wanted = match (&config.verdicts, wants_events) {
+        (Some(_), _) => Wanted::Verdicts,
+        (None, true) => Wanted::Invalid,
+        (None, false) => Wanted::Findings,
+    };
+    // What has been read is judged at once when nobody waits for the next block.
+    let is_at_once = config.input == Reading::WhileItGrows || config.live.is_some();
     let method = config.method.clone();
     let checksums = match method.sysctls.checksum {
         Setting::On => Checksums::Verified,
         Setting::Off => Checksums::Ignored,
     };
-    let inputs = config.files.len();
-    let (tunnels, flow) = (config.tunnels, config.flow);
-    // What has been read is judged at once when nobody waits for the next block.
-    let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
-    let filter = said(config.filter.as_deref().map(Filter::new).transpose())?;
     let exemptions = said(Exemptions::new(&method.notrack))?;
-    let plan = Plan { method, checksums, tunnels, exemptions, threads, inputs, wanted, flow };
-    let mut run = Run::new(&plan);
-    let mut source = open(config, |error| {
-        say(&chain(error));
-        run.miss(error);
-    })?;
-    if let Some(filter) = filter {
-        source = Box::new(Filtered::new(source, filter));
+    Some(Plan {
+        method,
+        checksums,
+        exemptions,
+        tunnels: config.tunnels,
+        threads: if is_at_once { 1 } else { config.threads },
+        inputs: config.files.len().max(1),
+        wanted,
+        flows: config.flow.into_iter().collect(),
+        table: match config.table {
+            TableWanted::Always => TableView::Assessed,
+            TableWanted::WhenHalfFull | TableWanted::Never => TableView::Counted,
+        },
+    })
+}
+
+/// Reads the inputs a second time for the packets and flows that reports show themselves.
+fn exhibits(config: &Config, plan: &Plan, audit: &Audit) -> Exhibits {
+    let wish = wish(audit, &diagnose(audit));
+    if wish.is_empty() {
+        return Exhibits::default();
     }
-    run.read(&mut *source, sinks);
-    sinks.end_progress();
-    let audit = run.finish();
-    for problem in &audit.incomplete {
-        say(problem);
+    if !config.files.iter().all(is_file) {
+        return Exhibits::without("an input that is no file cannot be read a second time");
     }
-    Some(audit)
+    // Whatever has come to a growing file since is beyond what is shown.
+    let config = Config { input: Reading::ToTheEnd, ..config.clone() };
+    let mut problem = None;
+    match open(&config, |error| problem = Some(chain(error))) {
+        Some(mut source) => gather(plan, &wish, &mut *source),
+        None => Exhibits::without(&problem.unwrap_or_default()),
+    }
+}
+
+/// Sizes and hashes of files, read on a thread of its own.
+struct Hashing {
+    give_up: Arc<AtomicBool>,
+    thread: JoinHandle<BTreeMap<String, Digest>>,
+}
+
+impl Hashing {
+    fn start(files: Vec<PathBuf>) -> Self {
+        let give_up = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&give_up);
+        let digest = move |path: PathBuf| {
+            Some((path.display().to_string(), Digest::of(&path, &told).ok()??))
+        };
+        let thread = std::thread::spawn(move || files.into_iter().filter_map(digest).collect());
+        Self { give_up, thread }
+    }
+
+    /// Waits for the hashes; there are none when an input was left before its end, since a file may
+    /// claim to be larger than anybody would wait for.
+    fn finish(self, inputs: &Inputs) -> BTreeMap<String, Digest> {
+        let is_read = |input: &Input| {
+            input.summary.file_len.is_none_or(|len| input.summary.bytes_read >= len)
+        };
+        if inputs.read.len() < inputs.asked_for || !inputs.read.iter().all(is_read) {
+            self.give_up.store(true, Ordering::Relaxed);
+            return BTreeMap::new();
+        }
+        self.thread.join().unwrap_or_default()
+    }
 }
 
 /// Says an error, and returns what there is without one.
@@ -100,8 +222,19 @@ fn said<T>(result: Result<T, FilterError>) -> Option<T> {
     result.inspect_err(|error| say(&chain(error))).ok()
 }
 
+/// Opens all inputs, behind the filter if there is one; returns none when not a single one can be
+/// read.
+fn open(config: &Config, miss: impl FnMut(&source::Error)) -> Option<Box<dyn FrameSource + Send>> {
+    let filter = said(config.filter.as_deref().map(Filter::new).transpose())?;
+    let source = open_files(config, miss)?;
+    match filter {
+        Some(filter) => Some(Box::new(Filtered::new(source, filter))),
+        None => Some(source),
+    }
+}
+
 /// Opens one file, or several as one time line; returns none when not a single one can be read.
-fn open(
+fn open_files(
     config: &Config,
     mut miss: impl FnMut(&source::Error),
 ) -> Option<Box<dyn FrameSource + Send>> {

@@ -2,14 +2,17 @@
 //!
 //! Files are written beside their place and renamed, so that a failure leaves no half report.
 
+mod incident;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Config, Output, Progress, Reading};
+use incident::Incident;
 use tcp_window_audit::audit::{Audit, Inputs, PacketVerdict};
 use tcp_window_audit::pipeline::Observer;
-use tcp_window_audit::report::{self, Detail};
+use tcp_window_audit::report::{self, Look};
 use tcp_window_audit::source::FrameSource;
 
 /// Bytes of input below which progress is not worth showing: 64 MiB, well under a second.
@@ -110,6 +113,9 @@ enum VerdictSink {
 /// Everything that is written during and after a run.
 pub(crate) struct Sinks {
     verdicts: VerdictSink,
+    incident: Option<Incident>,
+    /// Where INVALID packets are told at once.
+    events: Option<Box<dyn Write>>,
     progress: Progress,
     next_update: u64,
     /// Whether verdicts are to be seen as soon as they are known.
@@ -127,13 +133,24 @@ impl Sinks {
             }
             Some(path) => VerdictSink::File(Pending::create(path)?),
         };
+        let events = config.live.as_ref().and_then(|live| live.events.as_deref());
+        let events = events.map(open_events).transpose()?;
         for output in &config.outputs {
             Pending::check(&output.path)?;
         }
+        let incident = config.incident.as_deref().map(Incident::create).transpose()?;
         let progress = config.progress;
         let is_followed = config.input == Reading::WhileItGrows;
         let next_update = PROGRESS_STEP;
-        Ok(Self { verdicts, progress, next_update, is_followed, line_shown: false })
+        Ok(Self {
+            verdicts,
+            incident,
+            events,
+            progress,
+            next_update,
+            is_followed,
+            line_shown: false,
+        })
     }
 
     /// Ends the progress line.
@@ -142,6 +159,12 @@ impl Sinks {
             let _ = write!(io::stderr(), "\r\x1b[K");
             self.line_shown = false;
         }
+    }
+
+    /// Writes the reports that go to files, as they are now.
+    pub(crate) fn write_reports(audit: &Audit, config: &Config) -> Vec<Error> {
+        let outputs = config.outputs.iter();
+        outputs.filter_map(|output| write_report(audit, output).err()).collect()
     }
 
     /// Writes all reports and completes the files; one that fails keeps no other from being written.
@@ -159,10 +182,11 @@ impl Sinks {
             VerdictSink::File(pending) => results.push(pending.complete()),
         }
         let outputs = config.outputs.iter();
-        results.extend(outputs.map(|output| write_file(audit, output)));
+        results.extend(outputs.map(|output| write_report(audit, output)));
+        results.extend(self.incident.map(|incident| incident.complete(audit)));
         if !stdout_is_taken {
             let mut out = BufWriter::new(io::stdout().lock());
-            let written = report::write(audit, config.format, config.detail, &mut out);
+            let written = report::write(audit, config.format, config.look, &mut out);
             let written = forgive_closed_pipe(written.and_then(|()| out.flush()));
             results.push(written.map_err(Error::at(standard_output)));
         }
@@ -170,10 +194,26 @@ impl Sinks {
     }
 }
 
+/// Opens what INVALID packets are told to: lines are added to a file that is there.
+fn open_events(path: &Path) -> Result<Box<dyn Write>, Error> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdout()));
+    }
+    let file = File::options().append(true).create(true).open(path).map_err(Error::at(path))?;
+    Ok(Box::new(file))
+}
+
+/// Writes bytes to a file.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut pending = Pending::create(path)?;
+    pending.file.write_all(bytes).map_err(Error::at(path))?;
+    pending.complete()
+}
+
 /// Writes a report to a file.
-fn write_file(audit: &Audit, output: &Output) -> Result<(), Error> {
+fn write_report(audit: &Audit, output: &Output) -> Result<(), Error> {
     let mut pending = Pending::create(&output.path)?;
-    report::write(audit, output.format, Detail::Verbose, &mut pending.file)
+    report::write(audit, output.format, Look::FILE, &mut pending.file)
         .map_err(Error::at(&output.path))?;
     pending.complete()
 }
@@ -186,8 +226,24 @@ fn forgive_closed_pipe(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Who wants to hear nothing of a run while it goes on.
+pub(crate) struct Silence;
+
+impl Observer for Silence {
+    fn verdicts(&mut self, _: &[PacketVerdict], _: &Inputs) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _: u64, _: &dyn FrameSource) {}
+}
+
 impl Observer for Sinks {
     fn verdicts(&mut self, verdicts: &[PacketVerdict], inputs: &Inputs) -> io::Result<()> {
+        if let Some(events) = &mut self.events {
+            let mut lines = Vec::new();
+            report::write_invalid(verdicts, inputs, &mut lines)?;
+            forgive_closed_pipe(events.write_all(&lines).and_then(|()| events.flush()))?;
+        }
         match &mut self.verdicts {
             VerdictSink::Nowhere | VerdictSink::ClosedPipe | VerdictSink::Failed => Ok(()),
             VerdictSink::File(pending) => {

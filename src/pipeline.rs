@@ -10,22 +10,28 @@
 
 mod crew;
 mod datagrams;
+mod second;
 mod shard;
 mod slice;
+mod watch;
 
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+    Audit, Collected, Exhibits, Findings, HostTracker, Input, Inputs, Method, PacketVerdict,
+    Provenance, Tally, Totals,
 };
-use crate::conntrack::{Panel, Policy};
+use crate::conntrack::{Entry, Panel, Policy};
 use crate::frame::Batch;
+use crate::occupancy::{Assessment, Basis, Watched};
 use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
+use crate::tuple::FlowKey;
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
 use datagrams::Datagrams;
+pub use second::gather;
 use shard::Shard;
 use slice::{Decoder, Settler, Slice, Times};
 
@@ -56,8 +62,19 @@ pub struct Plan {
     pub inputs: usize,
     /// What is wanted beside the audit.
     pub wanted: Wanted,
-    /// The flow to report in full, by the number of its first frame.
-    pub flow: Option<u64>,
+    /// The flows to report in full, by the numbers of their first frames.
+    pub flows: Vec<u64>,
+    /// How closely the connection table is looked at.
+    pub table: TableView,
+}
+
+/// How closely the connection table is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableView {
+    /// Entries are counted over time, by protocol.
+    Counted,
+    /// The life of each entry is recorded, and the table assessed: [`Audit::table`].
+    Assessed,
 }
 
 /// What a run gives beside the audit.
@@ -65,6 +82,8 @@ pub struct Plan {
 pub enum Wanted {
     /// Nothing.
     Findings,
+    /// The verdict on every INVALID packet, handed to [`Observer::verdicts`].
+    Invalid,
     /// The verdict on every packet, handed to [`Observer::verdicts`].
     Verdicts,
 }
@@ -93,6 +112,35 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What frames go through, whichever reading it is.
+struct Tools {
+    shards: Vec<Shard>,
+    settler: Settler,
+}
+
+impl Tools {
+    fn new(plan: &Plan) -> Self {
+        let threads = plan.threads.max(1);
+        let features = plan.method.policies.iter().map(Policy::features).collect();
+        let panel = Panel::new(features, plan.method.sysctls.limits);
+        let seed = random_seed();
+        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
+        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
+        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
+        let (checksums, tunnels) = (plan.checksums, plan.tunnels);
+        let exemptions = plan.exemptions.clone();
+        Self {
+            shards: std::iter::repeat_with(shard).take(threads).collect(),
+            settler: Settler {
+                decoder: Decoder { checksums, tunnels, exemptions, seed, shards: threads },
+                reassembler: Reassembler::new(checksums),
+                times: Times::default(),
+                clocks: None,
+            },
+        }
+    }
+}
+
 /// A run through one or several sources, which are one time line.
 pub struct Run {
     shards: Vec<Shard>,
@@ -105,24 +153,11 @@ pub struct Run {
 impl Run {
     /// Prepares a run.
     pub fn new(plan: &Plan) -> Self {
-        let threads = plan.threads.max(1);
-        let features = plan.method.policies.iter().map(Policy::features).collect();
-        let panel = Panel::new(features, plan.method.sysctls.limits);
-        let seed = random_seed();
-        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
-        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
-        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
-        let shards = (0..threads).map(|_| shard()).collect();
-        let checksums = plan.checksums;
-        let (tunnels, exemptions) = (plan.tunnels, plan.exemptions.clone());
+        let Tools { shards, settler } = Tools::new(plan);
         Self {
+            slices: vec![Slice::new(shards.len())],
             shards,
-            slices: vec![Slice::new(threads)],
-            settler: Settler {
-                decoder: Decoder { checksums, tunnels, exemptions, seed, shards: threads },
-                reassembler: Reassembler::new(checksums),
-                times: Times::default(),
-            },
+            settler,
             reports: Reports {
                 inputs: Inputs { asked_for: plan.inputs, ..Inputs::default() },
                 ..Reports::default()
@@ -131,18 +166,105 @@ impl Run {
         }
     }
 
+    /// Takes over entries that another tracker knows, before the first packet.
+    pub fn know(&mut self, entries: impl IntoIterator<Item = (FlowKey, Entry)>) {
+        let shards = self.shards.len();
+        for (key, entry) in entries {
+            if let Some(shard) = self.shards.get_mut(key.shard(shards)) {
+                shard.know(key, entry);
+            }
+        }
+    }
+
     /// Audits a source to its end; what keeps it from being read further becomes part of the audit.
     pub fn read(&mut self, source: &mut (dyn FrameSource + Send), observer: &mut dyn Observer) {
-        let begun = self.reports.inputs.read.len();
-        self.reports.inputs.read.extend(inputs(source));
+        self.describe(source);
         if let Err(error) = self.read_batches(source, observer) {
             self.reports.incomplete.push(chain(&error));
         }
+        self.end(source);
+    }
+
+    /// Audits the next batch of a source on the calling thread, and returns whether there may be
+    /// more; [`Run::end`] is to be called when there is not.
+    ///
+    /// # Errors
+    ///
+    /// [`source::Error`] when the input cannot be read further.
+    pub fn step(
+        &mut self,
+        source: &mut dyn FrameSource,
+        batch: &mut Batch,
+        observer: &mut dyn Observer,
+    ) -> Result<bool, source::Error> {
+        if !source.fill(batch)? {
+            return Ok(false);
+        }
+        self.work(batch);
+        let mut teller = Teller { reports: &mut self.reports, observer };
+        let mut verdicts = Vec::new();
+        self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.take_verdicts()));
+        teller.verdicts(&mut verdicts);
+        teller.progress(batch.len() as u64, source);
+        Ok(true)
+    }
+
+    /// Takes in what a source says of itself at its end.
+    pub fn end(&mut self, source: &mut dyn FrameSource) {
         let problems = source.take_problems();
         self.reports.incomplete.extend(problems.iter().map(|problem| chain(problem)));
+        self.describe(source);
+    }
+
+    /// Takes in what a source says of itself so far.
+    pub fn describe(&mut self, source: &dyn FrameSource) {
         self.reports.inputs.filter = source.filter();
-        self.reports.inputs.read.truncate(begun);
+        self.reports.inputs.read.clear();
         self.reports.inputs.read.extend(inputs(source));
+    }
+
+    /// Adds what is to be said of the run, and makes it incomplete.
+    pub fn note(&mut self, problem: String) {
+        self.reports.incomplete.push(problem);
+    }
+
+    /// Takes in what the capturing machine's own tracker has told until now.
+    pub fn hear(&mut self, host: Option<HostTracker>) {
+        self.reports.host = host.or(self.reports.host);
+    }
+
+    /// Returns the counts so far; those of flows are of the flows that have ended.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::new(self.method.policies.len());
+        self.shards.iter().for_each(|shard| totals.merge(shard.totals()));
+        totals
+    }
+
+    /// Returns how many frames have been audited.
+    pub const fn frames(&self) -> u64 {
+        self.reports.frames
+    }
+
+    /// Returns how many flows are remembered now.
+    pub fn flows_alive(&self) -> usize {
+        self.shards.iter().map(Shard::flows_alive).sum()
+    }
+
+    /// Returns the audit as it would be if the run ended now.
+    ///
+    /// Takes as long as the flows that are alive are many, about a microsecond each.
+    pub fn snapshot(&self) -> Audit {
+        let mut tally = Tally::default();
+        self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
+        tally.give_up_fragments(self.settler.reassembler.incomplete());
+        let mut totals = Totals::new(self.method.policies.len());
+        let mut findings = Findings::default();
+        for shard in &self.shards {
+            let (part, found) = shard.snapshot();
+            totals.merge(&part);
+            findings.merge(found);
+        }
+        self.audit(tally, totals, findings)
     }
 
     /// Notes an input that could not even be opened.
@@ -159,15 +281,9 @@ impl Run {
         let mut batch = Batch::default();
         let mut dense = 0;
         while self.shards.len() == 1 || dense < DENSE_BATCHES {
-            if !source.fill(&mut batch)? {
+            if !self.step(source, &mut batch, observer)? {
                 return Ok(());
             }
-            self.work(&batch);
-            let mut teller = Teller { reports: &mut self.reports, observer };
-            let mut verdicts = Vec::new();
-            self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.take_verdicts()));
-            teller.verdicts(&mut verdicts);
-            teller.progress(batch.len() as u64, source);
             let is_dense = batch.len() * DENSE_FRAME_BYTES > batch.buffer.len();
             dense = if is_dense { dense + 1 } else { 0 };
         }
@@ -192,23 +308,44 @@ impl Run {
 
     /// Ends all flows and merges the shards.
     pub fn finish(mut self) -> Audit {
+        let clocks = self.settler.clocks;
+        let end = clocks.map(|(_, last)| last).unwrap_or_default();
         let mut tally = Tally::default();
         self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
         tally.give_up_fragments(self.settler.reassembler.finish());
         let mut totals = Totals::new(self.method.policies.len());
         let mut findings = Findings::default();
-        for shard in self.shards {
-            let (part, found) = shard.finish();
-            totals.merge(&part);
-            findings.merge(found);
+        let mut watched: Option<Watched> = None;
+        for shard in std::mem::take(&mut self.shards) {
+            let finished = shard.finish(end);
+            totals.merge(&finished.totals);
+            findings.merge(finished.findings);
+            if let Some(part) = finished.watched {
+                watched.get_or_insert_default().merge(part);
+            }
         }
+        let table = self.method.policies.first().zip(clocks).zip(watched).and_then(
+            |((policy, (begin, end)), watched)| {
+                let (policy, sysctls) = (*policy, &self.method.sysctls);
+                let occupancy = &totals.occupancy;
+                Assessment::of(&Basis { policy, sysctls, occupancy, begin, end }, watched)
+            },
+        );
+        let audit = self.audit(tally, totals, findings);
+        Audit { table: table.map(Box::new), ..audit }
+    }
+
+    fn audit(&self, tally: Tally, totals: Totals, findings: Findings) -> Audit {
         let found = findings.finish();
         let Collected { kept, not_kept, troubled, troubled_not_kept, .. } = found;
+        let Reports { inputs, incomplete, .. } = &self.reports;
         Audit {
-            method: self.method,
+            method: self.method.clone(),
+            provenance: Provenance::default(),
             tunnels: self.settler.decoder.tunnels,
-            inputs: self.reports.inputs,
-            incomplete: self.reports.incomplete,
+            inputs: inputs.clone(),
+            host: self.reports.host,
+            incomplete: incomplete.clone(),
             first_ts: self.settler.times.range().map(|(earliest, _)| earliest),
             last_ts: self.settler.times.range().map(|(_, latest)| latest),
             time_steps_back: self.settler.times.steps_back,
@@ -223,7 +360,9 @@ impl Run {
             suspects: found.suspects,
             sightings: found.sightings,
             openings: found.openings,
-            story: found.story,
+            stories: found.stories,
+            exhibits: Exhibits::default(),
+            table: None,
         }
     }
 }
@@ -236,6 +375,7 @@ fn inputs(source: &dyn FrameSource) -> impl Iterator<Item = Input> {
 #[derive(Default)]
 struct Reports {
     inputs: Inputs,
+    host: Option<HostTracker>,
     /// What kept the run from being complete.
     incomplete: Vec<String>,
     frames: u64,

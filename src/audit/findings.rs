@@ -17,7 +17,7 @@ pub struct Findings {
     suspects: Vec<FlowTrouble>,
     sightings: Vec<FlowSightings>,
     openings: Openings,
-    story: Option<Box<FlowStory>>,
+    stories: Vec<FlowStory>,
 }
 
 impl Findings {
@@ -64,9 +64,9 @@ impl Findings {
         }
     }
 
-    /// Adds the flow that is reported in full.
+    /// Adds a flow that is reported in full.
     pub fn tell(&mut self, story: FlowStory) {
-        self.story = Some(Box::new(story));
+        self.stories.push(story);
     }
 
     /// Adds the findings of another shard.
@@ -82,7 +82,7 @@ impl Findings {
         self.sightings.extend(part.sightings);
         self.trim_sightings();
         self.openings.merge(part.openings);
-        self.story = self.story.take().or(part.story);
+        self.stories.extend(part.stories);
     }
 
     /// Returns the findings in order, how many were not kept, and the flows with trouble.
@@ -91,6 +91,7 @@ impl Findings {
         self.trim_troubled();
         self.trim_suspects();
         self.trim_sightings();
+        self.stories.sort_by_key(|told| told.audit.first_frame);
         let troubled_not_kept = self.troubled_seen - self.troubled.len() as u64;
         Collected {
             kept: self.kept,
@@ -100,7 +101,7 @@ impl Findings {
             suspects: self.suspects,
             sightings: self.sightings,
             openings: self.openings.finish(),
-            story: self.story,
+            stories: self.stories,
         }
     }
 
@@ -147,6 +148,6 @@ pub struct Collected {
     pub sightings: Vec<FlowSightings>,
     /// The earliest SYNs and SYN-ACKs.
     pub openings: Vec<Opening>,
-    /// The flow that was asked for in full.
-    pub story: Option<Box<FlowStory>>,
+    /// The flows that were asked for in full.
+    pub stories: Vec<FlowStory>,
 }

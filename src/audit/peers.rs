@@ -44,6 +44,10 @@ impl Span {
         self.last_ts = self.last_ts.max(Some(ts));
     }
 
+    fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.first_ts.iter_mut().chain(&mut self.last_ts)
+    }
+
     fn merge(&mut self, other: &Self) {
         if self.flows == 0 || other.flows > 0 && other.first_frame < self.first_frame {
             self.first_frame = other.first_frame;
@@ -124,6 +128,10 @@ impl<T> Sample<T> {
         }
     }
 
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().flatten().map(|(_, value)| value)
+    }
+
     fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().flatten().map(|(_, value)| value)
     }
@@ -173,6 +181,18 @@ impl Peers {
         self.clocks.merge(&part.clocks, make, Clocks::join);
     }
 
+    /// Returns every address, so that all can be replaced alike.
+    pub fn addresses(&mut self) -> impl Iterator<Item = &mut IpAddr> {
+        let servers = self.servers.iter_mut().map(|server| &mut server.endpoint.addr);
+        servers.chain(self.clocks.iter_mut().flat_map(Clocks::addresses))
+    }
+
+    /// Returns every capture time, so that all can be shifted alike.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let servers = self.servers.iter_mut().flat_map(Server::times);
+        servers.chain(self.clocks.iter_mut().flat_map(|clocks| clocks.unanswered_flows.times()))
+    }
+
     /// Returns the servers that are kept, in a fixed order.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
         self.servers.iter()
@@ -218,6 +238,12 @@ impl Server {
         self.lasted((audit.first_ts, audit.last_ts));
     }
 
+    fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let Self { answered, unanswered, full, bare, longest, .. } = self;
+        let longest = longest.iter_mut().flat_map(|(first, last)| [first, last]);
+        [answered, unanswered, full, bare].into_iter().flat_map(Span::times).chain(longest)
+    }
+
     /// Keeps the longest flow; among equals the earliest.
     fn lasted(&mut self, span: (Timestamp, Timestamp)) {
         let rank = |(first, last): (Timestamp, Timestamp)| (last.nanos_since(first), -first.0);
@@ -242,6 +268,10 @@ impl Clocks {
     fn new(client: IpAddr, server: Endpoint) -> Self {
         let (answered, unanswered) = (None, None);
         Self { client, server, answered, unanswered, unanswered_flows: Span::default() }
+    }
+
+    fn addresses(&mut self) -> [&mut IpAddr; 2] {
+        [&mut self.client, &mut self.server.addr]
     }
 
     fn join(&mut self, other: &Self) {

@@ -168,6 +168,11 @@ impl<T: Keyed> Table<T> {
         Some(Position(index))
     }
 
+    /// Returns the elements, in slab order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten().flatten()
+    }
+
     /// Removes and returns the element at a position.
     pub fn remove(&mut self, position: Position) -> Option<T> {
         let hash = self.hash(self.get(position)?.key());

@@ -9,9 +9,11 @@
 mod case;
 mod cause;
 mod causes;
+mod exhibit;
 mod explain;
 mod pairs;
 mod quality;
+mod relieve;
 mod remedy;
 mod score;
 mod seen_twice;
@@ -25,8 +27,10 @@ use case::{Case, cases};
 use pairs::{Pair, pairs};
 
 pub use cause::Cause;
+pub use exhibit::{MAX_SHOWN_FLOWS, wish};
 pub use explain::{explain, known_ids};
 pub use quality::{Quality, Shortcoming};
+pub use relieve::relieve;
 pub use remedy::{Remedy, Runner, Step};
 pub use score::{Level, Part, Score};
 pub use seen_twice::{MAX_NAMED, SeenTwice};

@@ -18,8 +18,14 @@ use crate::diagnose::Cause;
 pub enum Runner {
     /// `nft -f` reads it.
     Nft,
+    /// `iptables-restore --noflush` reads it.
+    Iptables,
+    /// `ip6tables-restore --noflush` reads it.
+    Ip6tables,
     /// `sysctl -w` sets it.
     Sysctl,
+    /// `sysctl -w` sets it for the whole machine; not executed by the tests.
+    MachineSysctl,
     /// A shell on Linux, as root.
     Shell,
     /// The command line of a device; not executed by the tests.
@@ -31,7 +37,10 @@ impl Runner {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Nft => "nft",
+            Self::Iptables => "iptables",
+            Self::Ip6tables => "ip6tables",
             Self::Sysctl => "sysctl",
+            Self::MachineSysctl => "machine_sysctl",
             Self::Shell => "shell",
             Self::Vendor => "vendor",
         }
@@ -41,7 +50,9 @@ impl Runner {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Nft => "a file for nft -f",
-            Self::Sysctl => "with sysctl -w",
+            Self::Iptables => "or a file for iptables-restore --noflush",
+            Self::Ip6tables => "and one for ip6tables-restore --noflush",
+            Self::Sysctl | Self::MachineSysctl => "with sysctl -w",
             Self::Shell => "in a root shell",
             Self::Vendor => "on the device (from its vendor's documents, not executed here)",
         }

@@ -28,6 +28,18 @@ pub struct SeenTwice {
     pub places: Option<(String, String)>,
 }
 
+impl SeenTwice {
+    /// Says in one sentence, without a full stop, where it was seen and what differs there.
+    pub fn sentence(&self) -> String {
+        let other = self.other_flow.map_or_else(String::new, |other| format!(" as flow {other}"));
+        let places = self
+            .places
+            .as_ref()
+            .map_or_else(String::new, |(here, there)| format!(" ({here} here, {there} there)"));
+        format!("flow {}{other}{places}: {}", self.flow, self.changes.join("; "))
+    }
+}
+
 /// Lists the connections, by the flow that is judged.
 pub(super) fn seen_twice(audit: &Audit, pairs: &[Pair<'_>]) -> Vec<SeenTwice> {
     let copies = audit.sightings.iter().map(|flow| within(audit, flow));

@@ -29,6 +29,7 @@ mod step;
 mod story;
 mod stuck;
 mod summary;
+mod trace;
 mod vantage;
 mod watch;
 mod window;
@@ -61,6 +62,7 @@ pub use signs::{
 pub use story::{Event, Happening, MAX_EVENTS, MAX_SAMPLES, Sample, Story};
 pub use stuck::Stuck;
 pub use summary::{SideSummary, Summary};
+pub use trace::{Bounds, MAX_MARKED, MAX_POINTS, Point, Trace};
 pub use window::WindowAudit;
 
 /// The key packets kept for one flow: the first ones that a rule spoke of.
@@ -191,6 +193,11 @@ impl Evidence {
     /// Returns the codes of the rules that spoke of packets which passed, with their counts.
     pub fn passed_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
         by_reason(&self.passed)
+    }
+
+    /// Returns the capture times of the key packets.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.key_packets.iter_mut().map(|packet| &mut packet.ts)
     }
 
     fn add(&mut self, observation: &Observation<'_>) {
@@ -467,9 +474,20 @@ impl FlowAudit {
         entry_expires.map_or(forgotten, |expires| expires.max(forgotten))
     }
 
+    /// Returns the tracker's time of the last packet.
+    pub const fn last_seen(&self) -> Timestamp {
+        self.last_seen
+    }
+
     /// Returns what travelled in each direction.
     pub fn directions(&self) -> PerDirection<OneWay> {
         PerDirection { original: self.ways[self.original], reply: self.ways[self.original.flip()] }
+    }
+
+    /// Returns every capture time that a report may tell, so that all can be shifted alike.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let evidence = self.evidence.iter_mut().flat_map(|evidence| evidence.times());
+        [&mut self.first_ts, &mut self.last_ts].into_iter().chain(evidence)
     }
 
     /// Returns the direction of a packet that went this way.

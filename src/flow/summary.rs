@@ -18,6 +18,7 @@ use crate::flow::signs::{Pause, SideSigns, Signs};
 use crate::flow::stuck::Stuck;
 use crate::flow::window::WindowAudit;
 use crate::segment::{Direction, PerDirection};
+use crate::time::Timestamp;
 use crate::tuple::Orientation;
 
 /// Payload bytes of the largest packet that Ethernet carries, jumbo frames included.
@@ -156,6 +157,11 @@ impl Summary {
     pub fn paused_side(&self, pause: &Pause) -> Direction {
         let is_original = pause.from_high == self.original_is_high;
         if is_original { Direction::Original } else { Direction::Reply }
+    }
+
+    /// Returns every capture time, so that all can be shifted alike.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.stall.iter_mut().map(|stall| &mut stall.ts)
     }
 
     /// Returns the history of the flow in letters.

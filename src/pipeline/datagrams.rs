@@ -6,6 +6,7 @@ use crate::conntrack::{
     Choices, CtState, DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts, Feature,
     Features, Keyed, Table, datagram::judge_datagram,
 };
+use crate::occupancy::{Group, Occupancy};
 use crate::pipeline::slice::Item;
 use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
@@ -63,6 +64,19 @@ impl Datagram {
     }
 }
 
+impl Datagram {
+    /// Returns the kind of entry that it has in a kernel with these features, if any.
+    pub(super) const fn tracked_as(self, features: Features) -> Option<DatagramKind> {
+        match self {
+            Self::Flow(kind) | Self::Query(kind, _) => Some(kind),
+            Self::EnhancedGre if !features.contains(Feature::GreTracked) => {
+                Some(DatagramKind::Generic)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// An entry with its key.
 #[derive(Debug)]
 struct Tracked {
@@ -115,6 +129,21 @@ impl Tracked {
     fn is_over(&self, now: Timestamp) -> bool {
         self.entry.is_none_or(|entry| entry.expires <= now)
     }
+
+    /// Counts what a flow showed, and the end of its entry if it has come by `end`.
+    fn bury(&self, end: Timestamp, totals: &mut Totals) {
+        self.queries.settle(totals);
+        self.close(end, &mut totals.occupancy);
+    }
+
+    /// Counts the end of the entry, if it has come by `end`.
+    fn close(&self, end: Timestamp, occupancy: &mut Occupancy) {
+        if let Some(entry) = self.entry
+            && entry.expires <= end
+        {
+            occupancy.close(entry.expires, Group::of(self.key.protocol()));
+        }
+    }
 }
 
 /// The entries of a shard that are not TCP, as the run's own policy keeps them.
@@ -132,29 +161,29 @@ impl Datagrams {
     /// Judges a datagram and counts what rules would see.
     pub(super) fn take(&mut self, item: &Item, datagram: Datagram, totals: &mut Totals) {
         let ctstate = match datagram {
-            Datagram::Flow(kind) => self.track(item, kind, totals),
             Datagram::Query(kind, len) => {
                 let ctstate = self.track(item, kind, totals);
                 self.count_query(item, (kind, len), totals);
                 ctstate
             }
+            Datagram::Flow(_) | Datagram::EnhancedGre => match datagram.tracked_as(self.features) {
+                Some(kind) => self.track(item, kind, totals),
+                None => CtState::Invalid,
+            },
             Datagram::Error(traits) => self.relate(item, traits),
             Datagram::MulticastRouter => {
                 let is_exempt = self.features.contains(Feature::MulticastRouterDiscovery);
                 if is_exempt { CtState::Untracked } else { CtState::Invalid }
             }
             Datagram::Untracked => CtState::Untracked,
-            Datagram::EnhancedGre if !self.features.contains(Feature::GreTracked) => {
-                self.track(item, DatagramKind::Generic, totals)
-            }
-            Datagram::EnhancedGre | Datagram::Invalid => CtState::Invalid,
+            Datagram::Invalid => CtState::Invalid,
         };
         totals.count_datagram(item.packet.key.protocol(), ctstate);
     }
 
-    /// Ends all flows.
-    pub(super) fn finish(mut self, totals: &mut Totals) {
-        self.table.drain(|tracked| tracked.queries.settle(totals));
+    /// Ends all entries; those that live on at `end` are still there when the capture ends.
+    pub(super) fn finish(mut self, end: Timestamp, totals: &mut Totals) {
+        self.table.drain(|tracked| tracked.bury(end, totals));
     }
 
     fn count_query(&mut self, item: &Item, query: (DatagramKind, u16), totals: &mut Totals) {
@@ -171,14 +200,27 @@ impl Datagrams {
         let found = self.table.find(&key, item.hash);
         let position = found.or_else(|| {
             if self.table.wants_sweep() {
-                let settle = |tracked: Tracked| tracked.queries.settle(totals);
-                self.table.sweep(|tracked| tracked.is_over(now), settle);
+                let bury = |tracked: Tracked| tracked.bury(now, totals);
+                self.table.sweep(|tracked| tracked.is_over(now), bury);
             }
             self.table.insert(item.hash, Tracked { key, entry: None, queries: Queries::default() })
         });
         let tracked = position.and_then(|position| self.table.get_mut(position));
         let Some(tracked) = tracked else { return CtState::Dropped };
-        judge_datagram(&mut tracked.entry, &arrival, &self.timeouts, choices)
+        let before = tracked.entry.map(|entry| entry.expires).filter(|expires| *expires <= now);
+        let had_entry = tracked.entry.is_some() && before.is_none();
+        let ctstate = judge_datagram(&mut tracked.entry, &arrival, &self.timeouts, choices);
+        if !had_entry {
+            let occupancy = &mut totals.occupancy;
+            let group = Group::of(key.protocol());
+            if let Some(expired) = before {
+                occupancy.close(expired, group);
+            }
+            if tracked.entry.is_some() {
+                occupancy.open(now, group);
+            }
+        }
+        ctstate
     }
 
     /// Judges an ICMP error by the entry of what it quotes; it renews nothing.

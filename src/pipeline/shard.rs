@@ -10,14 +10,16 @@ use std::collections::BTreeMap;
 use crate::audit::{Findings, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
-    Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
+    Arrival, CtState, Entry, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
 };
 use crate::flow::{
     ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble, Observation,
 };
+use crate::occupancy::{Group, Watched};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
-use crate::pipeline::{Plan, Wanted};
+use crate::pipeline::watch::Watch;
+use crate::pipeline::{Plan, TableView, Wanted};
 use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
@@ -65,8 +67,12 @@ pub(super) struct Shard {
     table: Table<Flow>,
     datagrams: Datagrams,
     desk: Desk,
+    /// Who records the life of each entry, when that is wanted.
+    watch: Option<Box<Watch>>,
     /// Where the flows of the packets ahead most probably are.
     guesses: Vec<Option<Position>>,
+    /// Entries that another tracker knew before the capture began.
+    known: BTreeMap<FlowKey, Entry>,
 }
 
 /// Everything of a shard but the flows: what judges them, and what they showed.
@@ -74,8 +80,8 @@ struct Desk {
     panel: Panel,
     opinions: Opinions,
     wanted: Wanted,
-    /// The flow that is reported in full.
-    full: Option<u64>,
+    /// The flows that are reported in full.
+    full: Vec<u64>,
     totals: Totals,
     findings: Findings,
     /// The verdicts since they were last taken, when wanted.
@@ -89,6 +95,13 @@ struct Desk {
     is_releasing: bool,
 }
 
+/// What a shard's flows showed.
+pub(super) struct Finished {
+    pub(super) totals: Totals,
+    pub(super) findings: Findings,
+    pub(super) watched: Option<Watched>,
+}
+
 impl Shard {
     pub(super) fn new(panel: Panel, datagrams: Datagrams, seed: u64, plan: &Plan) -> Self {
         let desk = Desk {
@@ -96,19 +109,30 @@ impl Shard {
             panel,
             opinions: Opinions::default(),
             wanted: plan.wanted,
-            full: plan.flow,
+            full: plan.flows.clone(),
             findings: Findings::default(),
             verdicts: Vec::new(),
             meets_copies: BTreeMap::new(),
             held: BTreeMap::new(),
             is_releasing: false,
         };
-        Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
+        let watch = (plan.table == TableView::Assessed).then(|| Watch::new(&plan.method, seed));
+        let watch = watch.flatten().map(Box::new);
+        let known = BTreeMap::new();
+        Self { table: Table::new(seed), datagrams, desk, watch, guesses: Vec::new(), known }
+    }
+
+    /// Takes over an entry that another tracker knows, for a flow that has not been seen yet.
+    pub(super) fn know(&mut self, key: FlowKey, entry: Entry) {
+        self.known.insert(key, entry);
     }
 
     /// Takes what the shard is to track, in capture order.
     #[inline(never)]
     pub(super) fn take(&mut self, items: &[Item]) {
+        if let Some(watch) = &mut self.watch {
+            watch.take(items);
+        }
         let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {
             self.table.fetch(run.iter().map(|item| item.hash), &mut guesses);
@@ -136,11 +160,31 @@ impl Shard {
         std::mem::take(&mut self.desk.verdicts)
     }
 
-    /// Ends all flows and returns what they showed.
-    pub(super) fn finish(mut self) -> (Totals, Findings) {
-        self.table.drain(|flow| self.desk.bury(flow));
-        self.datagrams.finish(&mut self.desk.totals);
-        (self.desk.totals, self.desk.findings)
+    /// Ends all flows and returns what they showed; `end` is the tracker time of the last frame.
+    pub(super) fn finish(mut self, end: Timestamp) -> Finished {
+        self.table.drain(|flow| self.desk.bury(flow, end));
+        self.datagrams.finish(end, &mut self.desk.totals);
+        let Desk { totals, findings, .. } = self.desk;
+        Finished { totals, findings, watched: self.watch.map(|watch| watch.finish(end)) }
+    }
+
+    /// Returns the counts so far.
+    pub(super) const fn totals(&self) -> &Totals {
+        &self.desk.totals
+    }
+
+    /// Returns how many flows are remembered.
+    pub(super) fn flows_alive(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Returns what [`Shard::finish`] would, and goes on.
+    pub(super) fn snapshot(&self) -> (Totals, Findings) {
+        let (mut totals, mut findings) = (self.desk.totals.clone(), self.desk.findings.clone());
+        for flow in self.table.iter() {
+            settle_accounts(flow.key, flow.audit.clone(), &mut totals, &mut findings);
+        }
+        (totals, findings)
     }
 
     /// Takes a segment of a flow that is probably at `guess`, if there is one.
@@ -228,13 +272,20 @@ impl Shard {
             if !self.table.get(position)?.is_over(stamp.clock) {
                 return Some(position);
             }
-            self.desk.bury(self.table.remove(position)?);
+            self.desk.bury(self.table.remove(position)?, stamp.clock);
         }
         if self.table.wants_sweep() {
-            self.table.sweep(|flow| flow.is_over(stamp.clock), |flow| self.desk.bury(flow));
+            let now = stamp.clock;
+            self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
         }
-        let audit = start(stamp.number, stamp.ts, &arrival(item), self.desk.full);
-        self.table.insert(hash, Flow { track: Track::default(), key, audit })
+        let mut audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
+        let known = self.known.remove(&key).filter(|entry| entry.expires > stamp.clock);
+        if let Some(entry) = &known {
+            audit.tracked = true;
+            audit.original = entry.original;
+        }
+        let track = known.map(Track::from).unwrap_or_default();
+        self.table.insert(hash, Flow { track, key, audit })
     }
 }
 
@@ -249,9 +300,14 @@ impl Desk {
         let Stamp { number: frame, ts, .. } = item.stamp;
         let arrival = arrival(item);
         let segment = arrival.segment;
+        let before = flow.track.entry().map(|entry| entry.expires);
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
+        if verdict.opened || verdict.state.is_none() {
+            let is_there = flow.track.entry().is_some();
+            self.count_entry(before, (verdict.opened, is_there), arrival.now);
+        }
         if flow.audit.ends_before(segment, &verdict) {
-            let mut fresh = start(frame, ts, &arrival, self.full);
+            let mut fresh = start(frame, ts, &arrival, &self.full);
             fresh.reopened = true;
             let ended = std::mem::replace(&mut flow.audit, fresh);
             if ended.is_seen_twice() {
@@ -263,6 +319,9 @@ impl Desk {
         let (liberal, invalid_for) = if unanimous {
             (verdict.ctstate, Members::default())
         } else {
+            if verdict.is_invalid() {
+                self.totals.timeline.count_invalid(ts);
+            }
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
@@ -272,43 +331,81 @@ impl Desk {
     /// Takes in what a judged segment shows of its flow.
     #[inline]
     fn note(&mut self, flow: &mut Flow, item: &Item, observation: &Observation<'_>) {
-        let Observation { arrival, verdict, liberal, invalid_for, .. } = *observation;
+        let Observation { ts, arrival, verdict, liberal, invalid_for, .. } = *observation;
         if let Some(repeated) = flow.audit.observe(observation) {
             self.totals.behaviour.count_repeated(repeated);
+            self.totals.timeline.count_retransmission(ts);
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(arrival.segment.options_cut);
-        if self.wanted == Wanted::Verdicts {
+        if self.wanted != Wanted::Findings {
             self.tell_of(flow, item, verdict, liberal);
+        }
+    }
+
+    /// Counts an entry that was made, and the end of the one before, which would expire at `before`.
+    fn count_entry(
+        &mut self,
+        before: Option<Timestamp>,
+        (opened, is_there): (bool, bool),
+        now: Timestamp,
+    ) {
+        let occupancy = &mut self.totals.occupancy;
+        if let Some(expires) = before.filter(|_| opened || !is_there) {
+            occupancy.close(expires.min(now), Group::Tcp);
+        }
+        if opened && is_there {
+            occupancy.open(now, Group::Tcp);
         }
     }
 
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
-        if self.wanted == Wanted::Verdicts {
+        let is_wanted = match self.wanted {
+            Wanted::Findings => false,
+            Wanted::Invalid => verdict.is_invalid(),
+            Wanted::Verdicts => true,
+        };
+        if is_wanted {
             let Stamp { number: frame, ts, clock, .. } = item.stamp;
+            let Packet { key, orientation, .. } = item.packet;
             let direction = verdict.direction;
-            let told = PacketVerdict { frame, ts, clock, flow, direction, verdict, liberal };
-            self.verdicts.push(told);
+            self.verdicts.push(PacketVerdict {
+                frame,
+                ts,
+                clock,
+                flow,
+                key,
+                orientation,
+                direction,
+                verdict,
+                liberal,
+            });
         }
     }
 
-    fn bury(&mut self, mut flow: Flow) {
+    /// Ends a flow. An entry that lives on at `end` is still there when the capture ends.
+    fn bury(&mut self, mut flow: Flow, end: Timestamp) {
         if flow.audit.is_seen_twice() {
             if let Some(held) = self.held.remove(&flow.key) {
                 self.judge_held(&mut flow, &held);
             }
             self.meets_copies.remove(&flow.key);
         }
+        if let Some(entry) = flow.track.entry()
+            && entry.expires <= end
+        {
+            self.totals.occupancy.close(entry.expires, Group::Tcp);
+        }
         settle_accounts(flow.key, flow.audit, &mut self.totals, &mut self.findings);
     }
 }
 
-/// Starts a flow, with everything told if it is the one to be reported in full.
+/// Starts a flow, with everything told if it is one to be reported in full.
 #[inline]
-fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: Option<u64>) -> FlowAudit {
+fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: &[u64]) -> FlowAudit {
     let mut audit = FlowAudit::new(frame, ts, arrival);
-    if full == Some(frame) {
+    if full.contains(&frame) {
         audit.tell_all();
     }
     audit

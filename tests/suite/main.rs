@@ -9,21 +9,25 @@
     clippy::print_stderr,
     clippy::unwrap_in_result,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     reason = "test code, in which a panic is a failed test"
 )]
 //! The tests that work through data: conversations, captures, golden files.
 
 mod accounting;
 mod behaviour;
+mod browser;
 mod capture_writer;
 mod captures;
 mod causes;
+mod checksums;
 mod compatibility;
 mod confined;
 mod conversation;
 mod corpus;
 mod diagnosis;
 mod emulated;
+mod evidence;
 mod filter;
 mod follow;
 #[path = "../fuzz/src/lib.rs"]
@@ -31,16 +35,22 @@ mod fuzz;
 mod gate;
 mod generate;
 mod hostile;
+mod incident;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod live;
+mod machines;
 mod merged;
 mod notrack;
 mod outputs;
+mod page;
 mod pipeline;
+mod privacy;
 mod program;
 mod readme;
 mod recorded;
 mod recorded_kernels;
+mod reports;
 mod scenario;
 mod scenarios;
 mod sightings;
@@ -48,8 +58,10 @@ mod source;
 mod source_captures;
 mod source_compressed;
 mod source_damaged;
+mod table;
 mod tidy;
 mod truth;
 mod tunnels;
+mod untrusted;
 mod wire;
 mod wireshark;

@@ -1,4 +1,5 @@
-//! C21: new connections find no answer while those that exist go on.
+//! C21: the table would be full, counted entry by entry; or new connections find no answer while those
+//! that exist go on.
 //!
 //! Does not: claim to see in a capture what only counters show.
 
@@ -8,6 +9,7 @@ use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, counted};
+use crate::occupancy::{Origin, Outcome};
 
 /// What there is to know of it.
 pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
@@ -17,7 +19,8 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     blames_a_device: true,
     mechanism: "With nf_conntrack_max entries the kernel drops what would make a new one: no \
                 INVALID, but nothing. Connections that exist go on.",
-    signature: "Not visible in a capture but for SYNs without any answer while established \
+    signature: "The entries that the capture's packets make, counted by the kernel's timeouts, \
+                exceed nf_conntrack_max (--table); or SYNs without any answer while established \
                 connections of the same server run. The kernel log says: nf_conntrack: table \
                 full, dropping packet; conntrack -S counts drop, early_drop and insert_failed.",
     look_alikes: "A server that is down or drops SYNs for a full accept queue; a rule of the \
@@ -36,6 +39,67 @@ const SEVERAL: u64 = 3;
 const LISTED: usize = 8;
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
+    would_overflow(facts).or_else(|| unanswered(facts))
+}
+
+/// Finds more entries than the table holds.
+///
+/// A capture can only miss entries, so that its shortcomings do not weaken this.
+fn would_overflow(facts: &Facts<'_>) -> Option<Diagnosis> {
+    let capacity = facts.audit.capacity()?;
+    let (max, reading) = (capacity.max?, facts.audit.totals.occupancy.peak()?);
+    if reading.total() <= max {
+        return None;
+    }
+    let percent = capacity.percent(reading.total()).unwrap_or(0);
+    let finding = format!(
+        "the connection table would hold {} entries, {percent} % of nf_conntrack_max={max}",
+        reading.total()
+    );
+    let mut diagnosis = Diagnosis::of(CAUSE, finding, &[]);
+    let mut score = Score::new(50, 100);
+    if capacity.max_from == Origin::Given {
+        score.add("the limit is known", 20);
+    } else {
+        score.at_most = Level::Probable;
+        diagnosis.against.push(
+            "the limit is the kernel's default with more than 4 GiB of memory; give that of the \
+             firewall with --sysctl nf_conntrack_max=N"
+                .to_owned(),
+        );
+    }
+    if let Some(table) = facts.audit.table.as_deref() {
+        add_outcome(&mut diagnosis, &mut score, &table.outcome);
+    }
+    diagnosis.score = score;
+    diagnosis.remedies = vec![ask()];
+    Some(diagnosis)
+}
+
+/// Adds what a full table would have done with the flows of the capture.
+fn add_outcome(diagnosis: &mut Diagnosis, score: &mut Score, outcome: &Outcome) {
+    let dropped: u64 = outcome.dropped.values().sum();
+    let given_up: u64 = outcome.early_dropped.values().chain(outcome.collected.values()).sum();
+    if dropped + outcome.cut_off > 0 {
+        score.add("flows would be dropped or cut off", 20);
+    } else {
+        diagnosis.against.push(
+            "all that would be given up had no packets to come: nothing is lost as yet".to_owned(),
+        );
+    }
+    diagnosis.notes.push(format!(
+        "{} would have been dropped and {} given up, {} of them with packets to come.",
+        counted(dropped, "new flow"),
+        if given_up == 1 { "1 entry".to_owned() } else { format!("{given_up} entries") },
+        outcome.cut_off
+    ));
+    diagnosis.flow_count = dropped + outcome.cut_off;
+    let refused = outcome.first_dropped.iter().chain(&outcome.first_early_dropped);
+    diagnosis.evidence = first_frames(refused.map(|refused| refused.life.frame));
+}
+
+/// Finds servers that leave new connections without answer while others of theirs go on.
+fn unanswered(facts: &Facts<'_>) -> Option<Diagnosis> {
     if facts.quality.cannot_judge() {
         return None;
     }

@@ -7,6 +7,7 @@ use super::{Desk, Flow, LIBERAL, arrival};
 use crate::audit::Opening;
 use crate::conntrack::{CtState, Track, Verdict};
 use crate::flow::Sighted;
+use crate::occupancy::Group;
 use crate::pipeline::Wanted;
 use crate::pipeline::slice::{Item, Stamp};
 use crate::segment::Flags;
@@ -53,7 +54,7 @@ impl Desk {
             self.note_opening(flow, item);
         }
         let is_new = was_alone && flow.audit.is_seen_twice();
-        if is_new && self.wanted == Wanted::Verdicts {
+        if is_new && self.wanted != Wanted::Findings {
             self.meets_copies.insert(flow.key, flow.track.clone());
         }
         match seen {
@@ -65,6 +66,10 @@ impl Desk {
             }
             Sighted::SynAgain => {
                 self.totals.count_judged_copy();
+                if let Some(entry) = flow.track.entry() {
+                    let end = entry.expires.min(item.stamp.clock);
+                    self.totals.occupancy.close(end, Group::Tcp);
+                }
                 flow.track = Track::default();
                 false
             }
@@ -109,7 +114,7 @@ impl Desk {
     /// Tells what a tracker says that meets the copies of this flow as well.
     #[cold]
     fn tell_of_all(&mut self, flow: &Flow, item: &Item) {
-        if self.wanted != Wanted::Verdicts || self.is_releasing {
+        if self.wanted == Wanted::Findings || self.is_releasing {
             return;
         }
         let known = self.meets_copies.entry(flow.key);

@@ -44,7 +44,16 @@ fn ethernet_frame(ethertype: u16, payload: &[u8]) -> Vec<u8> {
 fn inner(link: LinkType, bytes: &[u8], original_len: usize) -> Decoded {
     let ts = Timestamp::default();
     let original_len = u32::try_from(original_len).unwrap();
-    let frame = Frame { number: 1, ts, clock: ts, link, interface: 0, original_len, bytes };
+    let frame = Frame {
+        number: 1,
+        ts,
+        clock: ts,
+        link,
+        original_len,
+        is_outbound: false,
+        interface: 0,
+        bytes,
+    };
     decode_innermost(&frame, Checksums::Ignored)
 }
 
@@ -59,8 +68,9 @@ fn outer(bytes: &[u8]) -> Decoded {
         ts,
         clock: ts,
         link: LinkType::RAW,
-        interface: 0,
         original_len,
+        is_outbound: false,
+        interface: 0,
         bytes,
     })
 }
