@@ -9,7 +9,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "the transfers run in real time, as the kernels do")]
 
-mod host;
+pub(crate) mod host;
 mod path;
 
 use std::fmt::Write as _;

@@ -15,6 +15,7 @@
 
 mod accounting;
 mod behaviour;
+mod bench;
 mod capture_writer;
 mod captures;
 mod causes;

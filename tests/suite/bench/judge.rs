@@ -1,0 +1,114 @@
+//! What the program says of a capture of the bench, and what it should say.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::scene::{Seen, wanted_folder};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-window-audit");
+/// All headers fit: what `tcpdump -s 128` keeps.
+pub(super) const HEADERS: u32 = 128;
+pub(super) const WHOLE: u32 = 2000;
+
+/// What should be said of a capture.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    pub tap: &'static str,
+    /// The cause, and the levels that it may have; none when nothing may be found at fault.
+    pub cause: Option<(&'static str, &'static [&'static str])>,
+    pub snap_len: u32,
+    /// Further options of the program.
+    pub options: &'static [&'static str],
+}
+
+impl Expected {
+    pub(super) const fn none(tap: &'static str) -> Self {
+        Self { tap, cause: None, snap_len: HEADERS, options: &[] }
+    }
+
+    pub(super) const fn confirmed(tap: &'static str, id: &'static str) -> Self {
+        Self { cause: Some((id, &["confirmed"])), ..Self::none(tap) }
+    }
+
+    /// At least probable.
+    pub(super) const fn probable(tap: &'static str, id: &'static str) -> Self {
+        Self { cause: Some((id, &["confirmed", "probable"])), ..Self::none(tap) }
+    }
+
+    /// Reported at all.
+    pub(super) const fn named(tap: &'static str, id: &'static str) -> Self {
+        Self { cause: Some((id, &["confirmed", "probable", "possible"])), ..Self::none(tap) }
+    }
+}
+
+/// Leaves the captures where they are wanted, and compares what is said of them with what should be.
+pub(super) fn check(case: &str, seen: &Seen, expected: &[Expected]) {
+    let wanted = wanted_folder();
+    let folder = wanted.clone().unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+    std::fs::create_dir_all(&folder).unwrap();
+    println!("{case}: {} of {} failed; kernels counted {:?} INVALID", seen.failed(), seen.outcomes.len(), seen.invalid);
+    let mut wrong = Vec::new();
+    for expected in expected {
+        let file = folder.join(format!("{case}-{}.pcapng", expected.tap));
+        std::fs::write(&file, seen.capture(expected.tap, expected.snap_len)).unwrap();
+        wrong.extend(compare(&file, expected));
+        if wanted.is_none() {
+            std::fs::remove_file(&file).unwrap();
+        }
+    }
+    for tap in seen.taps() {
+        assert!(expected.iter().any(|expected| expected.tap == tap), "{tap} is not looked at");
+    }
+    assert!(wrong.is_empty(), "{case}:\n{}", wrong.join("\n"));
+}
+
+fn compare(file: &PathBuf, expected: &Expected) -> Option<String> {
+    let report = report(file, expected.options);
+    let (level, cause) = (&report["verdict"]["level"], &report["verdict"]["cause"]);
+    let causes = report["causes"].as_array().expect("a report has causes");
+    let found: Vec<String> = causes.iter().map(named).collect();
+    let name = file.file_stem().unwrap().to_string_lossy();
+    println!("  {name}: {} {}; {}", text(level), text(cause), found.join(", "));
+    println!("    {}", text(&report["verdict"]["sentence"]));
+    let is_confirmed = |cause: &&Value| level_of(cause) == "confirmed";
+    let stray = causes.iter().filter(is_confirmed).find(|cause| {
+        expected.cause.is_none_or(|(id, _)| text(&cause["id"]) != id)
+    });
+    if let Some(stray) = stray {
+        return Some(format!("{name}: {} confirmed", text(&stray["id"])));
+    }
+    let Some((id, levels)) = expected.cause else {
+        let blamed = ["confirmed", "probable"].contains(&text(level)) && text(cause) != "capture_loss";
+        return blamed.then(|| format!("{name}: blames {} as {}", text(cause), text(level)));
+    };
+    let there = causes.iter().find(|cause| text(&cause["id"]) == id);
+    let is_right = there.is_some_and(|cause| levels.contains(&level_of(cause)));
+    (!is_right).then(|| format!("{name}: {id} should be {levels:?}, found {found:?}"))
+}
+
+fn named(cause: &Value) -> String {
+    format!("{} {} {}", text(&cause["id"]), level_of(cause), cause["score"])
+}
+
+fn level_of(cause: &Value) -> &'static str {
+    match cause["score"].as_u64().unwrap_or(0) {
+        80.. => "confirmed",
+        50.. => "probable",
+        25.. => "possible",
+        _ => "none",
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+fn report(file: &Path, options: &[&str]) -> Value {
+    let output =
+        Command::new(PROGRAM).args(["--format", "json"]).args(options).arg(file).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{error}: {}", String::from_utf8_lossy(&output.stderr))
+    })
+}
