@@ -1,7 +1,13 @@
 //! The cases: a device, traffic, and what is to be said of it on each side.
 
+mod capture;
 mod control;
+mod forward;
 mod numbers;
+mod options;
+mod path;
+mod proxies;
+mod resets;
 
 use std::io;
 use std::time::Duration;

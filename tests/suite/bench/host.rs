@@ -65,8 +65,7 @@ impl Host {
     /// Loads an nft script.
     pub(super) fn nft(&self, script: &'static str) -> io::Result<()> {
         self.run(move || {
-            let mut child =
-                Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
+            let mut child = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
             child.stdin.take().unwrap().write_all(script.as_bytes())?;
             let status = child.wait()?;
             if status.success() { Ok(()) } else { Err(io::Error::other(format!("nft: {status}"))) }
@@ -163,9 +162,8 @@ pub(super) fn ping(to: Ipv4Addr, bytes: usize, number: u16) -> io::Result<()> {
     let to = socket_address(SocketAddrV4::new(to, 0));
     let (fd, data) = (socket.as_raw_fd(), message.as_ptr().cast());
     // SAFETY: message and address are valid for reads of their lengths.
-    let sent = unsafe {
-        libc::sendto(fd, data, message.len(), 0, (&raw const to).cast(), ADDRESS_LEN)
-    };
+    let sent =
+        unsafe { libc::sendto(fd, data, message.len(), 0, (&raw const to).cast(), ADDRESS_LEN) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -48,7 +48,12 @@ pub(super) fn check(case: &str, seen: &Seen, expected: &[Expected]) {
     let wanted = wanted_folder();
     let folder = wanted.clone().unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
     std::fs::create_dir_all(&folder).unwrap();
-    println!("{case}: {} of {} failed; kernels counted {:?} INVALID", seen.failed(), seen.outcomes.len(), seen.invalid);
+    println!(
+        "{case}: {} of {} failed; kernels counted {:?} INVALID",
+        seen.failed(),
+        seen.outcomes.len(),
+        seen.invalid
+    );
     let mut wrong = Vec::new();
     for expected in expected {
         let file = folder.join(format!("{case}-{}.pcapng", expected.tap));
@@ -70,17 +75,26 @@ fn compare(file: &PathBuf, expected: &Expected) -> Option<String> {
     let causes = report["causes"].as_array().expect("a report has causes");
     let found: Vec<String> = causes.iter().map(named).collect();
     let name = file.file_stem().unwrap().to_string_lossy();
-    println!("  {name}: {} {}; {}", text(level), text(cause), found.join(", "));
+    let invalid = &report["verdict"]["invalid"];
+    let (packets, flows) = (&invalid["packets"], &invalid["flows"]);
+    let found_causes = found.join(", ");
+    println!(
+        "  {name}: {} {}; {found_causes}; INVALID {packets} ({flows})",
+        text(level),
+        text(cause)
+    );
     println!("    {}", text(&report["verdict"]["sentence"]));
     let is_confirmed = |cause: &&Value| level_of(cause) == "confirmed";
-    let stray = causes.iter().filter(is_confirmed).find(|cause| {
-        expected.cause.is_none_or(|(id, _)| text(&cause["id"]) != id)
-    });
+    let stray = causes
+        .iter()
+        .filter(is_confirmed)
+        .find(|cause| expected.cause.is_none_or(|(id, _)| text(&cause["id"]) != id));
     if let Some(stray) = stray {
         return Some(format!("{name}: {} confirmed", text(&stray["id"])));
     }
     let Some((id, levels)) = expected.cause else {
-        let blamed = ["confirmed", "probable"].contains(&text(level)) && text(cause) != "capture_loss";
+        let blamed =
+            ["confirmed", "probable"].contains(&text(level)) && text(cause) != "capture_loss";
         return blamed.then(|| format!("{name}: blames {} as {}", text(cause), text(level)));
     };
     let there = causes.iter().find(|cause| text(&cause["id"]) == id);
@@ -108,7 +122,6 @@ fn text(value: &Value) -> &str {
 fn report(file: &Path, options: &[&str]) -> Value {
     let output =
         Command::new(PROGRAM).args(["--format", "json"]).args(options).arg(file).output().unwrap();
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!("{error}: {}", String::from_utf8_lossy(&output.stderr))
-    })
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }

@@ -70,7 +70,8 @@ impl Packet {
     }
 
     pub(super) fn ends(&self) -> Ends {
-        let addr = |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&self.bytes[at..at + 4]).unwrap());
+        let addr =
+            |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&self.bytes[at..at + 4]).unwrap());
         let ports = self.is_tcp();
         let port = |at| if ports { self.u16(at) } else { 0 };
         Ends { src: (addr(12), port(20)), dst: (addr(16), port(22)) }

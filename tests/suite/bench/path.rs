@@ -52,7 +52,10 @@ pub(super) trait Device: Send {
 pub(super) enum Element {
     Device(Box<dyn Device>),
     /// A host that forwards; its devices towards the host of the line and towards the hub.
-    Router { home: File, away: File },
+    Router {
+        home: File,
+        away: File,
+    },
 }
 
 /// A host and what stands between it and the hub.

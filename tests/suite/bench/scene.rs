@@ -14,7 +14,7 @@ use tcp_window_audit::frame::LinkType;
 
 use super::app::{Client, Exchange, balance, serve};
 use super::device::{Bypass, Choice, Records, Tap, put};
-use super::host::Host;
+use super::host::{Host, ping};
 use super::path::{Element, Line, Path, Way};
 use crate::generate::file::{Record, pcapng};
 
@@ -53,6 +53,7 @@ pub(super) struct Scene {
     taps: BTreeMap<&'static str, Records>,
     is_over: Arc<AtomicBool>,
     flows: Vec<Client>,
+    pings: Vec<usize>,
 }
 
 /// What came of it.
@@ -91,6 +92,7 @@ impl Scene {
             taps: BTreeMap::new(),
             is_over: Arc::default(),
             flows: Vec::new(),
+            pings: Vec::new(),
         })
     }
 
@@ -159,17 +161,27 @@ impl Scene {
         self.flows.push(Client { start, from, to: SocketAddrV4::new(to, PORT), exchanges });
     }
 
+    /// Has the first client send echo requests of so many bytes to the server.
+    pub(super) fn pings(&mut self, bytes: &[usize]) {
+        self.pings.extend(bytes);
+    }
+
     /// Runs the connections, for so long at most.
     pub(super) fn run(mut self, most: Duration) -> Seen {
         let stop = Arc::new(AtomicBool::new(false));
         let begin = Instant::now();
-        let deadline = begin + most + Duration::from_millis(100);
+        // What gives up does so after the captures are over.
+        let deadline = begin + most + Duration::from_millis(400);
         let path = Path::new(std::mem::take(&mut self.lines));
         let path_stop = Arc::clone(&stop);
         let path = thread::spawn(move || path.run(&path_stop));
         let servers = self.serve(deadline, &stop);
         let flows = std::mem::take(&mut self.flows);
+        let pings = std::mem::take(&mut self.pings);
         let clients = self.clients.run(move || {
+            for (number, bytes) in (1..).zip(pings) {
+                ping(SERVER, bytes, number).unwrap();
+            }
             let start = |flow: Client| thread::spawn(move || flow.run(deadline));
             flows.into_iter().map(start).collect::<Vec<_>>()
         });
@@ -185,7 +197,8 @@ impl Scene {
         stop.store(true, Ordering::Relaxed);
         path.join().unwrap();
         servers.into_iter().for_each(|server| server.join().unwrap());
-        let take = |(name, records): (_, Records)| (name, std::mem::take(&mut *records.lock().unwrap()));
+        let take =
+            |(name, records): (_, Records)| (name, std::mem::take(&mut *records.lock().unwrap()));
         let captures = std::mem::take(&mut self.taps).into_iter().map(take).collect();
         Seen { captures, outcomes, invalid }
     }
@@ -216,10 +229,7 @@ fn ordinary(host: &Host) -> io::Result<()> {
 }
 
 /// Leads what is chosen past everything that stands between the two.
-pub(super) fn around(
-    elements: Vec<Element>,
-    hides: impl Fn() -> Choice,
-) -> Vec<Element> {
+pub(super) fn around(elements: Vec<Element>, hides: impl Fn() -> Choice) -> Vec<Element> {
     let mut all = vec![put(Bypass { entering: Way::Away, hides: hides() })];
     all.extend(elements);
     all.push(put(Bypass { entering: Way::Home, hides: hides() }));

@@ -17,7 +17,7 @@ fn a_randomiser_that_forgets_sack_is_found_beside_the_sender() {
         let elements = vec![
             scene.tap("client"),
             Link::of(10, 11),
-            put(Loses(some_data(20, Way::Home, 7))),
+            put(Loses(some_data(40, Way::Home, 7))),
             put(Randomiser::new(Sack::LeftAlone, 1)),
             scene.tap("server"),
         ];
@@ -37,7 +37,7 @@ fn a_randomiser_is_found_by_the_client_that_uploads() {
         let elements = vec![
             scene.tap("client"),
             put(Randomiser::new(Sack::LeftAlone, 2)),
-            put(Loses(some_data(20, Way::Away, 9))),
+            put(Loses(some_data(40, Way::Away, 9))),
             Link::of(10, 11),
             scene.tap("server"),
         ];

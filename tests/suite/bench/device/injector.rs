@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::pass;
-use crate::bench::packet::{ACK, Ends, Packet, RST};
+use crate::bench::packet::{Ends, Packet, RST};
 use crate::bench::path::{Device, Out, Way};
 
 /// Resets both ends of each connection once so many segments with data have walked this way.
@@ -43,34 +43,30 @@ impl Device for InjectsResets {
     }
 }
 
-/// Answers the first so many SYNs in the name of another backend: its SYN-ACK has another number.
+/// Two servers answer each SYN: before the SYN-ACK of the server comes that of another one.
 ///
-/// Stands before the server. The flow that is opened in the end has numbers shifted by a constant,
-/// as those of the second backend; the SYN-ACK of the first one was another.
-pub(in crate::bench) struct OtherBackend {
-    /// Added to the server's numbers from its second SYN-ACK on.
-    pub shift: u32,
+/// In every second flow the number of the other one is higher.
+pub(in crate::bench) struct TwoBackends {
+    /// By how much the numbers differ.
+    pub apart: u32,
+    /// The TTL of the other's SYN-ACK.
     pub ttl: u8,
-    pub syn_acks: BTreeMap<Ends, u32>,
+    pub flows: Vec<Ends>,
 }
 
-impl Device for OtherBackend {
-    fn take(&mut self, way: Way, mut packet: Packet, _: Duration, out: &mut Vec<Out>) {
-        if packet.is_tcp() {
-            let seen = self.syn_acks.entry(packet.ends().flow()).or_default();
-            if packet.is_syn_ack() {
-                *seen += 1;
-            }
-            if *seen >= 2 {
-                if way == Way::Home {
-                    packet.set_seq(packet.seq().wrapping_add(self.shift));
-                    packet.set_ttl(self.ttl);
-                } else if packet.has(ACK) {
-                    packet.set_ack(packet.ack().wrapping_sub(self.shift));
-                    super::randomiser::shift_sack(&mut packet, self.shift.wrapping_neg());
-                }
-                packet.mend();
-            }
+impl Device for TwoBackends {
+    fn take(&mut self, way: Way, packet: Packet, _: Duration, out: &mut Vec<Out>) {
+        let ends = packet.ends();
+        if packet.is_syn_ack() && !self.flows.contains(&ends) {
+            let is_lower = self.flows.len().is_multiple_of(2);
+            self.flows.push(ends);
+            let by = if is_lower { self.apart.wrapping_neg() } else { self.apart };
+            let mut other = packet.clone();
+            other.set_seq(packet.seq().wrapping_add(by));
+            other.set_ttl(self.ttl);
+            other.set_id(0x77aa);
+            other.mend();
+            pass(way, other, out);
         }
         pass(way, packet, out);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Choice, pass};
-use crate::bench::packet::{NOP, Packet, TcpOption, WSCALE};
+use crate::bench::packet::{NOP, Packet, TIMESTAMPS, TcpOption, WSCALE};
 use crate::bench::path::{Device, Out, Way};
 
 /// How an option is taken away.
@@ -77,6 +77,28 @@ impl Device for ScalesWindow {
         if packet.is_tcp() && way == self.of {
             let win = u32::from(packet.win()) * self.by.0 / self.by.1;
             packet.set_win(u16::try_from(win).unwrap_or(u16::MAX));
+            packet.mend();
+        }
+        pass(way, packet, out);
+    }
+}
+
+/// Sets the clock back that the timestamps of what is chosen show.
+pub(in crate::bench) struct SetsClockBack {
+    pub of: Choice,
+    /// Ticks of that clock.
+    pub by: u32,
+}
+
+impl Device for SetsClockBack {
+    fn take(&mut self, way: Way, mut packet: Packet, _: Duration, out: &mut Vec<Out>) {
+        if packet.is_tcp() && (self.of)(way, &packet) {
+            let mut options = packet.options();
+            for (_, value) in options.iter_mut().filter(|(kind, _)| *kind == TIMESTAMPS) {
+                let clock = u32::from_be_bytes([value[0], value[1], value[2], value[3]]);
+                value[..4].copy_from_slice(&clock.wrapping_sub(self.by).to_be_bytes());
+            }
+            packet.set_options(&options);
             packet.mend();
         }
         pass(way, packet, out);
