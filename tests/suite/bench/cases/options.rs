@@ -31,7 +31,6 @@ fn between(scene: &mut Scene, devices: Vec<Element>) -> std::io::Result<()> {
 #[test]
 #[ignore = "between real kernels; takes seconds"]
 fn scaling_taken_from_the_syn_ack_makes_uploads_crawl() {
-    // Nothing is lost to see at the server but that the client sends no more than the plain window.
     let expected = [Expected::probable("client", "C03"), Expected::probable("server", "C03")];
     bench("wscale_nop_syn_ack", 6, &expected, |scene| {
         let how = Stripping::Nops;
@@ -127,8 +126,9 @@ fn a_shift_written_down_makes_the_other_side_crawl() {
 
 #[test]
 #[ignore = "between real kernels; takes seconds"]
-fn a_shift_written_up_makes_the_other_side_overrun() {
-    let expected = [Expected::probable("client", "C03"), Expected::none("server")];
+fn a_shift_written_up_harms_nobody_who_needs_less() {
+    // Nothing on this path sends more than the true window: there is nothing to see.
+    let expected = [Expected::none("client"), Expected::none("server")];
     bench("scale_rewriter_up", 8, &expected, |scene| {
         scene.server.set("net/ipv4/tcp_rmem", "4096 65536 65536")?;
         between(scene, vec![put(Puts::wscale(12, syn_ack()))])?;
@@ -154,8 +154,9 @@ fn a_sender_told_of_larger_windows_overruns_those_at_the_tracker() {
             Link::of(5, 8),
             scene.tap("server"),
         ];
+        scene.clients.set("net/ipv4/tcp_rmem", "4096 65536 65536")?;
         scene.before_clients(elements);
-        scene.flows([download(400_000), download(300_000)]);
+        scene.flows([download(400_000), download(300_000), download(10_000)]);
         Ok(())
     });
 }
