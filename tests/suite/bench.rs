@@ -8,6 +8,7 @@
 //! ```text
 //! cargo test --test suite -- --ignored bench                        all devices; takes minutes
 //! BENCH_CAPTURES=DIR cargo test --test suite -- --ignored bench     leaves the captures in DIR
+//! UPDATE_EXPECT=1 cargo test --test suite -- --ignored bench        records those of testdata anew
 //! ```
 #![cfg(target_os = "linux")]
 
@@ -16,6 +17,7 @@ mod cases;
 mod device;
 mod host;
 mod judge;
+mod kept;
 mod packet;
 mod path;
 mod scene;

@@ -1,6 +1,7 @@
 //! A host of its own: a thread in a fresh network namespace, which runs what it is given there.
 #![expect(unsafe_code, reason = "sockets bound before they connect have no face in std")]
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -18,6 +19,7 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct Host {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    has_rules: Cell<bool>,
 }
 
 impl Host {
@@ -25,7 +27,8 @@ impl Host {
     pub(super) fn new(devices: usize) -> io::Result<(Self, Vec<File>)> {
         let (jobs, todo) = channel::<Job>();
         let thread = thread::spawn(move || todo.into_iter().for_each(|job| job()));
-        let host = Self { jobs: Some(jobs), thread: Some(thread) };
+        let has_rules = Cell::default();
+        let host = Self { jobs: Some(jobs), thread: Some(thread), has_rules };
         let made = host.run(move || {
             unshare()?;
             ip(&["link", "set", "lo", "up"])?;
@@ -64,6 +67,7 @@ impl Host {
 
     /// Loads an nft script.
     pub(super) fn nft(&self, script: &'static str) -> io::Result<()> {
+        self.has_rules.set(true);
         self.run(move || {
             let mut child = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
             child.stdin.take().unwrap().write_all(script.as_bytes())?;
@@ -72,17 +76,20 @@ impl Host {
         })
     }
 
-    /// Returns how many packets the tracker of the namespace has called INVALID.
-    pub(super) fn invalid(&self) -> u64 {
-        self.run(|| {
-            let file = "/proc/thread-self/net/stat/nf_conntrack";
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            let mut lines = text.lines().map(str::split_whitespace);
-            let column = lines.next().and_then(|mut names| names.position(|n| n == "invalid"));
-            let counts = lines.filter_map(|mut line| line.nth(column?));
-            counts.filter_map(|count| u64::from_str_radix(count, 16).ok()).sum()
-        })
+    /// Returns how many packets the tracker of the namespace has called INVALID, if one runs.
+    pub(super) fn invalid(&self) -> Option<u64> {
+        self.has_rules.get().then(|| self.run(count_invalid))
     }
+}
+
+fn count_invalid() -> u64 {
+    let file = "/proc/thread-self/net/stat/nf_conntrack";
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut lines = text.lines().map(str::split_whitespace);
+    let column = lines.next().and_then(|mut names| names.position(|name| name == "invalid"));
+    // One line a processor, in hexadecimal.
+    let counts = lines.filter_map(|mut line| line.nth(column?));
+    counts.filter_map(|count| u64::from_str_radix(count, 16).ok()).sum()
 }
 
 impl Drop for Host {

@@ -1,10 +1,11 @@
 //! What the program says of a capture of the bench, and what it should say.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
+use super::kept::keep;
 use super::scene::{Seen, wanted_folder};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-window-audit");
@@ -65,7 +66,11 @@ pub(super) fn check(case: &str, seen: &Seen, expected: &[Expected]) {
     for expected in expected {
         let file = folder.join(format!("{case}-{}.pcapng", expected.tap));
         std::fs::write(&file, seen.capture(expected.tap, expected.snap_len)).unwrap();
-        wrong.extend(compare(&file, expected));
+        wrong.extend(compare(&file, expected, seen.counted_at(expected.tap)));
+        wrong.extend(disagreement(&file));
+        if expected.options.is_empty() {
+            keep(case, expected.tap, &file);
+        }
         if wanted.is_none() {
             std::fs::remove_file(&file).unwrap();
         }
@@ -76,7 +81,15 @@ pub(super) fn check(case: &str, seen: &Seen, expected: &[Expected]) {
     assert!(wrong.is_empty(), "{case}:\n{}", wrong.join("\n"));
 }
 
-fn compare(file: &PathBuf, expected: &Expected) -> Option<String> {
+/// Has the running kernel judge the capture again; returns where it says otherwise than the model.
+fn disagreement(file: &Path) -> Option<String> {
+    let output = Command::new(PROGRAM).arg("verify").arg(file).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code() == Some(1)).then_some(told)
+}
+
+/// Compares with what should be found, and with what the kernel at the capture point counted.
+fn compare(file: &Path, expected: &Expected, counted: Option<u64>) -> Option<String> {
     let report = report(file, expected.options);
     let (level, cause) = (&report["verdict"]["level"], &report["verdict"]["cause"]);
     let causes = report["causes"].as_array().expect("a report has causes");
@@ -91,6 +104,10 @@ fn compare(file: &PathBuf, expected: &Expected) -> Option<String> {
         text(cause)
     );
     println!("    {}", text(&report["verdict"]["sentence"]));
+    let ours = packets.as_u64().unwrap_or(0);
+    if let Some(counted) = counted.filter(|counted| counted.abs_diff(ours) > 1 + counted / 20) {
+        return Some(format!("{name}: {ours} INVALID, and the kernel there counted {counted}"));
+    }
     let is_confirmed = |cause: &&Value| level_of(cause) == "confirmed";
     let stray = causes
         .iter()
@@ -132,4 +149,19 @@ fn report(file: &Path, options: &[&str]) -> Value {
         Command::new(PROGRAM).args(["--format", "json"]).args(options).arg(file).output().unwrap();
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Returns level and cause of the verdict on a capture.
+pub(super) fn verdict(file: &Path) -> (String, Option<String>) {
+    let verdict = &report(file, &[])["verdict"];
+    let cause = verdict["cause"].as_str().map(str::to_owned);
+    (text(&verdict["level"]).to_owned(), cause)
+}
+
+/// Returns the causes that are confirmed on a capture.
+pub(super) fn confirmed(file: &Path) -> Vec<String> {
+    let report = report(file, &[]);
+    let causes = report["causes"].as_array().expect("a report has causes");
+    let confirmed = causes.iter().filter(|cause| level_of(cause) == "confirmed");
+    confirmed.map(|cause| text(&cause["id"]).to_owned()).collect()
 }

@@ -152,11 +152,6 @@ impl Packet {
         options
     }
 
-    /// Returns the value of an option.
-    pub(super) fn option(&self, kind: u8) -> Option<Vec<u8>> {
-        self.options().into_iter().find(|(found, _)| *found == kind).map(|(_, value)| value)
-    }
-
     /// Puts other options in the place of those that are there.
     pub(super) fn set_options(&mut self, options: &[TcpOption]) {
         let mut bytes = Vec::new();

@@ -61,8 +61,9 @@ pub(super) struct Seen {
     captures: BTreeMap<&'static str, Vec<Record>>,
     /// How each connection ended.
     pub outcomes: Vec<io::Result<()>>,
-    /// INVALID packets as the kernels counted them: of clients, server, and routers.
-    pub invalid: Vec<u64>,
+    /// INVALID packets as the kernels counted them, where rules had them track: of clients, server,
+    /// and routers.
+    pub invalid: Vec<Option<u64>>,
 }
 
 impl Scene {
@@ -244,6 +245,15 @@ impl Seen {
 
     pub(super) fn taps(&self) -> impl Iterator<Item = &'static str> {
         self.captures.keys().copied()
+    }
+
+    /// Returns how many packets the kernel of the host that this capture was taken on called INVALID.
+    pub(super) fn counted_at(&self, tap: &str) -> Option<u64> {
+        match tap {
+            "client" => self.invalid[0],
+            "server" => self.invalid[1],
+            _ => None,
+        }
     }
 
     /// Counts the connections that did not end well.

@@ -21,8 +21,8 @@ fn a_lossy_path_is_not_the_firewall() {
         let elements = vec![
             scene.tap("client"),
             Link::of(10, 11),
-            put(Loses(some_data(20, Way::Home, 7))),
-            put(Loses(some_data(20, Way::Away, 8))),
+            put(Loses(some_data(30, Way::Home, 7))),
+            put(Loses(some_data(30, Way::Away, 8))),
             scene.tap("server"),
         ];
         scene.before_clients(elements);
@@ -39,7 +39,7 @@ fn a_randomiser_that_rewrites_sack_harms_nobody() {
         let elements = vec![
             scene.tap("client"),
             Link::of(10, 11),
-            put(Loses(some_data(20, Way::Home, 7))),
+            put(Loses(some_data(30, Way::Home, 7))),
             put(Randomiser::new(Sack::Rewritten, 1)),
             scene.tap("server"),
         ];

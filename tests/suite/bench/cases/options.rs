@@ -35,7 +35,7 @@ fn scaling_taken_from_the_syn_ack_makes_uploads_crawl() {
     bench("wscale_nop_syn_ack", 6, &expected, |scene| {
         let how = Stripping::Nops;
         between(scene, vec![put(Strips { kinds: &[WSCALE], how, from: syn_ack() })])?;
-        scene.flows([upload(40_000), upload(30_000), upload(30_000), download(300_000)]);
+        scene.flows([upload(14_000), upload(12_000), upload(12_000), download(100_000)]);
         Ok(())
     });
 }
@@ -47,7 +47,7 @@ fn scaling_removed_from_the_syn_ack_is_found_without_nops() {
     bench("wscale_removed_syn_ack", 6, &expected, |scene| {
         let how = Stripping::Removal;
         between(scene, vec![put(Strips { kinds: &[WSCALE], how, from: syn_ack() })])?;
-        scene.flows([upload(40_000), upload(30_000), upload(30_000), download(300_000)]);
+        scene.flows([upload(14_000), upload(12_000), upload(12_000), download(100_000)]);
         Ok(())
     });
 }
@@ -145,12 +145,12 @@ fn a_sender_told_of_larger_windows_overruns_those_at_the_tracker() {
     bench("window_overrun", 8, &expected, |scene| {
         let elements = vec![
             scene.tap("client"),
-            // The client's windows pass the router at a third of what the server is told.
-            put(ScalesWindow { of: Way::Away, by: (1, 3) }),
+            // The client's windows pass the router at a fifth of what the server is told.
+            put(ScalesWindow { of: Way::Away, by: (1, 5) }),
             Link::of(5, 3),
-            scene.tap("router"),
             scene.router(DROP_INVALID)?,
-            put(ScalesWindow { of: Way::Away, by: (3, 1) }),
+            scene.tap("router"),
+            put(ScalesWindow { of: Way::Away, by: (5, 1) }),
             Link::of(5, 8),
             scene.tap("server"),
         ];

@@ -102,15 +102,15 @@ fn a_stale_packet_that_draws_a_reset_is_found() {
             scene.tap("translator"),
             Link::of(10, 3),
             put(Copies { chosen: nth(12), after: Duration::from_millis(90) }),
-            put(Copies { chosen: nth(400), after: Duration::from_millis(90) }),
+            put(Copies { chosen: nth(160), after: Duration::from_millis(90) }),
             Link::of(5, 8),
             scene.tap("server"),
         ];
         // Windows of 64 kB, so that what is late is soon below them.
         scene.clients.set("net/ipv4/tcp_rmem", "4096 65536 65536")?;
         scene.before_clients(elements);
-        scene.flows([download(600_000)]);
-        scene.flow(20, SERVER, download(600_000));
+        scene.flows([download(300_000)]);
+        scene.flow(20, SERVER, download(300_000));
         Ok(())
     });
 }
