@@ -14,9 +14,11 @@ use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
 mod histogram;
+mod peers;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use histogram::Histogram;
+pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
@@ -125,6 +127,8 @@ pub struct Totals {
     pub hits: Vec<Hits>,
     /// What the ends of the flows did.
     pub behaviour: Behaviour,
+    /// Who answered whom.
+    pub peers: Peers,
 }
 
 impl Totals {
@@ -193,6 +197,7 @@ impl Totals {
         self.flows_half_seen += part.flows_half_seen;
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
+        self.peers.merge(&part.peers);
         for (key, count) in &part.datagrams {
             *self.datagrams.entry(*key).or_default() += count;
         }

@@ -12,14 +12,14 @@ const WIDTH: usize = 100;
 
 /// Explains a cause by its id, or a reason by its code; none where the id is not known.
 pub fn explain(id: &str) -> Option<String> {
-    let cause = Cause::ALL.into_iter().find(|cause| cause.id().eq_ignore_ascii_case(id));
+    let cause = Cause::all().find(|cause| cause.id().eq_ignore_ascii_case(id));
     let reason = Reason::ALL.into_iter().find(|reason| reason.code().eq_ignore_ascii_case(id));
     cause.map(of_cause).or_else(|| reason.map(of_reason))
 }
 
 /// Returns every id that can be explained.
 pub fn known_ids() -> Vec<&'static str> {
-    let causes = Cause::ALL.into_iter().map(Cause::id);
+    let causes = Cause::all().map(Cause::id);
     causes.chain(Reason::ALL.into_iter().map(Reason::code)).collect()
 }
 

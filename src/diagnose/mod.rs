@@ -1,26 +1,19 @@
 //! Why it happened: from the facts of a run to causes that an engineer can act on.
 //!
 //! A cause is a pure function over an [`Audit`]: facts in, a [`Diagnosis`] out, with a score whose
-//! parts are printed, and with what argues against it. The quality of the capture is computed first
-//! and multiplies every score. "Cannot judge" is an answer.
+//! parts are printed, and with what argues against it. Each cause is a file in `causes`. The quality
+//! of the capture is computed first and multiplies every score. "Cannot judge" is an answer.
 //!
 //! Does not: read packets, judge them, or format anything but single sentences.
 
-mod capture_loss;
 mod case;
 mod cause;
+mod causes;
 mod explain;
-mod mid_stream;
-mod not_the_firewall;
-mod one_way;
-mod overrun;
 mod quality;
-mod refused_reset;
 mod remedy;
-mod sack_shift;
 mod score;
 mod verdict;
-mod window_scale;
 
 use std::cmp::Reverse;
 
@@ -83,23 +76,11 @@ pub(crate) struct Facts<'a> {
     quality: &'a Quality,
 }
 
-/// The causes that are looked for, in the order in which equals are shown.
-const RULES: [fn(&Facts<'_>) -> Option<Diagnosis>; 8] = [
-    sack_shift::diagnose,
-    window_scale::diagnose,
-    capture_loss::diagnose,
-    one_way::diagnose,
-    refused_reset::diagnose,
-    overrun::diagnose,
-    mid_stream::diagnose,
-    not_the_firewall::diagnose,
-];
-
 /// Names the causes that the facts of a run support.
 pub fn diagnose(audit: &Audit) -> Diagnoses {
     let quality = Quality::of(audit);
     let facts = Facts { audit, cases: cases(audit), quality: &quality };
-    let found = RULES.iter().filter_map(|rule| rule(&facts));
+    let found = Cause::all().filter_map(|cause| cause.knowledge().diagnose?(&facts));
     let mut causes: Vec<_> = found.filter(|found| found.score.level().is_some()).collect();
     // Causes that speak of a fault come before those that clear one, then the surest.
     causes.sort_by_key(|found| (!found.cause.blames_a_device(), Reverse(found.score.total())));

@@ -36,6 +36,8 @@ pub(super) struct Look<'a> {
     pub(super) first: Tick,
     /// The first sequence number seen this way.
     pub(super) first_seq: Option<SeqNum>,
+    /// TTL or hop limit of the packet before, this way; 0 for the first.
+    pub(super) ttl_before: u8,
 }
 
 /// A repetition that the totals count by its delay.
@@ -51,6 +53,10 @@ pub(super) struct Taken {
     pub(super) repeated: Option<Repeated>,
     /// The time between a SYN or SYN-ACK of the receiver and this answer, in microseconds.
     pub(super) handshake_us: Option<u32>,
+    /// Whether it sent something again, or only keeps the flow alive.
+    pub(super) is_again: bool,
+    /// Whether the flow was established before it, not closing, and nothing was due.
+    pub(super) was_idle: bool,
 }
 
 /// What the two ends did so far.

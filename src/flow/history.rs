@@ -64,6 +64,23 @@ impl History {
         self.0 |= ((letter as u64 + 1) | side) << (5 * count);
     }
 
+    /// Returns whether a side shows one of these letters before another one.
+    pub(super) fn begins(self, from_high: bool, letters: &[Letter], before: Letter) -> bool {
+        let mut rest = self.0 & !FULL;
+        while rest != 0 {
+            let (code, high) = (rest & 0x0f, rest & HIGH_TO_LOW != 0);
+            let is = |letter: Letter| high == from_high && code == letter as u64 + 1;
+            if is(before) {
+                return false;
+            }
+            if letters.iter().any(|letter| is(*letter)) {
+                return true;
+            }
+            rest >>= 5;
+        }
+        false
+    }
+
     /// Writes the history; `original_is_high` says which side's letters are capitals.
     pub(super) fn text(self, original_is_high: bool) -> String {
         let mut text = String::new();
@@ -213,6 +230,18 @@ mod tests {
         history.push(Letter::Data, true);
         assert_eq!(history.text(true), "ShAD");
         assert_eq!(history.text(false), "sHad");
+    }
+
+    #[test]
+    fn what_a_side_did_first_is_known() {
+        let mut history = History::default();
+        for (letter, from_high) in [(Letter::Syn, true), (Letter::Rst, false), (Letter::Ack, true)]
+        {
+            history.push(letter, from_high);
+        }
+        assert!(history.begins(true, &[Letter::Data, Letter::Ack], Letter::Rst));
+        assert!(!history.begins(false, &[Letter::Ack], Letter::Rst));
+        assert!(!history.begins(true, &[Letter::Data], Letter::Rst));
     }
 
     #[test]

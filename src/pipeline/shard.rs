@@ -185,7 +185,8 @@ impl Desk {
         let segment = arrival.segment;
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
         if flow.audit.ends_before(segment, &verdict) {
-            let fresh = start(frame, ts, &arrival, self.full);
+            let mut fresh = start(frame, ts, &arrival, self.full);
+            fresh.reopened = true;
             let ended = std::mem::replace(&mut flow.audit, fresh);
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
@@ -256,6 +257,7 @@ fn settle_accounts(
     let goes_on = packets >= HALF_SEEN_PACKETS && summary.conn_state != ConnState::S0;
     totals.flows_half_seen += u64::from(one_way && goes_on);
     totals.behaviour.count_flow(&summary);
+    totals.peers.count_flow(&key, &audit, &summary);
     if let Some(story) = audit.take_story() {
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.tell(FlowStory { key, audit, summary, story });

@@ -1,11 +1,12 @@
 //! Causes: each made capture yields its own and no other, and what a remedy prints can be loaded.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tcp_window_audit::diagnose::{Remedy, Runner};
+use tcp_window_audit::diagnose::{Cause, Remedy, Runner};
 
 use crate::scenario::testdata;
 
@@ -49,11 +50,12 @@ fn each_made_capture_has_its_verdict() {
 
 #[test]
 fn no_other_device_is_blamed_beside_the_verdict() {
+    let blamed: Vec<_> =
+        Cause::all().filter(|cause| cause.blames_a_device()).map(Cause::id).collect();
     for (case, _, id) in VERDICTS {
         for found in report(case)["causes"].as_array().unwrap() {
-            let blames =
-                ["C01", "C03", "C05", "C08", "C10"].contains(&found["id"].as_str().unwrap());
-            assert!(!blames || found["id"].as_str() == id, "{case}: {}", found["id"]);
+            let is_blamed = blamed.contains(&found["id"].as_str().unwrap());
+            assert!(!is_blamed || found["id"].as_str() == id, "{case}: {}", found["id"]);
         }
     }
 }
@@ -101,7 +103,10 @@ fn what_the_remedies_print_for_linux_can_be_loaded() {
     }
     let hosts = ["203.0.113.10", "2001:db8::80", "192.0.2.1"].map(|host| host.parse().unwrap());
     let mut loaded = 0;
-    for step in Remedy::all_for(&hosts).iter().flat_map(|remedy| &remedy.steps) {
+    let remedies = Remedy::all_for(&hosts);
+    let ids: BTreeSet<_> = remedies.iter().map(|remedy| remedy.id).collect();
+    assert_eq!(ids.len(), remedies.len(), "two remedies have one id");
+    for step in remedies.iter().flat_map(|remedy| &remedy.steps) {
         let text = step.lines.join("\n");
         match step.runner {
             Runner::Nft => assert!(in_namespace(&["nft", "-f", "-"], &text), "{text}"),
@@ -110,7 +115,7 @@ fn what_the_remedies_print_for_linux_can_be_loaded() {
         }
         loaded += 1;
     }
-    assert_eq!(loaded, 7);
+    assert!(loaded >= 7, "{loaded}");
 }
 
 #[test]

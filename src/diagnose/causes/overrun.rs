@@ -4,16 +4,35 @@
 
 use crate::conntrack::Reason;
 use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::score::{Level, Score};
-use crate::diagnose::{Cause, Diagnosis, Facts, MAX_EVIDENCE, counted, remedy};
+use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted, remedy};
 use crate::flow::Scaling;
+
+/// What there is to know of it.
+pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
+    id: "C05",
+    name: "sender_overruns_window",
+    title: "sender overruns the window",
+    blames_a_device: true,
+    mechanism: "WAN optimisers and some stacks send more than the receiver offered. Kernels before \
+                6.1 call it INVALID and then refuse the acknowledgements of it as well; later ones \
+                tolerate up to one window.",
+    signature: "Segments end beyond every window offered, by a bounded amount, now and then, and the \
+                receiver acknowledges them.",
+    look_alikes: "Acknowledgements missing in the capture; hidden window scaling (C03).",
+    remedy: "A kernel from 6.1 on, or be_liberal=1.",
+    references: "Linux commits cf97769c761a and 6e250dcbff1d",
+    diagnose: Some(diagnose),
+    remedies: |_| Vec::new(),
+});
 
 /// The rules that an overrun violates.
 const RULES: &[Reason] = &[Reason::SeqOver, Reason::SeqOvershoot, Reason::AckOver];
 /// Segments beyond the window that make the mechanism.
 const LEAST_OVERRUN: u32 = 3;
 
-pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
+fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let cases: Vec<_> = facts.cases.iter().filter(|case| is_overrun(case)).collect();
     if cases.is_empty() {
         return None;
@@ -25,7 +44,7 @@ pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         counted(u64::from(segments), "segment"),
         counted(flows, "connection")
     );
-    let mut diagnosis = Diagnosis::of(Cause::Overrun, finding, &cases);
+    let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     let mut score = Score::new(40, facts.quality.percent);
     // Acknowledgements missing in the capture would look the same.
     score.at_most = Level::Probable;

@@ -4,10 +4,35 @@
 
 use crate::conntrack::Reason;
 use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::cause::{Cause, Knowledge};
+use crate::diagnose::remedy::{COUNT_INVALID, Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
-use crate::diagnose::{Cause, Diagnosis, Facts, MAX_EVIDENCE, counted, remedy};
+use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted, remedy};
 use crate::flow::{Offer, Scaling};
 use crate::segment::Direction;
+
+/// What there is to know of it.
+pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
+    id: "C03",
+    name: "window_scale_removed_or_changed",
+    title: "window scaling removed or changed on the path",
+    blames_a_device: true,
+    mechanism: "The shift counts only if SYN and SYN-ACK both carry the option. A device that \
+                removes or changes it on one leg leaves the ends, or an end and the tracker, with \
+                different windows: the tracker takes 502 for 502 bytes where 64256 are meant, or a \
+                sender fills a window that was never offered.",
+    signature: "The first window after the SYN is a power of two smaller than that of the SYN \
+                although nothing was negotiated; data beyond the window is acknowledged for several \
+                round trips; or a sender stops at the unscaled window each time. From Linux 6.1 on \
+                only flows with more than about 64 kB in flight are hit.",
+    look_alikes: "SYN not captured (scaling unknown); acknowledgements missing in the capture, which \
+                  makes a window look overrun.",
+    remedy: "Have the device keep the option; SYN proxies must answer with the server's shift. \
+             be_liberal=1 helps the tracker, never a sender that does not know the scale.",
+    references: "RFC 7323, section 2; tcp_options() (nf_conntrack_proto_tcp.c)",
+    diagnose: Some(diagnose),
+    remedies: |_| vec![allow_window_scale(), no_scaling_here()],
+});
 
 /// The rules that refuse what a scaled window allows.
 const RULES: &[Reason] = &[Reason::SeqOver, Reason::SeqOvershoot, Reason::AckOver];
@@ -39,7 +64,7 @@ impl Form {
     }
 }
 
-pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
+fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let mut found: Vec<_> =
         facts.cases.iter().filter_map(|case| form(case).map(|form| (form, case))).collect();
     let form = found.iter().map(|(form, _)| *form).min()?;
@@ -51,16 +76,16 @@ pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         form.words(),
         counted(flows, "connection")
     );
-    let mut diagnosis = Diagnosis::of(Cause::WindowScale, finding, &cases);
+    let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     diagnosis.score = score(facts, form, &cases);
     diagnosis.notes = notes(form, &cases);
     diagnosis.against = against(&cases);
     diagnosis.parameters = cases.iter().take(LISTED).flat_map(|case| parameters(case)).collect();
     diagnosis.evidence = evidence(&cases, RULES, MAX_EVIDENCE);
     diagnosis.remedies = match form {
-        Form::SenderBlind => vec![remedy::allow_window_scale(), remedy::no_scaling_here()],
+        Form::SenderBlind => vec![allow_window_scale(), no_scaling_here()],
         Form::NotNegotiatedHere | Form::Changed => {
-            vec![remedy::allow_window_scale(), remedy::be_liberal(), remedy::no_scaling_here()]
+            vec![allow_window_scale(), remedy::be_liberal(), no_scaling_here()]
         }
     };
     Some(diagnosis)
@@ -180,4 +205,36 @@ fn parameters(case: &Case<'_>) -> Vec<(String, String)> {
         (format!("flow {flow} {}", direction.name()), format!("{seen}{used}"))
     };
     case.sides().map(told).collect()
+}
+
+/// Lets the device keep window scaling.
+fn allow_window_scale() -> Remedy {
+    let lines = "tcp-map WSCALE\n tcp-options window-scale allow\n\
+                 policy-map global_policy\n class TCP-CM\n  \
+                 set connection advanced-options WSCALE";
+    Remedy {
+        id: "C03-device",
+        title: "have the device keep the window scale option of SYN and SYN-ACK (Cisco ASA)",
+        steps: vec![Step::new(Runner::Vendor, lines)],
+        persist: vec![Step::new(Runner::Vendor, "write memory")],
+        risk: "none known; SYN cookies and SYN proxies must answer with the server's own shift",
+        check: "capture again: SYN and SYN-ACK both carry wscale on every hop",
+        undo: "no set connection advanced-options WSCALE",
+    }
+}
+
+/// Keeps the windows of this host below what needs scaling.
+fn no_scaling_here() -> Remedy {
+    Remedy {
+        id: "C03-host",
+        title: "stop-gap on an end host: do not scale at all",
+        steps: vec![Step::new(Runner::Sysctl, "net.ipv4.tcp_window_scaling=0")],
+        persist: vec![Step::new(
+            Runner::Shell,
+            "echo net.ipv4.tcp_window_scaling = 0 > /etc/sysctl.d/90-no-wscale.conf",
+        )],
+        risk: "64 KiB a round trip at most, for every connection of the host",
+        check: COUNT_INVALID,
+        undo: "sysctl -w net.ipv4.tcp_window_scaling=1",
+    }
 }

@@ -3,14 +3,33 @@
 //! Does not: clear flows that have an INVALID packet.
 
 use crate::diagnose::case::Case;
+use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::score::{Level, Score};
-use crate::diagnose::{Cause, Diagnosis, Facts, counted};
+use crate::diagnose::{Diagnosis, Facts, counted};
+
+/// What there is to know of it.
+pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
+    id: "C24",
+    name: "not_the_firewall",
+    title: "not the firewall",
+    blames_a_device: false,
+    mechanism: "A receiver that does not read shuts its window, an application pauses, a path loses \
+                packets and TCP repairs it. No tracker has a part in it.",
+    signature: "Zero windows before the stall, or retransmissions that are answered, and no INVALID \
+                packet in these connections.",
+    look_alikes: "A firewall that drops by a rule other than ct state invalid.",
+    remedy: "Look at the reading application, or at the lossy link. Neither be_liberal nor another \
+             kernel changes anything.",
+    references: "RFC 9293, section 3.8.6; RFC 6298",
+    diagnose: Some(diagnose),
+    remedies: |_| Vec::new(),
+});
 
 /// How long a window must be zero to be felt, in microseconds: 200 ms, the least retransmission
 /// timeout of Linux.
 const FELT_US: u32 = 200_000;
 
-pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
+fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let is_clean = |case: &&Case<'_>| case.all_invalid() == 0;
     let clean: Vec<_> = facts.cases.iter().filter(is_clean).collect();
     let slow = clean.iter().filter(|case| reader_is_slow(case)).count();
@@ -28,7 +47,7 @@ pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         what.push(format!("packets sent again in {}", connections(lossy)));
     }
     let finding = format!("{}, none of them with an INVALID packet", what.join(", "));
-    let mut diagnosis = Diagnosis::of(Cause::NotTheFirewall, finding, &cases);
+    let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     let mut score = Score::new(40, facts.quality.percent);
     score.at_most = Level::Probable;
     if slow > 0 {

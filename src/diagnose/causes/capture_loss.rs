@@ -7,16 +7,41 @@
 
 use crate::conntrack::Reason;
 use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::cause::{Cause, Knowledge};
+use crate::diagnose::causes::offload;
 use crate::diagnose::score::{Level, Score};
-use crate::diagnose::{Cause, Diagnosis, Facts, MAX_EVIDENCE, counted};
+use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted};
+
+/// What there is to know of it.
+pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
+    id: "capture_loss",
+    name: "suspect_capture_loss",
+    title: "suspect capture loss",
+    blames_a_device: false,
+    mechanism: "The capture misses frames that passed. An acknowledgement of data that is not in the \
+                capture looks INVALID here (ACK over), and since refused packets move no bound, one \
+                lost frame may make a whole connection look INVALID.",
+    signature: "INVALID packets follow bytes that were acknowledged and never captured, and later \
+                packets prove that they were processed, or nothing proves a drop.",
+    look_alikes: "Hardware offload, which hides data from tracker and capture alike; loss before \
+                  the capture point, after which the data comes again.",
+    remedy: "Capture again with a larger buffer (tcpdump -B 65536), a snap length of 128, and a \
+             filter, on a host that keeps up.",
+    references: "pcapng isb_ifdrop, isb_osdrop; pcap_stats(3)",
+    diagnose: Some(diagnose),
+    remedies: |_| Vec::new(),
+});
 
 /// The rules that a missing frame violates, and those that follow.
 const RULES: &[Reason] = &[Reason::AckOver, Reason::SeqOver, Reason::SeqOvershoot];
 /// INVALID packets from which on one gap is a cascade.
 const CASCADE: u64 = 10;
 
-pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
-    let cases: Vec<_> = facts.cases.iter().filter(|case| is_explained(case)).collect();
+fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
+    let is_offload = offload::explains_gaps(facts);
+    let is_lossy =
+        |case: &&Case<'_>| is_explained(case) && !(is_offload && offload::is_hidden(case));
+    let cases: Vec<_> = facts.cases.iter().filter(is_lossy).collect();
     if cases.is_empty() {
         return None;
     }
@@ -27,7 +52,7 @@ pub(super) fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         counted(invalid, "INVALID packet"),
         counted(flows, "connection")
     );
-    let mut diagnosis = Diagnosis::of(Cause::CaptureLoss, finding, &cases);
+    let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     diagnosis.score = score(facts, &cases);
     let missed: u64 = cases.iter().map(|case| case.summary.missed_bytes()).sum();
     diagnosis.parameters = vec![("bytes never captured".to_owned(), missed.to_string())];
