@@ -127,16 +127,16 @@ downloads are too short to be hit.",
         case: "idle_killer_drops",
         tap: "client",
         name: "idle_connections_forgotten_silently",
-        purpose: "A device forgets connections after 1.4 s without a packet and drops what comes then.",
-        story: "Pauses of 0.3, 0.6 and 0.9 s are survived, those of 1.9, 2.5 and 3 s are not.",
+        purpose: "A device forgets connections after 3.2 s without a packet and drops what comes then.",
+        story: "Pauses of 0.5, 1 and 2.1 s are survived, those of 4.2, 4.7 and 5.2 s are not.",
         verdict: ("probable", Some("C12")),
     },
     Kept {
         case: "idle_killer_resets",
         tap: "client",
         name: "idle_connections_reset",
-        purpose: "A device forgets connections after 1.4 s without a packet and resets who goes on.",
-        story: "Pauses of 0.3, 0.6 and 0.9 s are survived, those of 1.9, 2.5 and 3 s are not.",
+        purpose: "A device forgets connections after 3.2 s without a packet and resets who goes on.",
+        story: "Pauses of 0.5, 1 and 2.1 s are survived, those of 4.2, 4.7 and 5.2 s are not.",
         verdict: ("probable", Some("C12")),
     },
     Kept {
@@ -200,13 +200,13 @@ A device inside shifts sequence numbers and forgets SACK; the router masquerades
         verdict: ("probable", Some("C19")),
     },
     Kept {
-        case: "timestamps_back",
+        case: "clocks_behind_nat",
         tap: "server",
-        name: "clock_set_back_in_timestamps",
-        purpose: "Timestamps that jump back in the middle of an upload make the server discard it.",
+        name: "clocks_behind_one_address",
+        purpose: "Two hosts behind one address, and a server that drops the SYNs of the slower clock.",
         story: "\
-A device sets the timestamps of one client back by 5.8 days. The server takes the segments for old
-duplicates (PAWS) and acknowledges what it has, again and again.",
+Eight connections from one address; the timestamps of every second one are 90 s behind. SYNs older than
+the newest of their address are dropped behind the capture point, as with `tcp_tw_recycle`.",
         verdict: ("probable", Some("C16")),
     },
 ];

@@ -16,7 +16,7 @@ use crate::bench::scene::{BALANCER, DROP_INVALID, SERVER};
 #[test]
 #[ignore = "between real kernels; takes seconds"]
 fn a_syn_proxy_is_recognised_and_harms_nobody() {
-    let expected = [Expected::none("client"), Expected::none("server")];
+    let expected = [Expected::named("client", "C15"), Expected::none("server")];
     bench("syn_proxy", 6, &expected, |scene| {
         scene.clients.nft(DROP_INVALID)?;
         scene.server.nft(DROP_INVALID)?;
@@ -37,8 +37,8 @@ fn a_syn_proxy_is_recognised_and_harms_nobody() {
 #[test]
 #[ignore = "between real kernels; takes seconds"]
 fn a_syn_proxy_with_another_shift_than_the_server_is_found() {
-    // The proxy's SYN-ACK offers no window to compare with: the client's side shows nothing.
-    let expected = [Expected::none("client"), Expected::probable("server", "C03")];
+    // The proxy's SYN-ACK offers no window to compare with: the client's side shows the proxy only.
+    let expected = [Expected::named("client", "C15"), Expected::probable("server", "C03")];
     bench("syn_proxy_wrong_scale", 6, &expected, |scene| {
         scene.clients.nft(DROP_INVALID)?;
         let elements = vec![

@@ -1,10 +1,11 @@
 //! Devices that let some packets not pass.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Choice, pass};
-use crate::bench::packet::{ACK, Ends, Packet, RST, SYN};
+use crate::bench::packet::{ACK, Ends, Packet, RST, SYN, TIMESTAMPS};
 use crate::bench::path::{Device, Out, Way};
 
 /// Loses what is chosen.
@@ -66,5 +67,29 @@ impl Device for IdleKiller {
             let reset = if packet.has(ACK) { reset } else { return };
             pass(way.flip(), reset, out);
         }
+    }
+}
+
+/// Drops SYNs whose timestamp is older than the last one of that address, as a server with
+/// `tcp_tw_recycle` did.
+#[derive(Default)]
+pub(in crate::bench) struct DropsOldClocks {
+    newest: BTreeMap<Ipv4Addr, u32>,
+}
+
+impl Device for DropsOldClocks {
+    fn take(&mut self, way: Way, packet: Packet, _: Duration, out: &mut Vec<Out>) {
+        if packet.is_bare_syn() {
+            let options = packet.options();
+            let clock = options.iter().find(|(kind, _)| *kind == TIMESTAMPS);
+            let clock = clock.map(|(_, v)| u32::from_be_bytes([v[0], v[1], v[2], v[3]]));
+            let newest = self.newest.entry(packet.ends().src.0).or_insert(clock.unwrap_or(0));
+            let ahead = clock.unwrap_or(*newest).wrapping_sub(*newest).cast_signed();
+            if ahead < 0 {
+                return;
+            }
+            *newest = newest.wrapping_add(ahead.cast_unsigned());
+        }
+        pass(way, packet, out);
     }
 }

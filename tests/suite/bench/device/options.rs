@@ -66,15 +66,15 @@ impl Device for Puts {
     }
 }
 
-/// Multiplies the windows that walk this way, by a fraction.
+/// Multiplies the windows of what is chosen by a fraction.
 pub(in crate::bench) struct ScalesWindow {
-    pub of: Way,
+    pub of: Choice,
     pub by: (u32, u32),
 }
 
 impl Device for ScalesWindow {
     fn take(&mut self, way: Way, mut packet: Packet, _: Duration, out: &mut Vec<Out>) {
-        if packet.is_tcp() && way == self.of {
+        if packet.is_tcp() && (self.of)(way, &packet) {
             let win = u32::from(packet.win()) * self.by.0 / self.by.1;
             packet.set_win(u16::try_from(win).unwrap_or(u16::MAX));
             packet.mend();
