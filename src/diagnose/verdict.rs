@@ -42,8 +42,14 @@ pub struct Conclusion {
 }
 
 impl Conclusion {
-    /// Concludes from the causes found, the surest first.
-    pub(super) fn of(audit: &Audit, quality: &Quality, causes: &[Diagnosis]) -> Self {
+    /// Concludes from the causes found, the surest first, and the number of connections in which an
+    /// end repeats what is not heard.
+    pub(super) fn of(
+        audit: &Audit,
+        quality: &Quality,
+        causes: &[Diagnosis],
+        unheard: usize,
+    ) -> Self {
         if quality.cannot_judge() {
             let worst = quality.shortcomings.first().map_or("", |worst| worst.what.as_str());
             return Self::without(
@@ -64,6 +70,9 @@ impl Conclusion {
         }
         if is_invalid {
             return blamed.map_or_else(|| unexplained(audit), Self::with);
+        }
+        if unheard > 0 && blamed.is_none() {
+            return Self::without(VerdictLevel::CannotJudge, not_heard(unheard));
         }
         if let Some(found) = find(not_the_firewall::CAUSE) {
             return Self {
@@ -105,6 +114,14 @@ fn unexplained(audit: &Audit) -> Conclusion {
     Conclusion::without(
         VerdictLevel::CannotJudge,
         format!("No known cause explains the INVALID packets of {flows}."),
+    )
+}
+
+fn not_heard(connections: usize) -> String {
+    let connections = counted(u64::try_from(connections).unwrap_or(u64::MAX), "connection");
+    format!(
+        "Cannot judge from here: to the end of {connections} segments are repeated as if nobody heard \
+         them, and what takes them is out of sight; capture beside the other end as well."
     )
 }
 

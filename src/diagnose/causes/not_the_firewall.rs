@@ -78,5 +78,8 @@ fn loses(case: &Case<'_>) -> bool {
     // What was sent again mid-stream may have another reason, which the tracker could have seen.
     !is_shifted
         && !case.audit.picked_up
+        // Nobody can say from here what takes segments that are never answered.
+        && case.is_two_way()
+        && !case.repeats_unheard()
         && case.sides().any(|(_, side)| side.retransmitted.packets > 0)
 }

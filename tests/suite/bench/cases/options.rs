@@ -217,8 +217,11 @@ fn syns_dropped_for_their_clock_are_found() {
     let expected = [Expected::probable("client", "C16"), Expected::probable("server", "C16")];
     bench("clocks_behind_nat", 6, &expected, |scene| {
         // Every second port is that of another host behind the same address.
-        let is_other = |packet: &Packet| packet.ends().src.1 / 140 % 2 == 1;
-        let other: Choice = Box::new(move |way, packet| way == Way::Away && is_other(packet));
+        scene.clients.set("net/ipv4/tcp_timestamps", "2")?;
+        let other: Choice = Box::new(|_, packet: &Packet| {
+            let ends = packet.ends();
+            ends.src.1.max(ends.dst.1) / 140 % 2 == 0
+        });
         let elements = vec![
             put(SetsClockBack { of: other, by: 90_000 }),
             scene.tap("client"),

@@ -83,7 +83,8 @@ impl Device for ScalesWindow {
     }
 }
 
-/// Sets the clock back that the timestamps of what is chosen show.
+/// Sets the clock back that the timestamps of what is chosen show; echoes of it that are chosen are
+/// set forward again.
 pub(in crate::bench) struct SetsClockBack {
     pub of: Choice,
     /// Ticks of that clock.
@@ -94,9 +95,13 @@ impl Device for SetsClockBack {
     fn take(&mut self, way: Way, mut packet: Packet, _: Duration, out: &mut Vec<Out>) {
         if packet.is_tcp() && (self.of)(way, &packet) {
             let mut options = packet.options();
+            let (at, by) = match way {
+                Way::Away => (0..4, self.by.wrapping_neg()),
+                Way::Home => (4..8, self.by),
+            };
             for (_, value) in options.iter_mut().filter(|(kind, _)| *kind == TIMESTAMPS) {
-                let clock = u32::from_be_bytes([value[0], value[1], value[2], value[3]]);
-                value[..4].copy_from_slice(&clock.wrapping_sub(self.by).to_be_bytes());
+                let clock = u32::from_be_bytes(value[at.clone()].try_into().unwrap());
+                value[at.clone()].copy_from_slice(&clock.wrapping_add(by).to_be_bytes());
             }
             packet.set_options(&options);
             packet.mend();
