@@ -13,6 +13,7 @@ mod explain;
 mod quality;
 mod remedy;
 mod score;
+mod upgrade;
 mod verdict;
 
 use std::cmp::Reverse;
@@ -66,6 +67,9 @@ pub struct Diagnoses {
     pub conclusion: Conclusion,
     /// The causes that reach the least score, the surest first.
     pub causes: Vec<Diagnosis>,
+    /// What an upgrade of the kernel would change: a sentence, where the run was judged as by a kernel
+    /// before Linux 6.1.
+    pub upgrade: Option<String>,
 }
 
 /// The facts that every cause looks at.
@@ -86,7 +90,7 @@ pub fn diagnose(audit: &Audit) -> Diagnoses {
     causes.sort_by_key(|found| (!found.cause.blames_a_device(), Reverse(found.score.total())));
     let unheard = facts.cases.iter().filter(|case| case.repeats_unheard()).count();
     let conclusion = Conclusion::of(audit, &quality, &causes, unheard);
-    Diagnoses { quality, conclusion, causes }
+    Diagnoses { quality, conclusion, causes, upgrade: upgrade::advice(audit) }
 }
 
 impl Facts<'_> {

@@ -3,7 +3,7 @@
 //! Does not: find causes.
 
 use crate::audit::Audit;
-use crate::diagnose::causes::{capture_loss, not_the_firewall};
+use crate::diagnose::causes::{capture_loss, flag_combination, not_the_firewall};
 use crate::diagnose::{Cause, Diagnosis, Level, Quality, counted};
 
 /// How a run is concluded.
@@ -69,7 +69,9 @@ impl Conclusion {
             return Self::with(found);
         }
         if is_invalid {
-            return blamed.map_or_else(|| unexplained(audit), Self::with);
+            let flags = find(flag_combination::CAUSE);
+            let by_flags = flags.filter(|_| flag_combination::explains_most(audit));
+            return by_flags.or(blamed).map_or_else(|| unexplained(audit), Self::with);
         }
         if unheard > 0 && blamed.is_none() {
             return Self::without(VerdictLevel::CannotJudge, not_heard(unheard));

@@ -84,7 +84,9 @@ impl Step<'_> {
                 host_ttl = resets.host_ttl;
             }
         }
-        if !differ(segment.ttl, host_ttl) {
+        // A SYN may come from a scanner, which builds it by hand; and after a FIN all is said.
+        let is_open = !self.is_opening && self.own.marks & Letter::Fin.mark() == 0;
+        if !differ(segment.ttl, host_ttl) || !is_open {
             return;
         }
         let resets = &mut self.own_signs().foreign_resets;

@@ -35,6 +35,8 @@ struct Report {
     verdict: Summary,
     /// Why it happened, the surest first.
     causes: Vec<causes::Cause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgrade: Option<String>,
     quality: causes::Quality,
     capture: Capture,
     method: Method,
@@ -248,6 +250,7 @@ impl Report {
             verdict: Summary::of(audit, &diagnoses),
             causes: causes::Cause::all(&diagnoses, &audit.inputs),
             quality: causes::Quality::of(&diagnoses.quality),
+            upgrade: diagnoses.upgrade,
             capture: Capture::of(audit),
             method: Method::of(audit),
             what_if: Judge::all(audit),

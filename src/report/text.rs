@@ -31,6 +31,7 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
         return Ok(());
     }
     cause::write(audit, &diagnoses, detail, out)?;
+    cause::write_upgrade(&diagnoses, out)?;
     write_rules(audit, out)?;
     write_flows(audit, detail, out)?;
     if audit.strict().packets > 0 {

@@ -1,5 +1,9 @@
 //! Causes that no simulated capture shows, on conversations written by hand.
 
+mod handshake;
+mod packets;
+mod pauses;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +15,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-window-audit");
 const WIN: u16 = 64_000;
 
 fn line(millis: u64, from: From, flags: u8, (seq, ack): (u32, u32), len: u16) -> Line {
-    Line { millis, from, flags, seq, ack, win: WIN, len }
+    Line { millis, from, flags, seq, ack, win: WIN, len, ..Line::PLAIN }
 }
 
 /// A handshake, a request, its answer, and the end.
@@ -33,11 +37,31 @@ fn only(from: From, lines: &[Line]) -> Vec<Line> {
 }
 
 fn report(test: &str, conversations: &[Vec<Line>]) -> Value {
+    report_as("6.18.44", test, conversations)
+}
+
+/// Judges as a kernel of this profile does.
+fn report_as(kernel: &str, test: &str, conversations: &[Vec<Line>]) -> Value {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.pcap"));
     std::fs::write(&path, capture(conversations)).unwrap();
-    let output = Command::new(PROGRAM).args(["--format", "json"]).arg(&path).output().unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["--format", "json", "--kernel", kernel])
+        .arg(&path)
+        .output()
+        .unwrap();
     std::fs::remove_file(&path).unwrap();
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Returns how sure a cause is, if it is named at all.
+fn level<'a>(report: &'a Value, id: &str) -> Option<&'a str> {
+    let cause = report["causes"].as_array().unwrap().iter().find(|cause| cause["id"] == id)?;
+    cause["level"].as_str()
+}
+
+/// Moves a conversation to another time.
+fn later(millis: u64, lines: &[Line]) -> Vec<Line> {
+    lines.iter().map(|line| Line { millis: line.millis + millis, ..*line }).collect()
 }
 
 fn verdict(report: &Value) -> (&str, Option<&str>) {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::audit::Audit;
 use crate::conntrack::Reason;
 use crate::diagnose::case::{Case, count, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
@@ -71,6 +72,12 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     diagnosis.evidence = evidence(&cases, RULE, MAX_EVIDENCE);
     diagnosis.remedies = vec![accept_broken(&cases)];
     Some(diagnosis)
+}
+
+/// Returns whether such packets are most of what is INVALID.
+pub(in crate::diagnose) fn explains_most(audit: &Audit) -> bool {
+    let of_flags = audit.totals.invalid_by_reason.get(&Reason::TcpBadFlags).copied().unwrap_or(0);
+    of_flags > 0 && 2 * of_flags >= audit.strict().packets
 }
 
 /// Returns whether one address sends such packets to many endpoints.

@@ -6,6 +6,7 @@ use crate::diagnose::case::Case;
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, counted};
+use crate::flow::ConnState;
 
 /// What there is to know of it.
 pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
@@ -75,8 +76,10 @@ fn reader_is_slow(case: &Case<'_>) -> bool {
 
 fn loses(case: &Case<'_>) -> bool {
     let is_shifted = case.sides().any(|(_, side)| side.sack.beyond + side.sack.below > 0);
-    // What was sent again mid-stream may have another reason, which the tracker could have seen.
+    // A SYN that nobody answers may have met a rule or a full table. What was sent again mid-stream
+    // may have another reason, which the tracker could have seen.
     !is_shifted
+        && case.summary.conn_state != ConnState::S0
         && !case.audit.picked_up
         // Nobody can say from here what takes segments that are never answered.
         && case.is_two_way()

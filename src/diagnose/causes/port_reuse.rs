@@ -76,7 +76,7 @@ fn is_unanswered(case: &Case<'_>) -> bool {
 /// Returns whether the answer or the RST did not get through: the SYN comes again and no RST came.
 fn is_stuck(case: &Case<'_>) -> bool {
     let unheard = |c: ChallengedSyn| c.retry_frame.is_some() && c.reset_frame.is_none();
-    is_unanswered(case) || challenge(case).is_some_and(unheard) || case.all_invalid() > 0
+    is_unanswered(case) || challenge(case).is_some_and(unheard)
 }
 
 fn score(facts: &Facts<'_>, challenged: &[&Case<'_>], unanswered: &[&Case<'_>]) -> Score {

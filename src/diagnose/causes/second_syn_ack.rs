@@ -18,11 +18,11 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     name: "second_syn_ack_other_isn",
     title: "a second SYN-ACK with another initial number",
     blames_a_device: true,
-    mechanism: "A SYN that is sent again reaches another backend (ECMP rehash, a balancer without \
-                state, a SYN proxy that hands over), which answers with its own initial number. \
-                If that is higher than the first, the tracker judges by the first and calls what \
-                follows INVALID; if lower, it is ignored and the connection works. About half of \
-                such connections fail.",
+    mechanism: "A SYN that is multiplied or sent again reaches another backend (ECMP rehash, a balancer \
+                without state, a SYN proxy that hands over), which answers with its own initial \
+                number. A tracker that saw one SYN judges by the first answer: what follows a higher \
+                second one is INVALID, a lower one is ignored and the connection works, so that about \
+                half of such connections fail. One that saw the SYN again takes the numbers anew.",
     signature: "Two SYN-ACKs acknowledge the same SYN with different sequence numbers, mostly \
                 with another TTL or timestamp base.",
     look_alikes: "A port used again for a new connection, whose SYN has another number; a spoofed \
@@ -62,8 +62,8 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     diagnosis.score = score(facts, &found);
     let invalid: u64 = cases.iter().map(|case| case.invalid(RULES)).sum();
     diagnosis.notes.push(format!(
-        "A tracker judges by the first: what follows a higher second one is INVALID ({} here), a \
-         lower one is ignored.",
+        "A tracker that saw one SYN judges by the first answer: what follows a higher second one is \
+         INVALID ({} here), a lower one is ignored.",
         counted(invalid, "packet")
     ));
     if !found.iter().any(Twice::takes_another_way) {

@@ -52,6 +52,13 @@ pub(super) fn write(
     Ok(())
 }
 
+/// Writes what an upgrade of the kernel would change.
+pub(super) fn write_upgrade(diagnoses: &Diagnoses, out: &mut dyn Write) -> io::Result<()> {
+    let Some(sentence) = &diagnoses.upgrade else { return Ok(()) };
+    writeln!(out, "\nKernel")?;
+    write_wrapped("  ", sentence, out)
+}
+
 fn write_cause(
     found: &Diagnosis,
     inputs: &Inputs,
