@@ -105,7 +105,10 @@ fn form(case: &Case<'_>) -> Option<Form> {
             Scaling::Off if side.hidden_shift.is_some() || is_suspected && overrun => {
                 Some(Form::NotNegotiatedHere)
             }
-            Scaling::By(_) if side.hidden_shift.is_some() || obeys => Some(Form::Changed),
+            // Without the word of the SYN's window a sender may as well overrun what it was offered.
+            Scaling::By(_) if is_suspected && (side.hidden_shift.is_some() || obeys) => {
+                Some(Form::Changed)
+            }
             Scaling::By(_) | Scaling::Off if side.peer_is_blind || obeys => Some(Form::SenderBlind),
             Scaling::Unknown | Scaling::By(_) | Scaling::Off => None,
         }
