@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
-use crate::flow::{FlowFinding, FlowStory, FlowTrouble};
+use crate::flow::{FlowFinding, FlowSightings, FlowStory, FlowTrouble};
 use crate::frame;
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
@@ -13,11 +13,15 @@ use crate::time::Timestamp;
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
+mod findings;
 mod histogram;
+mod opening;
 mod peers;
 
 pub use behaviour::{Behaviour, FlowsWith};
+pub use findings::{Collected, Findings};
 pub use histogram::Histogram;
+pub use opening::{MAX_OPENINGS, Opening, Openings};
 pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
 
 /// The flows with findings that are kept with their evidence, earliest first.
@@ -32,6 +36,9 @@ pub const MAX_TROUBLED: usize = 50;
 /// The flows kept because their ends behaved as under a known fault, earliest first.
 pub const MAX_SUSPECTS: usize = 1000;
 
+/// The flows captured at several places that are kept with what changed between, earliest first.
+pub const MAX_SIGHTINGS: usize = 1000;
+
 /// What became of the frames of a run; every frame is in exactly one count.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
@@ -45,6 +52,19 @@ pub struct Tally {
     pub fragments: u64,
     /// Frames that gave nothing to judge, by reason.
     pub undecodable: BTreeMap<Undecodable, u64>,
+    /// What a sample of the TCP checksums showed, whether they are judged or not.
+    pub checksums: ChecksumSample,
+}
+
+/// The TCP checksums of some frames: the first ones, and some of all that follow.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ChecksumSample {
+    /// Segments captured whole whose checksums were looked at.
+    pub looked_at: u64,
+    /// Checksums that the network card of the capturing host was still to fill in.
+    pub unfinished: u64,
+    /// Wrong ones.
+    pub wrong: u64,
 }
 
 impl Tally {
@@ -70,6 +90,9 @@ impl Tally {
         self.segments += part.segments;
         self.tcp_errors += part.tcp_errors;
         self.fragments += part.fragments;
+        self.checksums.looked_at += part.checksums.looked_at;
+        self.checksums.unfinished += part.checksums.unfinished;
+        self.checksums.wrong += part.checksums.wrong;
         for (protocol, count) in &part.other {
             *self.other.entry(*protocol).or_default() += count;
         }
@@ -103,12 +126,21 @@ pub struct Totals {
     pub errors_related: u64,
     /// ICMP errors about none.
     pub errors_invalid: u64,
+    /// ICMP errors that say that a TCP packet was too big for a hop.
+    pub errors_too_big: u64,
+    /// ICMP queries of two or more a flow, by the bytes of the message: flows that had answers, and
+    /// flows that had none.
+    pub queries: BTreeMap<u16, (u64, u64)>,
     /// Datagrams of other protocols, by protocol number and by what rules would see.
     pub datagrams: BTreeMap<(u8, CtState), u64>,
     /// INVALID segments by reason.
     pub invalid_by_reason: BTreeMap<Reason, u64>,
     /// Segments that passed although a rule spoke of them, by reason.
     pub passed_by_reason: BTreeMap<Reason, u64>,
+    /// Segments that were left out: copies of others, captured at another place.
+    pub copies: u64,
+    /// Flows that were captured at several places.
+    pub flows_seen_twice: u64,
     /// Segments whose options the snap length cut, so that some may be missing.
     pub options_cut: u64,
     /// Flows.
@@ -167,9 +199,24 @@ impl Totals {
         }
     }
 
+    /// Counts a SYN as a copy that was judged before the next sight of it came.
+    pub fn count_judged_copy(&mut self) {
+        self.new = self.new.saturating_sub(1);
+        self.copies += 1;
+    }
+
     /// Counts a datagram of another protocol.
     pub fn count_datagram(&mut self, protocol: u8, ctstate: CtState) {
         *self.datagrams.entry((protocol, ctstate)).or_default() += 1;
+    }
+
+    /// Counts ICMP queries of one size; a single one without an answer says nothing.
+    pub fn count_queries(&mut self, len: u16, asked: u32, answered: u32) {
+        if answered > 0 {
+            self.queries.entry(len).or_default().0 += 1;
+        } else if asked > 1 {
+            self.queries.entry(len).or_default().1 += 1;
+        }
     }
 
     /// Counts the flows that each policy hit.
@@ -189,7 +236,14 @@ impl Totals {
         self.dropped += part.dropped;
         self.errors_related += part.errors_related;
         self.errors_invalid += part.errors_invalid;
+        self.errors_too_big += part.errors_too_big;
+        for (len, (answered, lost)) in &part.queries {
+            let counts = self.queries.entry(*len).or_default();
+            *counts = (counts.0 + answered, counts.1 + lost);
+        }
         self.options_cut += part.options_cut;
+        self.copies += part.copies;
+        self.flows_seen_twice += part.flows_seen_twice;
         self.flows += part.flows;
         self.flows_picked_up += part.flows_picked_up;
         self.flows_untracked += part.flows_untracked;
@@ -277,6 +331,10 @@ pub struct Audit {
     pub last_ts: Option<Timestamp>,
     /// Frames that are earlier than the one before them.
     pub time_steps_back: u64,
+    /// The longest of these steps, in nanoseconds.
+    pub longest_step_back: i64,
+    /// The longest time without any frame, in nanoseconds.
+    pub longest_silence: i64,
     /// What became of the frames.
     pub tally: Tally,
     /// Counts over packets and flows.
@@ -291,6 +349,10 @@ pub struct Audit {
     pub troubled_not_kept: u64,
     /// Flows whose ends behaved as under a known fault, by first frame; at most [`MAX_SUSPECTS`].
     pub suspects: Vec<FlowTrouble>,
+    /// Flows captured at several places, by first frame; at most [`MAX_SIGHTINGS`].
+    pub sightings: Vec<FlowSightings>,
+    /// The earliest SYNs and SYN-ACKs; at most [`MAX_OPENINGS`].
+    pub openings: Vec<Opening>,
     /// The flow that was asked for in full, if it was there.
     pub story: Option<Box<FlowStory>>,
 }
@@ -327,110 +389,6 @@ impl Audit {
         worst.truncate(most);
         worst
     }
-}
-
-/// The findings of one shard, or of several, bounded and in the order of their first frames.
-#[derive(Clone, Default, Debug)]
-pub struct Findings {
-    kept: Vec<FlowFinding>,
-    not_kept: u64,
-    troubled: Vec<FlowTrouble>,
-    /// Flows with trouble, those that were not kept included.
-    troubled_seen: u64,
-    suspects: Vec<FlowTrouble>,
-    story: Option<Box<FlowStory>>,
-}
-
-impl Findings {
-    /// Adds a finding; when there are too many, the latest are dropped and counted.
-    pub fn push(&mut self, finding: FlowFinding) {
-        self.kept.push(finding);
-        if self.kept.len() >= 2 * MAX_FINDINGS {
-            self.trim();
-        }
-    }
-
-    /// Adds a flow whose ends had trouble; when there are too many, those with the least go.
-    pub fn push_troubled(&mut self, trouble: FlowTrouble) {
-        self.troubled.push(trouble);
-        self.troubled_seen += 1;
-        if self.troubled.len() >= 2 * MAX_TROUBLED {
-            self.trim_troubled();
-        }
-    }
-
-    /// Adds a flow whose ends behaved as under a known fault; the latest are dropped.
-    pub fn push_suspect(&mut self, suspect: FlowTrouble) {
-        self.suspects.push(suspect);
-        if self.suspects.len() >= 2 * MAX_SUSPECTS {
-            self.trim_suspects();
-        }
-    }
-
-    /// Adds the flow that is reported in full.
-    pub fn tell(&mut self, story: FlowStory) {
-        self.story = Some(Box::new(story));
-    }
-
-    /// Adds the findings of another shard.
-    pub fn merge(&mut self, part: Self) {
-        self.not_kept += part.not_kept;
-        self.kept.extend(part.kept);
-        self.trim();
-        self.troubled.extend(part.troubled);
-        self.troubled_seen += part.troubled_seen;
-        self.trim_troubled();
-        self.suspects.extend(part.suspects);
-        self.trim_suspects();
-        self.story = self.story.take().or(part.story);
-    }
-
-    /// Returns the findings in order, how many were not kept, and the flows with trouble.
-    pub fn finish(mut self) -> Collected {
-        self.trim();
-        self.trim_troubled();
-        self.trim_suspects();
-        let Self { kept, not_kept, troubled, troubled_seen, suspects, story } = self;
-        let troubled_not_kept = troubled_seen - troubled.len() as u64;
-        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story }
-    }
-
-    /// Keeps the flows with the most trouble; among equals the earlier ones.
-    fn trim_troubled(&mut self) {
-        self.troubled
-            .sort_by_key(|flow| (u64::MAX - flow.summary.weight(), flow.audit.first_frame));
-        self.troubled.truncate(MAX_TROUBLED);
-    }
-
-    fn trim_suspects(&mut self) {
-        self.suspects.sort_by_key(|flow| flow.audit.first_frame);
-        self.suspects.truncate(MAX_SUSPECTS);
-    }
-
-    /// Keeps the earliest: the earliest of all shards are among the earliest of each.
-    fn trim(&mut self) {
-        self.kept.sort_by_key(|finding| finding.audit.first_frame);
-        let beyond = self.kept.len().saturating_sub(MAX_FINDINGS);
-        self.kept.truncate(MAX_FINDINGS);
-        self.not_kept += beyond as u64;
-    }
-}
-
-/// The findings of all shards, in final order.
-#[derive(Clone, Debug)]
-pub struct Collected {
-    /// The flows with INVALID packets.
-    pub kept: Vec<FlowFinding>,
-    /// How many more there were.
-    pub not_kept: u64,
-    /// The flows whose ends had the most trouble.
-    pub troubled: Vec<FlowTrouble>,
-    /// How many more there were.
-    pub troubled_not_kept: u64,
-    /// The flows whose ends behaved as under a known fault.
-    pub suspects: Vec<FlowTrouble>,
-    /// The flow that was asked for in full.
-    pub story: Option<Box<FlowStory>>,
 }
 
 /// The verdict on one packet, as the verdict stream shows it.

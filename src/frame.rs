@@ -6,7 +6,7 @@ use crate::time::{CaptureClock, Timestamp};
 
 /// What the first bytes of a frame are: a LINKTYPE_ value of the pcap registry
 /// (<https://www.tcpdump.org/linktypes.html>).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct LinkType(pub u16);
 
 impl LinkType {
@@ -50,6 +50,12 @@ impl Place {
         (self.file as u64).saturating_mul(Self::FILE_STRIDE).saturating_add(self.frame)
     }
 
+    /// Returns the position of the file that a number stands for.
+    #[inline]
+    pub const fn file_of(number: u64) -> u64 {
+        if number < Self::FILE_STRIDE { 0 } else { number / Self::FILE_STRIDE }
+    }
+
     /// Returns the place that a number stands for.
     pub fn of(number: u64) -> Self {
         Self {
@@ -71,6 +77,8 @@ pub struct Frame<'a> {
     pub clock: Timestamp,
     /// What the first bytes are.
     pub link: LinkType,
+    /// The position of the interface among those of the file, from 0.
+    pub interface: u16,
     /// Bytes on the wire.
     pub original_len: u32,
     /// The bytes that were captured.
@@ -102,6 +110,10 @@ pub struct Batch {
     records: Vec<Record>,
     first_number: u64,
     numbers_skipped: u16,
+    /// The interface of all frames, where it is one.
+    interface: Option<u16>,
+    /// The interface of each frame, where there are several; else empty.
+    interfaces: Vec<u16>,
     /// The number of each frame, where they do not follow one another; else empty.
     numbers: Vec<u64>,
 }
@@ -111,6 +123,8 @@ impl Batch {
     pub fn clear(&mut self, first_number: u64) {
         self.records.clear();
         self.numbers.clear();
+        self.interface = None;
+        self.interfaces.clear();
         self.first_number = first_number;
         self.numbers_skipped = 0;
     }
@@ -118,21 +132,38 @@ impl Batch {
     /// Adds a frame that lies at `start..start + captured_len` of the buffer.
     #[inline]
     pub fn push(&mut self, header: FrameHeader, clock: &mut CaptureClock) {
-        let FrameHeader { ts, link, start, captured_len, original_len } = header;
+        let FrameHeader { ts, link, interface, start, captured_len, original_len } = header;
         let clock = clock.advance(ts);
         let numbers_skipped = self.numbers_skipped;
+        if self.interface != Some(interface) {
+            self.note_interface(interface);
+        }
         let record = Record { ts, clock, start, captured_len, original_len, link, numbers_skipped };
         self.records.push(record);
     }
 
+    /// Notes the interface of the next frame, which is not that of all frames before.
+    #[cold]
+    fn note_interface(&mut self, interface: u16) {
+        if self.records.is_empty() {
+            self.interface = Some(interface);
+            return;
+        }
+        if let Some(before) = self.interface.take() {
+            self.interfaces.resize(self.records.len(), before);
+        }
+        self.interfaces.push(interface);
+    }
+
     /// Adds a copy of a frame of another batch, with its number.
     pub fn push_copy(&mut self, frame: &Frame<'_>, clock: &mut CaptureClock) {
-        let Frame { number, ts, link, original_len, bytes, .. } = *frame;
+        let Frame { number, ts, link, interface, original_len, bytes, .. } = *frame;
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let (start, captured_len) = (len(&self.buffer), len(bytes));
         self.buffer.extend_from_slice(bytes);
         self.numbers.push(number);
-        self.push(FrameHeader { ts, link, start, captured_len, original_len }, clock);
+        let header = FrameHeader { ts, link, interface, start, captured_len, original_len };
+        self.push(header, clock);
     }
 
     /// Sets the tracker's time of all frames by another clock.
@@ -145,7 +176,8 @@ impl Batch {
     /// Drops the frames that are not wanted; the others keep their numbers.
     pub fn retain(&mut self, mut is_wanted: impl FnMut(&Frame<'_>) -> bool) {
         let mut records = std::mem::take(&mut self.records);
-        let (mut position, mut dropped, mut listed) = (0, 0, Vec::new());
+        let (mut position, mut dropped) = (0, 0);
+        let (mut listed, mut interfaces) = (Vec::new(), Vec::new());
         records.retain_mut(|record| {
             let frame = self.frame_of(position, record);
             position += 1;
@@ -156,11 +188,15 @@ impl Batch {
             if !self.numbers.is_empty() {
                 listed.push(frame.number);
             }
+            if !self.interfaces.is_empty() {
+                interfaces.push(frame.interface);
+            }
             record.numbers_skipped = record.numbers_skipped.saturating_add(dropped);
             true
         });
         self.records = records;
         self.numbers = listed;
+        self.interfaces = interfaces;
         self.numbers_skipped = self.numbers_skipped.saturating_add(dropped);
     }
 
@@ -218,6 +254,10 @@ impl Batch {
             ts: record.ts,
             clock: record.clock,
             link: record.link,
+            interface: match self.interface {
+                Some(interface) => interface,
+                None => self.interfaces.get(position).copied().unwrap_or_default(),
+            },
             original_len: record.original_len,
             bytes: self.buffer.get(start..end).unwrap_or_default(),
         }
@@ -231,6 +271,8 @@ pub struct FrameHeader {
     pub ts: Timestamp,
     /// What the first bytes are.
     pub link: LinkType,
+    /// The position of the interface among those of the file, from 0.
+    pub interface: u16,
     /// Offset of the first byte in the buffer.
     pub start: u32,
     /// Bytes that were captured.

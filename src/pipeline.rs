@@ -198,8 +198,8 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story } =
-            findings.finish();
+        let found = findings.finish();
+        let Collected { kept, not_kept, troubled, troubled_not_kept, .. } = found;
         Audit {
             method: self.method,
             tunnels: self.settler.decoder.tunnels,
@@ -208,14 +208,18 @@ impl Run {
             first_ts: self.settler.times.range().map(|(earliest, _)| earliest),
             last_ts: self.settler.times.range().map(|(_, latest)| latest),
             time_steps_back: self.settler.times.steps_back,
+            longest_step_back: self.settler.times.longest_step_back,
+            longest_silence: self.settler.times.longest_silence,
             tally,
             totals,
             findings: kept,
             findings_not_kept: not_kept,
             troubled,
             troubled_not_kept,
-            suspects,
-            story,
+            suspects: found.suspects,
+            sightings: found.sightings,
+            openings: found.openings,
+            story: found.story,
         }
     }
 }

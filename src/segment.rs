@@ -202,6 +202,44 @@ pub struct Options {
     pub timestamps: Option<TcpTimestamps>,
     /// The blocks of the first SACK option (kind 5) of a valid length.
     pub sack: SackBlocks,
+    /// How the options are laid out, for those that are not merely timestamps.
+    pub layout: Layout,
+}
+
+/// How options follow one another: stacks differ in it, and devices that remove options leave
+/// no-operations behind.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Layout {
+    /// The last 8 kinds in their order, 4 bits each, the last one lowest: NOP 1, MSS 2, window
+    /// scale 3, SACK-permitted 4, SACK 5, timestamps 8, fast open 9, MPTCP 10, WAN optimisers 12,
+    /// others 15.
+    pub kinds: u32,
+    /// The longest run of no-operations before another option or the end.
+    pub longest_nops: u8,
+}
+
+impl Layout {
+    /// The code of the options by which WAN optimisers find one another (kinds 76 to 78).
+    const OPTIMISER: u32 = 12;
+
+    /// Appends an option; `nops` are those just before it, itself included.
+    #[inline]
+    pub fn push(&mut self, kind: u8, nops: u8) {
+        let code = match kind {
+            0..=8 => u32::from(kind),
+            34 => 9,
+            30 => 10,
+            76..=78 => Self::OPTIMISER,
+            _ => 15,
+        };
+        self.kinds = self.kinds << 4 | code;
+        self.longest_nops = self.longest_nops.max(nops);
+    }
+
+    /// Returns whether there is an option by which WAN optimisers find one another.
+    pub fn has_optimiser(self) -> bool {
+        (0..8).any(|place| self.kinds >> (4 * place) & 15 == Self::OPTIMISER)
+    }
 }
 
 /// All that tracking and analysis need of one TCP unit.

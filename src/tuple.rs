@@ -25,6 +25,15 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Where a packet was captured: the file, and the interface within it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Vantage {
+    /// Position of the file among those of the run, from 0; 65535 for all beyond.
+    pub file: u16,
+    /// The interface: its position in the file, or what a cooked capture calls it.
+    pub interface: u16,
+}
+
 /// Which way a packet travels between the two endpoints of its [`FlowKey`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Orientation {

@@ -34,6 +34,8 @@ pub struct FlowsWith {
     pub handshake_trouble: u64,
     /// Bytes were acknowledged that were never seen.
     pub missed_bytes: u64,
+    /// Packets are larger than segments can be.
+    pub superpackets: u64,
 }
 
 /// Totals of what the ends did.
@@ -51,6 +53,8 @@ pub struct Behaviour {
     pub effects: EffectCounts,
     /// Bytes acknowledged and never seen.
     pub missed_bytes: u64,
+    /// Data captured after its acknowledgement.
+    pub data_after_ack: u64,
     /// Holes given up because a flow had too many.
     pub holes_forgotten: u64,
     /// The longest stall, in microseconds.
@@ -84,6 +88,7 @@ impl Behaviour {
             }
             self.proofs.merge(&side.proofs);
             self.holes_forgotten += u64::from(side.holes_forgotten);
+            self.data_after_ack += u64::from(side.data_after_ack);
         }
         if let Some(stall) = summary.stall {
             self.longest_stall_us = self.longest_stall_us.max(stall.micros);
@@ -99,6 +104,7 @@ impl Behaviour {
             blind_sender: any(|side| side.peer_is_blind),
             sack_outside: any(|side| side.sack.beyond + side.sack.below > 0),
             missed_bytes: any(|side| side.missed_bytes > 0),
+            superpackets: any(|side| side.sends_superpackets),
             stalls: u64::from(summary.stalls > 0),
             unanswered_syn: u64::from(summary.conn_state == ConnState::S0),
             handshake_trouble: u64::from(summary.handshake.is_troubled()),
@@ -129,6 +135,7 @@ impl Behaviour {
         self.effects.merge(&part.effects);
         self.missed_bytes += part.missed_bytes;
         self.holes_forgotten += part.holes_forgotten;
+        self.data_after_ack += part.data_after_ack;
         self.longest_stall_us = self.longest_stall_us.max(part.longest_stall_us);
         for (mine, theirs) in [
             (&mut self.rtt_near, &part.rtt_near),
@@ -143,7 +150,7 @@ impl Behaviour {
 
 impl FlowsWith {
     /// Returns each count with its code, in a fixed order.
-    pub const fn list(&self) -> [(&'static str, u64); 13] {
+    pub const fn list(&self) -> [(&'static str, u64); 14] {
         [
             ("retransmissions", self.retransmissions),
             ("stalls", self.stalls),
@@ -158,6 +165,7 @@ impl FlowsWith {
             ("unanswered_syn", self.unanswered_syn),
             ("handshake_trouble", self.handshake_trouble),
             ("missed_bytes", self.missed_bytes),
+            ("superpackets", self.superpackets),
         ]
     }
 
@@ -175,5 +183,6 @@ impl FlowsWith {
         self.unanswered_syn += other.unanswered_syn;
         self.handshake_trouble += other.handshake_trouble;
         self.missed_bytes += other.missed_bytes;
+        self.superpackets += other.superpackets;
     }
 }

@@ -30,8 +30,9 @@ pub(super) struct Case<'a> {
     pub(super) evidence: Option<&'a Evidence>,
 }
 
-/// Collects the flows, each once, by their first frames.
-pub(super) fn cases(audit: &Audit) -> Vec<Case<'_>> {
+/// Collects the flows, each once, by their first frames, but those whose twins are nearer to the
+/// responder.
+pub(super) fn cases<'a>(audit: &'a Audit, twins: &BTreeSet<u64>) -> Vec<Case<'a>> {
     let mut cases = BTreeMap::new();
     for flow in audit.suspects.iter().chain(&audit.troubled) {
         let (key, audit, summary) = (&flow.key, &flow.audit, &*flow.summary);
@@ -42,6 +43,7 @@ pub(super) fn cases(audit: &Audit) -> Vec<Case<'_>> {
         let evidence = Some(&flow.evidence);
         cases.insert(audit.first_frame, Case { key, audit, summary, evidence });
     }
+    cases.retain(|flow, _| !twins.contains(flow));
     cases.into_values().collect()
 }
 

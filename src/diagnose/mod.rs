@@ -10,9 +10,11 @@ mod case;
 mod cause;
 mod causes;
 mod explain;
+mod pairs;
 mod quality;
 mod remedy;
 mod score;
+mod seen_twice;
 mod upgrade;
 mod verdict;
 
@@ -20,12 +22,14 @@ use std::cmp::Reverse;
 
 use crate::audit::Audit;
 use case::{Case, cases};
+use pairs::{Pair, pairs};
 
 pub use cause::Cause;
 pub use explain::{explain, known_ids};
 pub use quality::{Quality, Shortcoming};
 pub use remedy::{Remedy, Runner, Step};
 pub use score::{Level, Part, Score};
+pub use seen_twice::{MAX_NAMED, SeenTwice};
 pub use verdict::{Conclusion, VerdictLevel};
 
 /// The flows that a diagnosis names; the others are counted.
@@ -67,6 +71,8 @@ pub struct Diagnoses {
     pub conclusion: Conclusion,
     /// The causes that reach the least score, the surest first.
     pub causes: Vec<Diagnosis>,
+    /// The connections captured at several places, the first of them; at most [`MAX_NAMED`].
+    pub seen_twice: Vec<SeenTwice>,
     /// What an upgrade of the kernel would change: a sentence, where the run was judged as by a kernel
     /// before Linux 6.1.
     pub upgrade: Option<String>,
@@ -77,23 +83,38 @@ pub struct Diagnoses {
 pub(crate) struct Facts<'a> {
     audit: &'a Audit,
     cases: Vec<Case<'a>>,
+    /// Connections seen before and after address translation.
+    pairs: Vec<Pair<'a>>,
     quality: &'a Quality,
 }
 
 /// Names the causes that the facts of a run support.
 pub fn diagnose(audit: &Audit) -> Diagnoses {
     let quality = Quality::of(audit);
-    let facts = Facts { audit, cases: cases(audit), quality: &quality };
+    let pairs = pairs(audit);
+    let twins = pairs.iter().map(|pair| pair.before.flow).collect();
+    let seen_twice = seen_twice::seen_twice(audit, &pairs);
+    let facts = Facts { audit, cases: cases(audit, &twins), pairs, quality: &quality };
     let found = Cause::all().filter_map(|cause| cause.knowledge().diagnose?(&facts));
     let mut causes: Vec<_> = found.filter(|found| found.score.level().is_some()).collect();
     // Causes that speak of a fault come before those that clear one, then the surest.
     causes.sort_by_key(|found| (!found.cause.blames_a_device(), Reverse(found.score.total())));
     let unheard = facts.cases.iter().filter(|case| case.repeats_unheard()).count();
     let conclusion = Conclusion::of(audit, &quality, &causes, unheard);
-    Diagnoses { quality, conclusion, causes, upgrade: upgrade::advice(audit) }
+    Diagnoses { quality, conclusion, causes, seen_twice, upgrade: upgrade::advice(audit) }
 }
 
 impl Facts<'_> {
+    /// Returns by how much sequence numbers differ at another place where the flow was captured.
+    fn offsets(&self, flow: u64) -> Option<[u32; 2]> {
+        let sightings = &self.audit.sightings;
+        let at = sightings.binary_search_by_key(&flow, |flow| flow.first_frame).ok()?;
+        let seen = sightings.get(at)?;
+        let offset = |way| seen.sightings.way(way).offset();
+        let offsets = [offset(seen.original), offset(seen.original.flip())];
+        (offsets != [0, 0]).then_some(offsets)
+    }
+
     /// Returns the flows that were judged from their SYN in both directions and show nothing
     /// INVALID, apart from those affected: the control group.
     fn controls(&self, affected_and_clean: u64) -> u64 {

@@ -17,6 +17,14 @@ const POOR: u32 = 40;
 /// Percent where nothing can be judged.
 const NOTHING: u32 = 0;
 
+/// Link types of captures on all interfaces at once: Linux cooked, versions 1 and 2.
+const COOKED: [u16; 2] = [113, 276];
+/// A step back of the clock from which on the order of all packets is in doubt: 1 s.
+const CLOCK_JUMP_NS: i64 = 1_000_000_000;
+/// Time without a frame from which on it is told: 5 minutes, what a tracker gives a connection with
+/// unacknowledged data.
+const LONG_SILENCE_NS: i64 = 300_000_000_000;
+
 /// Something that makes verdicts doubtful.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shortcoming {
@@ -46,7 +54,13 @@ impl Quality {
             missed(audit),
             truncated(audit),
             duplicated(audit),
+            seen_twice(audit),
+            any_interface(audit),
             out_of_order(audit),
+            silent(audit),
+            resequenced(audit),
+            superpackets(audit),
+            unfinished(audit),
             mid_stream(audit),
             cut_short(audit),
         ];
@@ -134,23 +148,128 @@ fn truncated(audit: &Audit) -> Option<Shortcoming> {
     })
 }
 
+/// Packets that came twice and could not be kept apart: what is judged is doubled.
 fn duplicated(audit: &Audit) -> Option<Shortcoming> {
     let twice = audit.totals.behaviour.kinds.of(Kind::Duplicate).packets;
     let share = per_mille(twice, audit.tally.segments);
     (share >= 5).then(|| Shortcoming {
         code: "duplicates",
         percent: graded(share, 5, 200),
-        what: format!("{} seen twice: at two hops or interfaces", counted(twice, "packet")),
+        what: format!(
+            "{} there twice, now and then: copied by the network or the capture",
+            counted(twice, "packet")
+        ),
+    })
+}
+
+/// Flows captured at several places, of which one is judged.
+fn seen_twice(audit: &Audit) -> Option<Shortcoming> {
+    let (flows, copies) = (audit.totals.flows_seen_twice, audit.totals.copies);
+    (flows > 0).then(|| Shortcoming {
+        code: "seen_twice",
+        percent: CLEAN,
+        what: format!(
+            "{} captured at several places: judged from the one nearest to the responder, {} of \
+             others left out",
+            counted(flows, "connection"),
+            counted(copies, "packet")
+        ),
+    })
+}
+
+/// A capture of all interfaces at once has each packet as often as it passes one of them.
+fn any_interface(audit: &Audit) -> Option<Shortcoming> {
+    let interfaces = || audit.inputs.read.iter().flat_map(|input| &input.summary.interfaces);
+    let cooked = interfaces().any(|interface| COOKED.contains(&interface.link_type));
+    let copies = audit.totals.copies;
+    let twice = audit.totals.behaviour.kinds.of(Kind::Duplicate).packets;
+    let told = if copies + twice > 0 {
+        "some packets are there several times"
+    } else {
+        "no packet is there twice"
+    };
+    cooked.then(|| Shortcoming {
+        code: "any_interface",
+        percent: CLEAN,
+        what: format!("captured on all interfaces at once (-i any): {told}"),
     })
 }
 
 fn out_of_order(audit: &Audit) -> Option<Shortcoming> {
     let back = audit.time_steps_back;
+    let percent = if audit.longest_step_back >= CLOCK_JUMP_NS {
+        POOR
+    } else {
+        graded(per_mille(back, audit.tally.frames()), 1, 50)
+    };
     (back > 0).then(|| Shortcoming {
         code: "time_steps_back",
-        percent: graded(per_mille(back, audit.tally.frames()), 1, 50),
-        what: format!("{} earlier than the frame before", counted(back, "frame")),
+        percent,
+        what: format!(
+            "{} earlier than the frame before, by {} at most",
+            counted(back, "frame"),
+            seconds(audit.longest_step_back)
+        ),
     })
+}
+
+/// Nothing at all for a long time: a hole in the capture, a jump of its clock, or silence.
+fn silent(audit: &Audit) -> Option<Shortcoming> {
+    (audit.longest_silence >= LONG_SILENCE_NS).then(|| Shortcoming {
+        code: "time_jump",
+        percent: CLEAN,
+        what: format!(
+            "no frame at all for {}: a silence, a hole, or a jump of the clock",
+            seconds(audit.longest_silence)
+        ),
+    })
+}
+
+/// The capture itself exchanged packets: it has data after its acknowledgement.
+fn resequenced(audit: &Audit) -> Option<Shortcoming> {
+    let late = audit.totals.behaviour.data_after_ack;
+    (late > 0).then(|| Shortcoming {
+        code: "ack_before_data",
+        percent: graded(per_mille(late, audit.tally.segments), 1, 20),
+        what: format!(
+            "{} captured after the acknowledgement of it: the capture exchanged packets",
+            counted(late, "data packet")
+        ),
+    })
+}
+
+/// Packets larger than a segment: what a tracker behind the card sees as well.
+fn superpackets(audit: &Audit) -> Option<Shortcoming> {
+    let flows = audit.totals.behaviour.flows.superpackets;
+    (flows > 0).then(|| Shortcoming {
+        code: "superpackets",
+        percent: CLEAN,
+        what: format!(
+            "packets larger than a segment in {}: captured where the card's offload has them \
+             joined, as a tracker there sees them too",
+            counted(flows, "connection")
+        ),
+    })
+}
+
+/// Checksums left to the network card: the capture was taken on an end, or on a hypervisor.
+fn unfinished(audit: &Audit) -> Option<Shortcoming> {
+    let sample = audit.tally.checksums;
+    (sample.unfinished > 0).then(|| Shortcoming {
+        code: "partial_checksums",
+        percent: CLEAN,
+        what: format!(
+            "{} of {} sampled unfinished: captured on the sending host, before its card",
+            sample.unfinished,
+            counted(sample.looked_at, "TCP checksum")
+        ),
+    })
+}
+
+/// Writes a time in seconds, to the microsecond.
+fn seconds(nanos: i64) -> String {
+    let micros = nanos / 1000;
+    format!("{}.{:06} s", micros / 1_000_000, micros % 1_000_000)
 }
 
 fn mid_stream(audit: &Audit) -> Option<Shortcoming> {

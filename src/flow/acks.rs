@@ -79,6 +79,7 @@ impl Step<'_> {
         let acked = peer.again.filter(|again| !again.end.is_after(ack));
         if let Some(again) = acked {
             peer.again = None;
+            peer.stuck.got_through(again.end.0.wrapping_sub(again.start.0));
             self.prove(&again);
         }
         if given_up > 0 {
@@ -111,6 +112,7 @@ impl Step<'_> {
         let was_unseen = before.is_some_and(|before| before.is_after(self.peer.max_end));
         if self.peer.is(Half::SEQ) && unseen > 0 && !was_unseen {
             self.own_side().acked_unseen += 1;
+            self.peer_side().awaited = Some(self.own.ack);
             self.tell(Happening::AckedUnseen { bytes: unseen.unsigned_abs() });
         }
     }
@@ -148,6 +150,7 @@ impl Step<'_> {
         let peer = self.peer_side();
         if is_current {
             peer.sacked = peer.sacked.max(sacked);
+            peer.stuck.arrived_behind(sacked);
         }
         if let Some(block) = duplicate {
             if outside == 0 && peer.forget_resent(block.left, block.right) {

@@ -89,6 +89,7 @@ impl Step<'_> {
         }
         if segment.len > 0 {
             self.use_window();
+            self.look_for_late_data(ahead);
         }
         if let Some(kind) = outcome.kind {
             self.count(kind, segment.len);
@@ -111,6 +112,19 @@ impl Step<'_> {
         }
         self.own.set(Half::RANDOM_ID);
         None
+    }
+
+    /// Counts data whose acknowledgement was captured before it.
+    fn look_for_late_data(&mut self, ahead: i32) {
+        let end = self.look.segment.end();
+        let Some(side) = self.own_side_if_any() else { return };
+        let Some(awaited) = side.awaited else { return };
+        if ahead == 0 && !end.is_after(awaited) {
+            side.data_after_ack += 1;
+        }
+        if ahead > 0 || !end.is_before(awaited) {
+            side.awaited = None;
+        }
     }
 
     fn open_hole(&mut self, bytes: u32) {
@@ -296,6 +310,7 @@ impl Step<'_> {
         let until = self.own.max_end;
         let at = self.look.now;
         let tsval = self.look.segment.options.timestamps.map(|timestamps| timestamps.value);
+        let frame = self.look.frame;
         let cause = if kind == Kind::LostUpstream { trigger(view) } else { kind };
         let side = self.own_side();
         side.remember_resent(start, end);
@@ -305,6 +320,7 @@ impl Step<'_> {
                 side.recovery = Some(Recovery { loss: Loss::TimedOut, until });
                 side.backoff += 1;
                 side.longest_backoff = side.longest_backoff.max(side.backoff);
+                side.stuck.timed_out(side.backoff, end.0.wrapping_sub(start.0), frame);
             }
             Kind::TailProbe => side.probed = true,
             Kind::Fast | Kind::Rack | Kind::Ambiguous if side.recovery.is_none() => {

@@ -10,8 +10,10 @@ use crate::flow::ranges::Ranges;
 use crate::flow::retransmission::{Kind, Recovery};
 use crate::flow::sack::SackAudit;
 use crate::flow::scaling::ScalingAudit;
+use crate::flow::sightings::Sightings;
 use crate::flow::signs::Signs;
 use crate::flow::story::Story;
+use crate::flow::stuck::Stuck;
 use crate::flow::window::WindowAudit;
 use crate::segment::Segment;
 use crate::seq::SeqNum;
@@ -229,6 +231,12 @@ pub(super) struct Side {
     /// What was acknowledged to this side, and when.
     pub(super) acks: AckMarks,
     pub(super) recent: Recent,
+    /// Up to where data is acknowledged that was not captured yet.
+    pub(super) awaited: Option<SeqNum>,
+    /// Data that was captured after its acknowledgement.
+    pub data_after_ack: u32,
+    /// What was sent again and again without getting through.
+    pub stuck: Stuck,
     resent: [(SeqNum, SeqNum); RESENT],
     next_resent: usize,
 }
@@ -240,6 +248,7 @@ impl Side {
             || self.recovery.is_some()
             || self.sacked > 0
             || self.again.is_some()
+            || self.awaited.is_some()
             || self.window.zero_since.is_some()
     }
 
@@ -351,6 +360,8 @@ pub(super) struct Detail {
     pub(super) handshake: Handshake,
     /// What became of INVALID packets.
     pub(super) effects: Effects,
+    /// The places where the flow was captured, where there are several.
+    pub(super) sightings: Option<Box<Sightings>>,
     /// Signs of a fault on the path.
     pub(super) signs: Option<Box<Signs>>,
     /// Everything that happened, for the one flow that is shown in full.
@@ -371,9 +382,16 @@ impl Detail {
             side.sacked = 0;
             side.again = None;
             side.probe_end = None;
+            side.awaited = None;
             side.window.zero_since = None;
             side.acks = AckMarks::default();
         }
+    }
+
+    /// Returns how many packets came twice, both ways.
+    pub(super) fn copies(&self) -> u64 {
+        let PerOrientation { low_to_high, high_to_low } = &self.sides;
+        [low_to_high, high_to_low].into_iter().flatten().map(|side| side.kinds.of(Kind::Duplicate).packets).sum()
     }
 
     /// Returns what became of INVALID packets, those that still wait as unknown.

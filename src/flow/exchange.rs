@@ -53,6 +53,8 @@ pub(super) struct Taken {
     pub(super) repeated: Option<Repeated>,
     /// The time between a SYN or SYN-ACK of the receiver and this answer, in microseconds.
     pub(super) handshake_us: Option<u32>,
+    /// Whether the segment is the same packet again.
+    pub(super) is_copy: bool,
     /// Whether it sent something again, or only keeps the flow alive.
     pub(super) is_again: bool,
     /// Whether the flow was established before it, not closing, and nothing was due.

@@ -22,10 +22,13 @@ mod reaction;
 mod retransmission;
 mod sack;
 mod scaling;
+mod sightings;
 mod signs;
 mod step;
 mod story;
+mod stuck;
 mod summary;
+mod vantage;
 mod watch;
 mod window;
 
@@ -33,7 +36,7 @@ use crate::conntrack::{Arrival, Class, CtState, Margins, Members, Reason, TcpSta
 use crate::segment::{Direction, Flags, PerDirection, Segment};
 use crate::seq::SeqNum;
 use crate::time::{NANOS_PER_SEC, Timestamp};
-use crate::tuple::{FlowKey, Orientation, PerOrientation};
+use crate::tuple::{FlowKey, Orientation, PerOrientation, Vantage};
 use exchange::{Exchange, Look};
 use half::{Half, Tick};
 
@@ -47,11 +50,13 @@ pub use ranges::MAX_HOLES;
 pub use retransmission::Kind;
 pub use sack::{BlockClass, SackAudit};
 pub use scaling::{MAX_SHIFT, Scaling, ScalingAudit};
+pub use sightings::{Mark, Sight, Sighted, Sightings, Way, offers_the_same};
 pub use signs::{
     ChallengedSyn, ForeignResets, Leap, Pause, SecondSynAck, Seen, ShutSynAck, SideSigns, Signs,
     Stale, StandIn,
 };
 pub use story::{Event, Happening, MAX_EVENTS, MAX_SAMPLES, Sample, Story};
+pub use stuck::Stuck;
 pub use summary::{SideSummary, Summary};
 pub use window::WindowAudit;
 
@@ -69,6 +74,8 @@ pub struct Observation<'a> {
     pub frame: u64,
     /// Capture time.
     pub ts: Timestamp,
+    /// Where it was captured.
+    pub vantage: Vantage,
     /// The segment as it arrived.
     pub arrival: Arrival<'a>,
     /// What the policy of the run said.
@@ -92,6 +99,10 @@ pub struct OneWay {
     pub syn_seen: bool,
     /// Time from the SYN or SYN-ACK to its answer, in microseconds.
     pub handshake_us: Option<u32>,
+    /// Where the first packet this way was captured.
+    pub vantage: Vantage,
+    /// Payload bytes of the largest packet; 65535 for all beyond.
+    pub largest: u16,
     /// The longest pause after which a packet this way was answered, in seconds; 0 for none.
     pub survived_s: u16,
     /// The pause that a packet this way ended, in seconds, until it is answered; 0 for none.
@@ -262,6 +273,8 @@ pub struct FlowAudit {
     pub tracked: bool,
     /// Whether the tracker took the flow up mid-stream, and hence judges its windows liberally.
     pub picked_up: bool,
+    /// Whether the flow was captured at several places.
+    seen_twice: bool,
     /// Whether it follows upon another flow of the same endpoints that the tracker still held.
     pub reopened: bool,
     /// The findings; none for a clean flow.
@@ -279,6 +292,8 @@ impl FlowAudit {
             first_seq: None,
             syn_seen: false,
             handshake_us: None,
+            vantage: Vantage { file: 0, interface: 0 },
+            largest: 0,
             survived_s: 0,
             pause_s: 0,
             ttl: 0,
@@ -292,6 +307,7 @@ impl FlowAudit {
             ways: PerOrientation { low_to_high: way, high_to_low: way },
             tracked: false,
             picked_up: false,
+            seen_twice: false,
             reopened: false,
             evidence: None,
             exchange: Exchange::new(),
@@ -328,7 +344,13 @@ impl FlowAudit {
         let way = &mut self.ways[arrival.orientation];
         way.packets += 1;
         way.bytes += u64::from(segment.len);
-        way.first_seq = way.first_seq.or(Some(segment.seq));
+        if segment.len > u32::from(way.largest) {
+            way.largest = u16::try_from(segment.len).unwrap_or(u16::MAX);
+        }
+        if way.first_seq.is_none() {
+            way.first_seq = Some(segment.seq);
+            way.vantage = observation.vantage;
+        }
         way.syn_seen |= segment.has(Flags::SYN);
         let ttl_before = std::mem::replace(&mut way.ttl, segment.ttl);
         if verdict.opened {
@@ -376,6 +398,9 @@ impl FlowAudit {
             self.exchange.start_over();
         }
         let taken = self.exchange.take(&look);
+        if taken.is_copy {
+            self.count_copies();
+        }
         if self.is_pausing() || silence_ns >= pause::LEAST_PAUSE_NS {
             pause::watch(&mut self.ways, &mut self.exchange.detail, (&look, silence_ns), &taken);
         }
@@ -398,7 +423,20 @@ impl FlowAudit {
 
     /// Returns what the two ends did, in numbers.
     pub fn summary(&self) -> Summary {
-        Summary::of(&self.exchange, self.original, self.directions())
+        let mut summary = Summary::of(&self.exchange, self.original, self.directions());
+        self.tell_rewritten(&mut summary);
+        summary
+    }
+
+    /// Notes that a hop said of a packet that went this way that it was too big.
+    pub fn note_too_big(&mut self, orientation: Orientation) {
+        let detail = self.exchange.detail.get_or_insert_default();
+        detail.sides[orientation].get_or_insert_default().stuck.too_big += 1;
+    }
+
+    /// Returns the places where the flow was captured, if there are several.
+    pub fn sightings(&self) -> Option<&Sightings> {
+        self.exchange.detail.as_ref()?.sightings.as_deref()
     }
 
     /// Returns the clock in the timestamps of one side, relative to that of the capture, in
@@ -458,6 +496,19 @@ pub struct FlowFinding {
     pub evidence: Evidence,
     /// What the two ends did.
     pub summary: Box<Summary>,
+}
+
+/// A finished flow that was captured at several places.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowSightings {
+    /// The endpoints.
+    pub key: FlowKey,
+    /// Number of the first frame: the flow's id.
+    pub first_frame: u64,
+    /// Which way the original direction goes.
+    pub original: Orientation,
+    /// The places.
+    pub sightings: Sightings,
 }
 
 /// A finished flow whose ends had trouble, whatever the tracker said.

@@ -83,9 +83,10 @@ impl<'a> Step<'a> {
         self.own.last_at = self.look.now;
         self.set_alerts();
         let handshake_us = self.peer.min_rtt().filter(|_| times_handshake);
+        let is_copy = outcome.kind == Some(Kind::Duplicate);
         let is_again =
             outcome.kind.is_some_and(|kind| kind.is_retransmission() || kind == Kind::KeepAlive);
-        Taken { repeated: outcome.repeated, handshake_us, is_again, was_idle }
+        Taken { repeated: outcome.repeated, handshake_us, is_copy, is_again, was_idle }
     }
 
     /// Returns whether both sides have spoken, and none has ended the connection.

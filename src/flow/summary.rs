@@ -14,16 +14,21 @@ use crate::flow::history::{ConnState, History, Letter};
 use crate::flow::retransmission::Kind;
 use crate::flow::sack::SackAudit;
 use crate::flow::scaling::{self, Scaling};
+use crate::flow::stuck::Stuck;
 use crate::flow::signs::{Pause, SideSigns, Signs};
 use crate::flow::window::WindowAudit;
 use crate::segment::{Direction, PerDirection};
 use crate::tuple::Orientation;
+
+/// Payload bytes of the largest packet that Ethernet carries, jumbo frames included.
+const LARGEST_PAYLOAD: u16 = 9_000;
 
 /// Bytes above the highest seen that an acknowledgement may cover and still tell of missed frames.
 const MAX_MISSED: u32 = 1 << 26;
 
 /// What one side did.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts that do not depend on each other")]
 pub struct SideSummary {
     /// What its SYN said of window scaling.
     pub offer: Offer,
@@ -56,6 +61,17 @@ pub struct SideSummary {
     pub sack: SackAudit,
     /// The most bytes in flight.
     pub max_flight: u32,
+    /// Payload bytes of the largest packet; 65535 for all beyond.
+    pub largest: u16,
+    /// Time to live, or hop limit, of the first packet.
+    pub ttl: u8,
+    /// Whether a packet is larger than the other side accepts segments: captured before it was cut,
+    /// or after several were joined.
+    pub sends_superpackets: bool,
+    /// Data that was captured after its acknowledgement.
+    pub data_after_ack: u32,
+    /// What was sent again and again without getting through.
+    pub stuck: Stuck,
     /// Bytes of this side that were acknowledged and never seen.
     pub missed_bytes: u64,
     /// Acknowledgements that this side sent of bytes never seen.
@@ -108,9 +124,8 @@ impl Summary {
                 Direction::Reply => original.flip(),
             };
             let kept = detail.and_then(|detail| detail.sides[orientation].as_deref());
-            let handshake_us = ways[direction].handshake_us;
             let halves = (halves[direction], halves[direction.flip()]);
-            SideSummary::of(halves, kept, handshake_us)
+            SideSummary::of(halves, kept, &ways[direction])
         };
         let sides =
             PerDirection { original: side(Direction::Original), reply: side(Direction::Reply) };
@@ -165,7 +180,8 @@ impl Summary {
     pub fn is_suspect(&self) -> bool {
         let of_side = |side: &SideSummary| {
             let scaling = side.hidden_shift.is_some() || side.suspected_shift.is_some();
-            side.sack.beyond + side.sack.below > 0 || scaling || side.peer_is_blind
+            let is_stuck = side.stuck.timeouts > 0 || side.stuck.too_big > 0;
+            side.sack.beyond + side.sack.below > 0 || scaling || side.peer_is_blind || is_stuck
         };
         of_side(&self.sides.original) || of_side(&self.sides.reply) || self.signs.is_some()
     }
@@ -189,7 +205,7 @@ impl Summary {
 static NOTHING: LazyLock<Side> = LazyLock::new(Side::default);
 
 impl SideSummary {
-    fn of((own, peer): (&Half, &Half), kept: Option<&Side>, handshake_us: Option<u32>) -> Self {
+    fn of((own, peer): (&Half, &Half), kept: Option<&Side>, way: &OneWay) -> Self {
         let side = kept.unwrap_or(&NOTHING);
         let scaling = scaling::of(own, peer);
         let known_shift = match scaling {
@@ -217,11 +233,17 @@ impl SideSummary {
             peer_is_blind: side.scaling.sender_is_blind() && !peer.is(Half::SCALES),
             sack: side.sack,
             max_flight: own.max_flight,
+            largest: way.largest,
+            ttl: way.ttl,
+            sends_superpackets: peer.is(Half::MSS) && way.largest > peer.mss
+                || way.largest > LARGEST_PAYLOAD,
+            data_after_ack: side.data_after_ack,
+            stuck: side.stuck,
             missed_bytes: missed(own, peer, side),
             acked_unseen: side.acked_unseen,
             rtt_min_us: own.min_rtt(),
             rtt_smoothed_us: own.srtt(),
-            rtt_handshake_us: handshake_us,
+            rtt_handshake_us: way.handshake_us,
             holes_forgotten: side.holes_forgotten(),
         }
     }

@@ -15,6 +15,8 @@ use crate::wire::{ErrorTarget, NonTcp, Tracking};
 pub(super) enum Datagram {
     /// It has an entry, or makes one.
     Flow(DatagramKind),
+    /// The same for an ICMP query or its answer, with the bytes of the message.
+    Query(DatagramKind, u16),
     /// An ICMP error about a datagram.
     Error(Addressee),
     /// Never tracked.
@@ -42,7 +44,7 @@ impl Datagram {
                     (true, true) => DatagramKind::Icmpv6Request,
                     (true, false) => DatagramKind::Icmpv6Reply,
                 };
-                (key, Self::Flow(kind))
+                (key, Self::Query(kind, query.len))
             }
             Tracking::Error(ErrorTarget::QuotedSender) => {
                 (key, Self::Error(Addressee::QuotedSender))
@@ -59,6 +61,36 @@ impl Datagram {
 struct Tracked {
     key: FlowKey,
     entry: Option<DatagramEntry>,
+    queries: Queries,
+}
+
+/// The queries of one size of one flow, and their answers.
+#[derive(Clone, Copy, Default, Debug)]
+struct Queries {
+    len: u16,
+    asked: u32,
+    answered: u32,
+}
+
+impl Queries {
+    /// Counts a query or an answer; a query of another size begins anew.
+    fn take(&mut self, kind: DatagramKind, len: u16, totals: &mut Totals) {
+        if matches!(kind, DatagramKind::IcmpReply | DatagramKind::Icmpv6Reply) {
+            self.answered += 1;
+            return;
+        }
+        if self.len != len {
+            self.settle(totals);
+            *self = Self { len, ..Self::default() };
+        }
+        self.asked += 1;
+    }
+
+    fn settle(self, totals: &mut Totals) {
+        if self.asked > 0 {
+            totals.count_queries(self.len, self.asked, self.answered);
+        }
+    }
 }
 
 impl Keyed for Tracked {
@@ -93,7 +125,12 @@ impl Datagrams {
     /// Judges a datagram and counts what rules would see.
     pub(super) fn take(&mut self, item: &Item, datagram: Datagram, totals: &mut Totals) {
         let ctstate = match datagram {
-            Datagram::Flow(kind) => self.track(item, kind),
+            Datagram::Flow(kind) => self.track(item, kind, totals),
+            Datagram::Query(kind, len) => {
+                let ctstate = self.track(item, kind, totals);
+                self.count_query(item, (kind, len), totals);
+                ctstate
+            }
             Datagram::Error(addressee) => self.relate(item, addressee),
             Datagram::Untracked => CtState::Untracked,
             Datagram::Invalid => CtState::Invalid,
@@ -101,16 +138,29 @@ impl Datagrams {
         totals.count_datagram(item.packet.key.protocol(), ctstate);
     }
 
-    fn track(&mut self, item: &Item, kind: DatagramKind) -> CtState {
+    /// Ends all flows.
+    pub(super) fn finish(mut self, totals: &mut Totals) {
+        self.table.drain(|tracked| tracked.queries.settle(totals));
+    }
+
+    fn count_query(&mut self, item: &Item, query: (DatagramKind, u16), totals: &mut Totals) {
+        let found = self.table.find(&item.packet.key, item.hash);
+        if let Some(tracked) = found.and_then(|position| self.table.get_mut(position)) {
+            tracked.queries.take(query.0, query.1, totals);
+        }
+    }
+
+    fn track(&mut self, item: &Item, kind: DatagramKind, totals: &mut Totals) -> CtState {
         let (key, now) = (item.packet.key, item.stamp.clock);
         let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
         let choices = &mut Choices::new(self.features);
         let found = self.table.find(&key, item.hash);
         let position = found.or_else(|| {
             if self.table.wants_sweep() {
-                self.table.sweep(|tracked| tracked.is_over(now), drop);
+                let settle = |tracked: Tracked| tracked.queries.settle(totals);
+                self.table.sweep(|tracked| tracked.is_over(now), settle);
             }
-            self.table.insert(item.hash, Tracked { key, entry: None })
+            self.table.insert(item.hash, Tracked { key, entry: None, queries: Queries::default() })
         });
         let tracked = position.and_then(|position| self.table.get_mut(position));
         let Some(tracked) = tracked else { return CtState::Dropped };

@@ -1,15 +1,23 @@
 //! A shard: the flows it owns, and what they showed.
+//!
+//! A flow that was captured at several places is judged from one of them, and its copies are left
+//! out; the verdicts on single frames, where wanted, are those of a tracker that meets all of them.
 
-use crate::audit::{Findings, PacketVerdict, Totals};
+use std::collections::BTreeMap;
+
+use crate::audit::{Findings, Opening, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
     Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
     Verdict,
 };
-use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
+use crate::flow::{
+    ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble, Observation, Sighted,
+};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::{Plan, Wanted};
+use crate::segment::Flags;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
@@ -71,6 +79,13 @@ struct Desk {
     findings: Findings,
     /// The verdicts since they were last taken, when wanted.
     verdicts: Vec<PacketVerdict>,
+    /// What a tracker that meets every copy knows of the flows captured at several places: verdicts
+    /// are on every frame. Kept when they are wanted.
+    meets_copies: BTreeMap<FlowKey, Track>,
+    /// SYN-ACKs that do not fit their SYN, until the next packet of their flow tells what they are.
+    held: BTreeMap<FlowKey, Item>,
+    /// Whether one of them is being judged after all; what is said of it has been told.
+    is_releasing: bool,
 }
 
 impl Shard {
@@ -83,6 +98,9 @@ impl Shard {
             full: plan.flow,
             findings: Findings::default(),
             verdicts: Vec::new(),
+            meets_copies: BTreeMap::new(),
+            held: BTreeMap::new(),
+            is_releasing: false,
         };
         Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
     }
@@ -97,6 +115,10 @@ impl Shard {
                 match item.kind {
                     Kind::Segment => self.take_segment(item, *guess),
                     Kind::Error(addressee) => self.take_error(item, addressee),
+                    Kind::TooBig(addressee) => {
+                        self.note_too_big(item);
+                        self.take_error(item, addressee);
+                    }
                     Kind::Datagram(datagram) => {
                         self.datagrams.take(item, datagram, &mut self.desk.totals);
                     }
@@ -114,6 +136,7 @@ impl Shard {
     /// Ends all flows and returns what they showed.
     pub(super) fn finish(mut self) -> (Totals, Findings) {
         self.table.drain(|flow| self.desk.bury(flow));
+        self.datagrams.finish(&mut self.desk.totals);
         (self.desk.totals, self.desk.findings)
     }
 
@@ -159,6 +182,15 @@ impl Shard {
         self.desk.tell(item, flow_id, verdict, liberal.ctstate);
     }
 
+    /// Notes that a packet of a flow was too big for a hop.
+    fn note_too_big(&mut self, item: &Item) {
+        self.desk.totals.errors_too_big += 1;
+        let position = self.table.find(&item.packet.key, item.hash);
+        if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
+            flow.audit.note_too_big(item.packet.orientation);
+        }
+    }
+
     /// Finds the flow of an item; a flow that is over makes room for the next.
     fn find_or_start(&mut self, item: &Item) -> Option<Position> {
         let Item { stamp, hash, packet: Packet { key, .. }, .. } = *item;
@@ -180,14 +212,22 @@ impl Desk {
     /// Judges a segment of a flow, and takes in what it shows.
     #[inline]
     fn take(&mut self, flow: &mut Flow, item: &Item) {
+        let segment = &item.packet.segment;
+        if flow.audit.may_be_copy(segment) && self.leave_out(flow, item) {
+            return;
+        }
         let Stamp { number: frame, ts, .. } = item.stamp;
         let arrival = arrival(item);
         let segment = arrival.segment;
+        let is_told_apart = flow.audit.is_seen_twice();
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
         if flow.audit.ends_before(segment, &verdict) {
             let mut fresh = start(frame, ts, &arrival, self.full);
             fresh.reopened = true;
             let ended = std::mem::replace(&mut flow.audit, fresh);
+            if ended.is_seen_twice() {
+                flow.audit.expect_copies();
+            }
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
         let unanimous = self.opinions.is_unanimous() && !verdict.is_invalid();
@@ -197,26 +237,126 @@ impl Desk {
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
-        let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
+        let vantage = item.stamp.vantage();
+        let observation =
+            Observation { frame, ts, vantage, arrival, verdict, liberal, invalid_for };
         if let Some(repeated) = flow.audit.observe(&observation) {
             self.totals.behaviour.count_repeated(repeated);
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
+        if is_told_apart {
+            self.tell_of_all(flow, item);
+        } else {
+            self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
+        }
+    }
+
+    /// Leaves a packet out that is a copy of another one; returns whether it was one.
+    #[cold]
+    fn leave_out(&mut self, flow: &mut Flow, item: &Item) -> bool {
+        let Stamp { number: frame, ts, .. } = item.stamp;
+        let vantage = item.stamp.vantage();
+        if self.is_releasing {
+            return false;
+        }
+        let was_alone = !flow.audit.is_seen_twice();
+        if flow.audit.is_odd_answer(&arrival(item)) && !self.held.contains_key(&flow.key) {
+            self.held.insert(flow.key, *item);
+            self.totals.copies += 1;
+            flow.audit.expect_copies();
+            self.tell_of_all(flow, item);
+            return true;
+        }
+        if !was_alone && self.resolve(flow, item) {
+            self.note_opening(flow, item);
+            return false;
+        }
+        let seen = flow.audit.sight(frame, (ts, vantage), &arrival(item));
+        if item.packet.segment.has(Flags::SYN) && seen != Sighted::Copy {
+            self.note_opening(flow, item);
+        }
+        let is_new = was_alone && flow.audit.is_seen_twice();
+        if is_new && self.wanted == Wanted::Verdicts {
+            self.meets_copies.insert(flow.key, flow.track.clone());
+        }
+        match seen {
+            Sighted::Here => false,
+            Sighted::Copy => {
+                self.totals.copies += 1;
+                self.tell_of_all(flow, item);
+                true
+            }
+            Sighted::SynAgain => {
+                self.totals.count_judged_copy();
+                flow.track = Track::default();
+                false
+            }
+        }
+    }
+
+    /// Keeps a SYN or SYN-ACK for comparison with others.
+    fn note_opening(&mut self, flow: &Flow, item: &Item) {
+        let Stamp { number: frame, ts, clock, .. } = item.stamp;
+        let vantage = item.stamp.vantage();
+        let Packet { key, orientation, segment } = item.packet;
+        let flow = flow.audit.first_frame;
+        let opening = Opening { frame, ts, clock, flow, key, orientation, vantage, segment };
+        self.findings.push_opening(opening);
+    }
+
+    /// Finds out what a SYN-ACK was that was held back: the sight of this one at another place, or
+    /// one that is to be judged after all. Returns whether this one was compared with it.
+    fn resolve(&mut self, flow: &mut Flow, item: &Item) -> bool {
+        let Some(held) = self.held.remove(&flow.key) else { return false };
+        let Stamp { number, ts, .. } = held.stamp;
+        let odd = (number, ts, held.stamp.vantage(), &held.packet.segment);
+        let Stamp { number, ts, .. } = item.stamp;
+        let vantage = item.stamp.vantage();
+        if flow.audit.fits_better(odd, (number, ts, vantage), &arrival(item)) {
+            return true;
+        }
+        self.judge_held(flow, &held);
+        false
+    }
+
+    fn judge_held(&mut self, flow: &mut Flow, held: &Item) {
+        self.totals.copies = self.totals.copies.saturating_sub(1);
+        self.is_releasing = true;
+        self.take(flow, held);
+        self.is_releasing = false;
+    }
+
+    /// Tells what a tracker says that meets the copies of this flow as well.
+    #[cold]
+    fn tell_of_all(&mut self, flow: &Flow, item: &Item) {
+        if self.wanted != Wanted::Verdicts || self.is_releasing {
+            return;
+        }
+        let known = self.meets_copies.entry(flow.key);
+        let track = known.or_insert_with(|| flow.track.clone());
+        let verdict = track.judge(&arrival(item), &self.panel, &mut self.opinions);
+        let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
         self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
     }
 
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
         if self.wanted == Wanted::Verdicts {
-            let Stamp { number: frame, ts, clock } = item.stamp;
+            let Stamp { number: frame, ts, clock, .. } = item.stamp;
             let direction = verdict.direction;
             let told = PacketVerdict { frame, ts, clock, flow, direction, verdict, liberal };
             self.verdicts.push(told);
         }
     }
 
-    fn bury(&mut self, flow: Flow) {
+    fn bury(&mut self, mut flow: Flow) {
+        if flow.audit.is_seen_twice() {
+            if let Some(held) = self.held.remove(&flow.key) {
+                self.judge_held(&mut flow, &held);
+            }
+            self.meets_copies.remove(&flow.key);
+        }
         settle_accounts(flow.key, flow.audit, &mut self.totals, &mut self.findings);
     }
 }
@@ -261,6 +401,11 @@ fn settle_accounts(
     if let Some(story) = audit.take_story() {
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.tell(FlowStory { key, audit, summary, story });
+    }
+    if let Some(sightings) = audit.take_sightings() {
+        totals.flows_seen_twice += 1;
+        let (first_frame, original) = (audit.first_frame, audit.original);
+        findings.push_sightings(FlowSightings { key, first_frame, original, sightings });
     }
     audit.forget_details();
     if summary.is_suspect() {

@@ -4,16 +4,21 @@ use std::ops::Range;
 
 use crate::audit::Tally;
 use crate::conntrack::Addressee;
-use crate::frame::{Batch, Frame};
+use crate::frame::{Batch, Frame, Place};
 use crate::pipeline::datagrams::Datagram;
-use crate::segment::Segment;
+use crate::segment::{HeaderFault, Segment};
 use crate::time::Timestamp;
-use crate::tuple::FlowKey;
+use crate::tuple::{FlowKey, Vantage};
 use crate::wire::fragments::{Piece, Reassembler};
 use crate::wire::{
     self, Checksums, Decoded, IcmpError, Packet, Tunnels, Undecodable, decode_innermost,
     decode_with,
 };
+
+/// The first frames, whose checksums are looked at.
+const SAMPLE_FIRST: u64 = 64;
+/// One of so many later frames has its checksum looked at.
+const SAMPLE_EVERY: u64 = 1024;
 
 /// What kind of packet an item is.
 #[derive(Clone, Copy, Default, Debug)]
@@ -24,6 +29,8 @@ pub(super) enum Kind {
     /// An ICMP error about TCP: key and orientation are those of the quoted packet, and there is
     /// no segment.
     Error(Addressee),
+    /// The same, saying that the quoted packet was too big for a hop.
+    TooBig(Addressee),
     /// A datagram of another protocol.
     Datagram(Datagram),
 }
@@ -78,12 +85,22 @@ pub(super) struct Stamp {
     pub(super) number: u64,
     pub(super) ts: Timestamp,
     pub(super) clock: Timestamp,
+    /// The interface that the frame was captured on.
+    pub(super) interface: u16,
 }
 
 impl Stamp {
     #[inline]
     const fn of(frame: &Frame<'_>) -> Self {
-        Self { number: frame.number, ts: frame.ts, clock: frame.clock }
+        let Frame { number, ts, clock, interface, .. } = *frame;
+        Self { number, ts, clock, interface }
+    }
+
+    /// Returns where the frame was captured.
+    #[inline]
+    pub(super) fn vantage(&self) -> Vantage {
+        let file = u16::try_from(Place::file_of(self.number)).unwrap_or(u16::MAX);
+        Vantage { file, interface: self.interface }
     }
 }
 
@@ -101,6 +118,10 @@ pub(super) struct Decoder {
 pub(super) struct Times {
     span: Option<Span>,
     pub(super) steps_back: u64,
+    /// The longest step back, in nanoseconds.
+    pub(super) longest_step_back: i64,
+    /// The longest time without any frame, in nanoseconds.
+    pub(super) longest_silence: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +136,13 @@ impl Times {
     #[inline]
     fn add(&mut self, ts: Timestamp) {
         let span = self.span.get_or_insert(Span { first: ts, last: ts, earliest: ts, latest: ts });
-        self.steps_back += u64::from(ts < span.last);
+        let step = ts.nanos_since(span.last);
+        if step < 0 {
+            self.steps_back += 1;
+            self.longest_step_back = self.longest_step_back.max(step.saturating_neg());
+        } else if step > self.longest_silence {
+            self.longest_silence = step;
+        }
         span.last = ts;
         span.earliest = span.earliest.min(ts);
         span.latest = span.latest.max(ts);
@@ -126,6 +153,8 @@ impl Times {
         let Some(following) = next.span else { return };
         self.add(following.first);
         self.steps_back += next.steps_back;
+        self.longest_step_back = self.longest_step_back.max(next.longest_step_back);
+        self.longest_silence = self.longest_silence.max(next.longest_silence);
         if let Some(span) = &mut self.span {
             span.last = following.last;
             span.earliest = span.earliest.min(following.earliest);
@@ -206,6 +235,9 @@ impl Slice {
         for frame in batch.frames(range) {
             self.times.add(frame.ts);
             let stamp = Stamp::of(&frame);
+            if frame.number < SAMPLE_FIRST || frame.number.is_multiple_of(SAMPLE_EVERY) {
+                self.sample(&frame);
+            }
             if how.checksums == Checksums::Ignored
                 && let Some(plain) = wire::plain(&frame)
                 && let Some(item) = self.next(&plain.key, how)
@@ -221,8 +253,32 @@ impl Slice {
         }
     }
 
+    /// Looks at the TCP checksum of a frame, whether checksums are judged or not.
+    #[cold]
+    fn sample(&mut self, frame: &Frame<'_>) {
+        if (frame.bytes.len() as u64) < u64::from(frame.original_len) {
+            return;
+        }
+        let fault = |checksums| match decode_with(frame, checksums) {
+            Decoded::Segment(packet) => Some(packet.segment.fault),
+            _ => None,
+        };
+        let wrong = Some(HeaderFault::BadChecksum);
+        let Some(found) = fault(Checksums::Enforced) else { return };
+        let sample = &mut self.tally.checksums;
+        sample.looked_at += 1;
+        if found == wrong {
+            let is_excused = fault(Checksums::Verified) != Some(wrong);
+            sample.unfinished += u64::from(is_excused);
+            sample.wrong += u64::from(!is_excused);
+        }
+    }
+
     /// Decodes a frame of any kind.
-    fn decode_any(&mut self, stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
+    fn decode_any(&mut self, mut stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
+        if let Some(interface) = wire::cooked_interface(frame) {
+            stamp.interface = interface;
+        }
         let decoded = match how.tunnels {
             Tunnels::Closed => decode_with(frame, how.checksums),
             Tunnels::Opened => decode_innermost(frame, how.checksums),
@@ -247,7 +303,8 @@ impl Slice {
                 let quoted = Packet { key, orientation, segment: Segment::default() };
                 let addressee =
                     if to_quoted_sender { Addressee::QuotedSender } else { Addressee::Stranger };
-                self.route(stamp, &quoted, Kind::Error(addressee), how);
+                let kind = if error.is_too_big() { Kind::TooBig } else { Kind::Error };
+                self.route(stamp, &quoted, kind(addressee), how);
             }
             Decoded::Other(datagram) => {
                 *self.tally.other.entry(datagram.key.protocol()).or_default() += 1;

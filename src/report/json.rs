@@ -38,6 +38,9 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     upgrade: Option<String>,
     quality: causes::Quality,
+    /// Connections captured at several places, and what differs there; only where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    seen_twice: Vec<causes::SeenTwice>,
     capture: Capture,
     method: Method,
     /// What every kernel with every switch calls INVALID; only when something is.
@@ -102,6 +105,11 @@ struct Capture {
     other_protocols: BTreeMap<String, u64>,
     undecodable: BTreeMap<String, u64>,
     options_cut: u64,
+    /// Segments left out as copies from another place, and the connections that have them.
+    #[serde(skip_serializing_if = "is_zero")]
+    copies: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    flows_seen_twice: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     filter: Option<Filter>,
     /// Whether tunnels were opened.
@@ -250,6 +258,7 @@ impl Report {
             verdict: Summary::of(audit, &diagnoses),
             causes: causes::Cause::all(&diagnoses, &audit.inputs),
             quality: causes::Quality::of(&diagnoses.quality),
+            seen_twice: causes::SeenTwice::all(&diagnoses),
             upgrade: diagnoses.upgrade,
             capture: Capture::of(audit),
             method: Method::of(audit),
@@ -322,6 +331,8 @@ impl Capture {
             other_protocols: tally.other.iter().map(|(p, count)| (p.to_string(), *count)).collect(),
             undecodable: tally.undecodable.iter().map(|(r, count)| (r.code(), *count)).collect(),
             options_cut: audit.totals.options_cut,
+            copies: audit.totals.copies,
+            flows_seen_twice: audit.totals.flows_seen_twice,
             filter: audit.inputs.filter.as_ref().map(Filter::of),
             inner: audit.tunnels == Tunnels::Opened,
         }

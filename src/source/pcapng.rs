@@ -212,7 +212,8 @@ impl Pcapng {
         let described = self.interface(interface)?;
         let start = block.data_start(PACKET_HEADER_BYTES, captured_len)?;
         let ts = described.timestamp(ticks);
-        Ok(FrameHeader { ts, link: described.link, start, captured_len, original_len })
+        let (link, interface) = (described.link, self.position(interface));
+        Ok(FrameHeader { ts, link, interface, start, captured_len, original_len })
     }
 
     /// A simple packet is of the first interface, and as long as that captures.
@@ -224,8 +225,8 @@ impl Pcapng {
             snaplen => original_len.min(snaplen),
         };
         let start = block.data_start(SIMPLE_PACKET_HEADER_BYTES, captured_len)?;
-        let (ts, link) = (self.last_ts, described.link);
-        Ok(FrameHeader { ts, link, start, captured_len, original_len })
+        let (ts, link, interface) = (self.last_ts, described.link, self.position(0));
+        Ok(FrameHeader { ts, link, interface, start, captured_len, original_len })
     }
 
     fn section_header(&mut self, block: Block<'_>) -> Result<(), Damage> {
@@ -256,6 +257,13 @@ impl Pcapng {
     fn interface(&self, index: u32) -> Result<&Described, Damage> {
         let section = self.interfaces.get(self.section_start..).unwrap_or_default();
         section.get(index as usize).ok_or(Damage::UnknownInterface(index))
+    }
+
+    /// Returns the position of an interface of this section among those of the file.
+    #[inline]
+    fn position(&self, index: u32) -> u16 {
+        let position = (self.section_start as u64).saturating_add(u64::from(index));
+        u16::try_from(position).unwrap_or(u16::MAX)
     }
 
     fn interface_mut(&mut self, index: u32) -> Result<&mut Described, Damage> {

@@ -113,7 +113,8 @@ fn query(datagram: &Datagram<'_>, header: Header) -> Decoded {
     let (key, orientation) = datagram.addresses.key(datagram.protocol, [header.id; 2]);
     let key = key.with_detail([request_type, header.code]);
     let is_request = request_type == header.icmp_type;
-    let query = Query { request_type, code: header.code, is_request };
+    let len = u16::try_from(datagram.payload.len).unwrap_or(u16::MAX);
+    let query = Query { request_type, code: header.code, is_request, len };
     Decoded::Other(NonTcp { key, orientation, tracking: Tracking::Query(query) })
 }
 

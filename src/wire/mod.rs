@@ -75,6 +75,11 @@ fn decode_packet(network: link::Protocol, packet: Packetized<'_>) -> Decoded {
     }
 }
 
+/// Returns what a cooked capture of all interfaces calls the one that a frame was captured on.
+pub fn cooked_interface(frame: &Frame<'_>) -> Option<u16> {
+    link::cooked_interface(frame.link, frame.bytes)
+}
+
 /// Returns the captured bytes of a frame from its IP header on, and how many there were on the wire.
 ///
 /// # Errors
@@ -216,6 +221,8 @@ pub struct Query {
     pub code: u8,
     /// Whether this is the request, which alone can open a flow.
     pub is_request: bool,
+    /// Bytes of the message, its header included; 65535 for all beyond.
+    pub len: u16,
 }
 
 /// Why a datagram that is not TCP is INVALID whatever the table holds; in brackets the kernel's
@@ -274,6 +281,19 @@ pub enum Undecodable {
     TunnelFragmented,
     /// Tunnels around tunnels, deeper than any network has them.
     TunnelTooDeep,
+}
+
+impl IcmpError {
+    /// Returns whether the message says that the quoted packet was too big for a hop (RFC 1191,
+    /// section 4; RFC 4443, section 3.2).
+    pub fn is_too_big(&self) -> bool {
+        let (source, _) = self.key.endpoints(self.orientation);
+        if source.addr.is_ipv4() {
+            (self.icmp_type, self.icmp_code) == (3, 4)
+        } else {
+            self.icmp_type == 2
+        }
+    }
 }
 
 impl NonTcp {

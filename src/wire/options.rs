@@ -36,16 +36,20 @@ pub(super) fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
 /// cut.
 pub(super) fn walk(captured: &[u8], len: usize) -> Options {
     let mut options = Options::default();
-    let mut sack_seen = false;
+    let (mut sack_seen, mut nops) = (false, 0);
     let (mut rest, mut rest_len) = (captured, len);
     while let Some((&kind, after_kind)) = rest.split_first() {
         if kind == END {
             break;
         }
         if kind == NOP {
+            nops += 1;
+            options.layout.push(kind, nops);
             (rest, rest_len) = (after_kind, rest_len - 1);
             continue;
         }
+        nops = 0;
+        options.layout.push(kind, nops);
         let Some(&option_len) = after_kind.first() else { break };
         let option_len = usize::from(option_len);
         if option_len < 2 || option_len > rest_len {
@@ -132,6 +136,17 @@ mod tests {
         assert_eq!(timestamps.unwrap().echo, 0x0506_0708);
         assert_eq!(only_timestamps(&[1, 1, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8]), None);
         assert_eq!(only_timestamps(&[1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 0]), None);
+    }
+
+    #[test]
+    fn the_layout_tells_the_order_and_the_padding() {
+        let linux = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 3, 3, 7];
+        assert_eq!(of(&linux).layout.kinds, 0x24813);
+        let stripped = [2, 4, 5, 180, 1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 1, 1, 1];
+        let found = of(&stripped).layout;
+        assert_eq!((found.kinds, found.longest_nops), (0x2118_1111, 4));
+        assert!(of(&[2, 4, 5, 180, 76, 4, 0, 0]).layout.has_optimiser());
+        assert!(!found.has_optimiser());
     }
 
     #[test]

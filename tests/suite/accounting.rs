@@ -102,7 +102,7 @@ proptest! {
                 prop_assert_eq!(counted, frames.len() as u64);
                 prop_assert_eq!(verdicts, tally.segments + tally.tcp_errors);
                 let totals = &audit.totals;
-                let judged = totals.new + totals.established + totals.invalid + totals.dropped;
+                let judged = totals.new + totals.established + totals.invalid + totals.dropped + totals.copies;
                 prop_assert_eq!(judged, tally.segments);
                 prop_assert_eq!(totals.errors_related + totals.errors_invalid, tally.tcp_errors);
                 prop_assert!(audit.incomplete.is_empty());

@@ -42,6 +42,7 @@ mod recorded;
 mod recorded_kernels;
 mod scenario;
 mod scenarios;
+mod sightings;
 mod source;
 mod source_captures;
 mod source_compressed;

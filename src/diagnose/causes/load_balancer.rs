@@ -2,7 +2,15 @@
 //!
 //! Does not: blame the load balancer.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::audit::Opening;
+use crate::diagnose::case::Case;
 use crate::diagnose::cause::{Cause, Knowledge};
+use crate::diagnose::score::{Level, Score};
+use crate::diagnose::{Diagnosis, Facts, MAX_NAMED_FLOWS, counted};
+use crate::segment::{Flags, Layout};
 
 /// What there is to know of it.
 pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
@@ -21,6 +29,135 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     remedy: "None: compare the connections through it with the others, for that tells on which \
              leg the fault is.",
     references: "RFC 9293, section 3.2",
-    diagnose: None,
+    diagnose: Some(diagnose),
     remedies: |_| Vec::new(),
 });
+
+/// Connections that make a group.
+const LEAST_FLOWS: usize = 5;
+/// The most addresses that a balancer connects from.
+const MOST_ADDRESSES: usize = 4;
+/// No-operations in a row that no stack needs: what stood there was removed.
+const NOP_RUN: u8 = 4;
+
+/// What a stack, and the path to it, show in a SYN.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fingerprint {
+    layout: Layout,
+    mss: Option<u16>,
+    wscale: Option<u8>,
+    sack_permitted: bool,
+    timestamps: bool,
+    ttl: u8,
+}
+
+impl Fingerprint {
+    fn of(opening: &Opening) -> Self {
+        let options = &opening.segment.options;
+        Self {
+            layout: options.layout,
+            mss: options.mss,
+            wscale: options.wscale,
+            sack_permitted: options.sack_permitted,
+            timestamps: options.timestamps.is_some(),
+            ttl: opening.segment.ttl,
+        }
+    }
+
+    /// Returns whether options were removed from the SYN, or never were there.
+    const fn is_stripped(&self) -> bool {
+        self.layout.longest_nops >= NOP_RUN || self.wscale.is_none() && !self.sack_permitted
+    }
+}
+
+/// The connections that come through a balancer, and how it is known.
+pub(in crate::diagnose) struct Balanced {
+    flows: BTreeSet<u64>,
+    addresses: BTreeSet<IpAddr>,
+    is_stripped: bool,
+}
+
+impl Balanced {
+    /// Finds a group of connections from few addresses, with one fingerprint that no other address
+    /// has, beside connections of others.
+    pub(in crate::diagnose) fn find(facts: &Facts<'_>) -> Option<Self> {
+        let syns = || facts.audit.openings.iter().filter(|it| !it.segment.has(Flags::ACK));
+        let mut groups: BTreeMap<Fingerprint, (BTreeSet<u64>, BTreeSet<IpAddr>)> = BTreeMap::new();
+        let mut sources = BTreeSet::new();
+        for opening in syns() {
+            let (flows, addresses) = groups.entry(Fingerprint::of(opening)).or_default();
+            flows.insert(opening.flow);
+            addresses.insert(opening.endpoints().0.addr);
+            sources.insert(opening.endpoints().0.addr);
+        }
+        let is_group =
+            |(_, (flows, addresses)): &(Fingerprint, (BTreeSet<u64>, BTreeSet<IpAddr>))| {
+                flows.len() >= LEAST_FLOWS
+                    && flows.len() >= 2 * addresses.len()
+                    && addresses.len() <= MOST_ADDRESSES
+                    && sources.len() > addresses.len()
+            };
+        let affected = affected(facts);
+        let group = groups.into_iter().filter(is_group);
+        // A balancer keeps the trouble of others away; whose flows have it is none.
+        let clear = group.filter(|(_, (flows, _))| flows.is_disjoint(&affected));
+        let (fingerprint, (flows, addresses)) = clear.max_by_key(|(_, (flows, _))| flows.len())?;
+        Some(Self { flows, addresses, is_stripped: fingerprint.is_stripped() })
+    }
+
+    /// Says what the group means for a cause that others suffer from.
+    pub(in crate::diagnose) fn sentence(&self) -> String {
+        let count = u64::try_from(self.flows.len()).unwrap_or(u64::MAX);
+        format!(
+            "The {} through what looks like a load balancer show none of it.",
+            counted(count, "connection")
+        )
+    }
+}
+
+/// Returns the flows in which anything points at a device or a tracker.
+fn affected(facts: &Facts<'_>) -> BTreeSet<u64> {
+    let is_affected = |case: &&Case<'_>| {
+        let shifted = case.sides().any(|(_, side)| side.sack.beyond + side.sack.below > 0);
+        let scaled = case.sides().any(|(_, side)| side.hidden_shift.is_some());
+        case.all_invalid() > 0 || shifted || scaled
+    };
+    facts.cases.iter().filter(is_affected).map(|case| case.audit.first_frame).collect()
+}
+
+fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
+    let affected = affected(facts);
+    if affected.is_empty() || facts.quality.cannot_judge() {
+        return None;
+    }
+    let balanced = Balanced::find(facts)?;
+    let count = u64::try_from(balanced.flows.len()).unwrap_or(u64::MAX);
+    let addresses: Vec<_> = balanced.addresses.iter().map(ToString::to_string).collect();
+    let finding = format!(
+        "{} from {} share one fingerprint, as through a load balancer, and show none of the \
+         trouble of {} others",
+        counted(count, "connection"),
+        addresses.join(", "),
+        affected.len()
+    );
+    let mut diagnosis = Diagnosis::of(CAUSE, finding, &[]);
+    diagnosis.flow_count = count;
+    diagnosis.flows = balanced.flows.iter().copied().take(MAX_NAMED_FLOWS).collect();
+    let mut score = Score::new(40, facts.quality.percent);
+    // Hosts of one image look the same.
+    score.at_most = Level::Probable;
+    if balanced.is_stripped {
+        score.add("options removed", 15);
+    }
+    if balanced.flows.len() >= 4 * LEAST_FLOWS {
+        score.add("many flows from few addresses", 15);
+    }
+    diagnosis.score = score;
+    diagnosis.notes.push(
+        "A proxy ends the connections of clients and opens its own, with its own numbers and SACK \
+         blocks: the fault lies on a leg that these connections do not have."
+            .to_owned(),
+    );
+    diagnosis.against.push("hosts of one image share a fingerprint without any proxy".to_owned());
+    Some(diagnosis)
+}

@@ -121,6 +121,34 @@ impl Remedy {
     }
 }
 
+/// A connection captured at several places.
+#[derive(Serialize)]
+pub(super) struct SeenTwice {
+    flow: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_flow: Option<u64>,
+    copies: u64,
+    changes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_place: Option<String>,
+}
+
+impl SeenTwice {
+    pub(super) fn all(diagnoses: &Diagnoses) -> Vec<Self> {
+        let of = |seen: &crate::diagnose::SeenTwice| Self {
+            flow: seen.flow,
+            other_flow: seen.other_flow,
+            copies: seen.copies,
+            changes: seen.changes.clone(),
+            place: seen.places.as_ref().map(|(here, _)| here.clone()),
+            other_place: seen.places.as_ref().map(|(_, there)| there.clone()),
+        };
+        diagnoses.seen_twice.iter().map(of).collect()
+    }
+}
+
 /// What the capture is good for.
 #[derive(Serialize)]
 pub(super) struct Quality {

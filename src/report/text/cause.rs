@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use crate::audit::{Audit, Inputs};
 use crate::diagnose::{Diagnoses, Diagnosis, Level, Remedy, Step};
 use crate::report::text::place_name;
-use crate::report::{Detail, counted};
+use crate::report::{Detail, counted, printable};
 
 /// Columns of a line.
 const WIDTH: usize = 100;
+/// The connections captured at several places that are shown unless more is asked for.
+const SEEN_TWICE: usize = 3;
 /// The causes shown unless more is asked for.
 const CAUSES: usize = 2;
 
@@ -32,6 +34,7 @@ pub(super) fn write(
         write_cause(cause, &audit.inputs, detail, out)?;
     }
     write_quality(diagnoses, out)?;
+    write_seen_twice(diagnoses, detail, out)?;
     let surest = diagnoses
         .causes
         .iter()
@@ -101,6 +104,25 @@ fn write_quality(diagnoses: &Diagnoses, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nCapture quality {} %", quality.percent)?;
     for found in &quality.shortcomings {
         let line = format!("{} ({}, {} %)", found.what, found.code, found.percent);
+        write_wrapped("  ", &line, out)?;
+    }
+    Ok(())
+}
+
+/// Writes which connections were captured at several places, and what differs there.
+fn write_seen_twice(diagnoses: &Diagnoses, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
+    let most = if detail == Detail::Verbose { usize::MAX } else { SEEN_TWICE };
+    let told = diagnoses.seen_twice.iter().filter(|seen| !seen.changes.is_empty());
+    let told: Vec<_> = told.take(most).collect();
+    if !told.is_empty() {
+        writeln!(out, "\nCaptured at several places; there")?;
+    }
+    for seen in told {
+        let other = seen.other_flow.map_or_else(String::new, |other| format!(" as flow {other}"));
+        let place = seen.places.as_ref().map_or_else(String::new, |(here, there)| {
+            format!(" ({} here, {} there)", printable(here), printable(there))
+        });
+        let line = format!("flow {}{other}{place}: {}", seen.flow, seen.changes.join("; "));
         write_wrapped("  ", &line, out)?;
     }
     Ok(())

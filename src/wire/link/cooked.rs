@@ -45,3 +45,14 @@ pub(super) fn is_outgoing_v2(bytes: &[u8]) -> bool {
     const PACKET_TYPE_AT: usize = 10;
     bytes.get(PACKET_TYPE_AT).is_some_and(|kind| u16::from(*kind) == OUTGOING)
 }
+
+/// Returns the packet type of version 1: who is addressed, or that the packet goes out.
+pub(super) fn packet_type_v1(bytes: &[u8]) -> Option<u16> {
+    be16(bytes, 0)
+}
+
+/// Returns the index of the interface in version 2.
+pub(super) fn interface_v2(bytes: &[u8]) -> Option<u16> {
+    const INDEX_LOW_AT: usize = 6;
+    be16(bytes, INDEX_LOW_AT)
+}

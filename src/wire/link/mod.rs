@@ -41,6 +41,16 @@ pub(super) fn is_sent_here(link: LinkType, bytes: &[u8]) -> bool {
     }
 }
 
+/// Returns what a cooked capture of all interfaces calls the one of a packet: its index, or at least
+/// whether the packet came in or went out.
+pub(super) fn cooked_interface(link: LinkType, bytes: &[u8]) -> Option<u16> {
+    match link {
+        LinkType::LINUX_SLL => cooked::packet_type_v1(bytes),
+        LinkType::LINUX_SLL2 => cooked::interface_v2(bytes),
+        _ => None,
+    }
+}
+
 impl Network {
     const fn v4(offset: usize) -> Self {
         Self { protocol: Protocol::Ipv4, offset }

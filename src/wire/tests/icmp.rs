@@ -107,8 +107,9 @@ fn queries_and_their_answers_share_a_flow() {
             assert_eq!(datagram.key.endpoints(datagram.orientation).0.port, 0x1234);
             datagram.tracking
         };
-        let query =
-            |is_request| Tracking::Query(Query { request_type: request, code: 7, is_request });
+        let query = |is_request| {
+            Tracking::Query(Query { request_type: request, code: 7, is_request, len: 8 })
+        };
         assert_eq!((of(request), of(answer)), (query(true), query(false)));
     }
 }
@@ -163,7 +164,7 @@ fn icmpv6_types_are_tracked_untracked_or_invalid() {
             128 | 129 | 139 | 140 => {
                 let request_type = if icmp_type < 130 { 128 } else { 139 };
                 let is_request = icmp_type == request_type;
-                let query = Query { request_type, code: 0, is_request };
+                let query = Query { request_type, code: 0, is_request, len: 8 };
                 assert_eq!(tracking, Tracking::Query(query));
             }
             130..=136 | 143 | 151 | 152 => assert_eq!(tracking, Tracking::Untracked, "{icmp_type}"),

@@ -50,6 +50,7 @@ pub fn frame(data: &[u8]) {
                 ts,
                 clock: ts,
                 link: LinkType(u16::from_be_bytes([*a, *b])),
+                interface: 0,
                 original_len: u32::try_from(original_len).unwrap_or(u32::MAX),
                 bytes,
             };

@@ -58,7 +58,8 @@ fn agree(seed: u64, packets: usize, sysctls: &Sysctls) {
         let original_len = bytes.len() as u32;
         let clock = clock.advance(ts);
         let link = LinkType::RAW;
-        let frame = Frame { number, ts, clock, link, original_len, bytes: &bytes };
+        let interface = 0;
+        let frame = Frame { number, ts, clock, link, interface, original_len, bytes: &bytes };
         let Some(judged) = comparison.judge(&frame).unwrap() else { continue };
         let Compared { model, kernel, texts, .. } = &judged;
         assert!(

@@ -55,7 +55,16 @@ impl Traffic {
                 for (number, (time_ns, bytes)) in (1..).zip(Hostile::new(seed).take(HOSTILE)) {
                     let (ts, original_len) = (Timestamp(time_ns), bytes.len() as u32);
                     let (clock, link) = (clock.advance(ts), LinkType::RAW);
-                    take(&Frame { number, ts, clock, link, original_len, bytes: &bytes });
+                    let interface = 0;
+                    take(&Frame {
+                        number,
+                        ts,
+                        clock,
+                        link,
+                        interface,
+                        original_len,
+                        bytes: &bytes,
+                    });
                 }
             }
         }

@@ -1,0 +1,158 @@
+//! Connections seen before and after address translation: two flows of the capture, one connection.
+//!
+//! Their SYNs are one packet: the same initial number, clock and identification within a moment,
+//! between other endpoints. The flow whose SYN comes later is nearer to the responder, and causes
+//! look at that one; the other is evidence of what the device between them does.
+//!
+//! Does not: join flows of which the capture holds no SYN.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::audit::{Audit, Opening};
+use crate::flow::offers_the_same;
+use crate::segment::{Flags, Segment};
+use crate::time::NANOS_PER_SEC;
+
+/// The time within which a SYN passes a device.
+const PASSING_NS: i64 = NANOS_PER_SEC / 10;
+/// SYNs that look alike: from this number on it is a scan.
+const SCAN: usize = 4;
+
+/// Two sights of one connection under different addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Pair<'a> {
+    /// The SYN nearer to the originator.
+    pub(super) before: &'a Opening,
+    /// The SYN nearer to the responder.
+    pub(super) after: &'a Opening,
+}
+
+impl Pair<'_> {
+    /// Returns whether the source was translated.
+    pub(super) fn changes_source(&self) -> bool {
+        self.before.endpoints().0 != self.after.endpoints().0
+    }
+
+    /// Returns whether the destination was translated.
+    pub(super) fn changes_destination(&self) -> bool {
+        self.before.endpoints().1 != self.after.endpoints().1
+    }
+
+    /// Says what else changed on the way.
+    pub(super) fn changes(&self) -> Vec<String> {
+        changes(&self.before.segment, &self.after.segment)
+    }
+}
+
+/// Says what differs between two sights of one SYN, the one nearer to its sender first.
+pub(super) fn changes(before: &Segment, after: &Segment) -> Vec<String> {
+    let mut changes = Vec::new();
+    let (old, new) = (&before.options, &after.options);
+    let shift = after.seq.0.wrapping_sub(before.seq.0).cast_signed();
+    if shift != 0 {
+        changes.push(format!("sequence numbers {shift:+}"));
+    }
+    let hops = i16::from(before.ttl) - i16::from(after.ttl);
+    if hops != 0 {
+        changes.push(format!("TTL {} to {}", before.ttl, after.ttl));
+    }
+    let mss = |mss: Option<u16>| mss.map_or_else(|| "none".to_owned(), |mss| mss.to_string());
+    if old.mss != new.mss {
+        changes.push(format!("MSS {} to {}", mss(old.mss), mss(new.mss)));
+    }
+    let scale = |scale: Option<u8>| scale.map_or_else(|| "none".to_owned(), |s| s.to_string());
+    if old.wscale != new.wscale {
+        changes.push(format!("window scale {} to {}", scale(old.wscale), scale(new.wscale)));
+    }
+    let told = |is_there: bool| if is_there { "added" } else { "removed" };
+    if old.sack_permitted != new.sack_permitted {
+        changes.push(format!("SACK permission {}", told(new.sack_permitted)));
+    }
+    if old.timestamps.is_some() != new.timestamps.is_some() {
+        changes.push(format!("timestamps {}", told(new.timestamps.is_some())));
+    }
+    changes
+}
+
+/// What a device that translates addresses leaves as it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    clock: Option<u32>,
+    ip_id: u16,
+    /// The initial number, where nothing else tells SYNs apart.
+    seq: u32,
+}
+
+/// Finds the connections that are there under two pairs of endpoints.
+pub(super) fn pairs(audit: &Audit) -> Vec<Pair<'_>> {
+    let mut alike: BTreeMap<Identity, Vec<&Opening>> = BTreeMap::new();
+    for opening in audit.openings.iter().filter(|opening| !opening.segment.has(Flags::ACK)) {
+        let clock = opening.segment.options.timestamps.map(|timestamps| timestamps.value);
+        let (ip_id, seq) = (opening.segment.ip_id, opening.segment.seq.0);
+        alike.entry(Identity { clock, ip_id: 0, seq }).or_default().push(opening);
+        if clock.is_some() && ip_id != 0 {
+            // A device that changes numbers as well.
+            alike.entry(Identity { clock, ip_id, seq: 0 }).or_default().push(opening);
+        }
+    }
+    let mut taken = BTreeSet::new();
+    let mut pairs = Vec::new();
+    for openings in alike.values().filter(|openings| (2..SCAN).contains(&openings.len())) {
+        for (before, after) in openings.iter().zip(openings.iter().skip(1)) {
+            if is_one(before, after) && taken.insert(after.flow) {
+                pairs.push(Pair { before, after });
+            }
+        }
+    }
+    pairs.sort_by_key(|pair| pair.before.frame);
+    pairs
+}
+
+/// Returns whether two SYNs between different endpoints are one packet.
+fn is_one(before: &Opening, after: &Opening) -> bool {
+    let (one, other) = (&before.segment, &after.segment);
+    let passed = after.clock.nanos_since(before.clock);
+    let (from, to) = (before.endpoints(), after.endpoints());
+    let keeps_an_end = from.0 == to.0 || from.1 == to.1;
+    let same_id = one.ip_id == other.ip_id && one.ip_id != 0;
+    let same_clock = one.options.timestamps.is_some()
+        && one.options.timestamps.map(|ts| ts.value) == other.options.timestamps.map(|ts| ts.value);
+    let same_seq = one.seq == other.seq;
+    // Without a clock the number and the identification must both agree, or all that a SYN offers.
+    let is_named = same_clock && (same_seq || same_id)
+        || same_seq && (same_id || offers_the_same(one, other) && one.win == other.win);
+    before.key != after.key && (0..PASSING_NS).contains(&passed) && is_named && keeps_an_end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::{Options, TcpTimestamps};
+    use crate::seq::SeqNum;
+
+    fn syn() -> Segment {
+        let timestamps = Some(TcpTimestamps { value: 9, echo: 0 });
+        let options =
+            Options { mss: Some(1460), wscale: Some(7), timestamps, ..Options::default() };
+        Segment { seq: SeqNum(100), ttl: 64, options, ..Segment::default() }
+    }
+
+    #[test]
+    fn what_a_device_changed_is_told_in_words() {
+        let mut after = Segment { seq: SeqNum(40), ttl: 63, ..syn() };
+        after.options.mss = Some(1380);
+        after.options.wscale = None;
+        after.options.timestamps = None;
+        assert_eq!(
+            changes(&syn(), &after),
+            [
+                "sequence numbers -60",
+                "TTL 64 to 63",
+                "MSS 1460 to 1380",
+                "window scale 7 to none",
+                "timestamps removed"
+            ]
+        );
+        assert!(changes(&syn(), &syn()).is_empty());
+    }
+}
