@@ -98,7 +98,10 @@ impl<'a> Case<'a> {
     /// Returns whether an end went on to the last as if what it waits for had never come: it sent the
     /// same again with growing pauses, or again what had long been acknowledged here.
     pub(super) fn repeats_unheard(&self) -> bool {
-        let backs_off = self.sides().any(|(_, side)| side.longest_backoff >= LEAST_BACKOFF);
+        let backs_off = self.sides().any(|(_, side)| {
+            let answers = side.packets(Kind::SynAck);
+            side.longest_backoff >= LEAST_BACKOFF || answers >= u64::from(LEAST_BACKOFF)
+        });
         let ignores = self.summary.stall.is_some_and(|stall| {
             let again = [Kind::Spurious, Kind::AckNotProcessed].map(StallEnd::Again);
             stall.micros >= LONG_US && again.contains(&stall.end)

@@ -73,8 +73,9 @@ impl Conclusion {
             let by_flags = flags.filter(|_| flag_combination::explains_most(audit));
             return by_flags.or(blamed).map_or_else(|| unexplained(audit), Self::with);
         }
-        if unheard > 0 && blamed.is_none() {
-            return Self::without(VerdictLevel::CannotJudge, not_heard(unheard));
+        if unheard > 0 {
+            let out_of_sight = || Self::without(VerdictLevel::CannotJudge, not_heard(unheard));
+            return blamed.map_or_else(out_of_sight, Self::with);
         }
         if let Some(found) = find(not_the_firewall::CAUSE) {
             return Self {

@@ -391,7 +391,11 @@ impl Detail {
     /// Returns how many packets came twice, both ways.
     pub(super) fn copies(&self) -> u64 {
         let PerOrientation { low_to_high, high_to_low } = &self.sides;
-        [low_to_high, high_to_low].into_iter().flatten().map(|side| side.kinds.of(Kind::Duplicate).packets).sum()
+        [low_to_high, high_to_low]
+            .into_iter()
+            .flatten()
+            .map(|side| side.kinds.of(Kind::Duplicate).packets)
+            .sum()
     }
 
     /// Returns what became of INVALID packets, those that still wait as unknown.

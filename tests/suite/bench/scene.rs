@@ -18,7 +18,7 @@ use super::host::{Host, ping};
 use super::path::{Element, Line, Path, Way};
 use crate::generate::file::{Record, pcapng};
 
-/// Where clients have their addresses: 203.0.113.10 and on.
+/// Addresses of clients in each network.
 const CLIENTS: u8 = 20;
 pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 pub(super) const BALANCER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
@@ -38,9 +38,20 @@ pub(super) const COUNT_INVALID: &str = "table inet bench {
   chain forward { type filter hook forward priority 0; ct state invalid counter; }
 }";
 
+/// The networks of clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Network {
+    Public,
+    /// Behind a router that translates.
+    Private,
+}
+
 /// Returns the address of a client.
-pub(super) fn client(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(203, 0, 113, 10 + number)
+fn client(network: Network, number: u8) -> Ipv4Addr {
+    match network {
+        Network::Public => Ipv4Addr::new(203, 0, 113, 10 + number),
+        Network::Private => Ipv4Addr::new(192, 168, 7, 10 + number),
+    }
 }
 
 /// Hosts that are ready, and capture points.
@@ -54,6 +65,8 @@ pub(super) struct Scene {
     is_over: Arc<AtomicBool>,
     flows: Vec<Client>,
     pings: Vec<usize>,
+    /// Where the clients are.
+    pub network: Network,
 }
 
 /// What came of it.
@@ -74,11 +87,14 @@ impl Scene {
             ordinary(host)?;
             host.route("default", "tun0")?;
         }
+        let mut addresses = vec![TRANSLATED];
         for number in 0..CLIENTS {
-            clients.address("tun0", client(number))?;
+            for network in [Network::Public, Network::Private] {
+                clients.address("tun0", client(network, number))?;
+                addresses.push(client(network, number));
+            }
         }
         server.address("tun0", SERVER)?;
-        let addresses = (0..CLIENTS).map(client).chain([TRANSLATED]).collect();
         let line = |addresses, mut devices: Vec<_>| Line {
             addresses,
             host: devices.remove(0),
@@ -94,6 +110,7 @@ impl Scene {
             is_over: Arc::default(),
             flows: Vec::new(),
             pings: Vec::new(),
+            network: Network::Public,
         })
     }
 
@@ -117,6 +134,7 @@ impl Scene {
             host.set(all, "0")?;
         }
         host.route("203.0.113.0/24", "tun0")?;
+        host.route("192.168.7.0/24", "tun0")?;
         host.address("tun1", TRANSLATED)?;
         host.route("default", "tun1")?;
         host.nft(script)?;
@@ -156,7 +174,7 @@ impl Scene {
 
     /// Has client `number` open a connection; every client has its port and its time.
     pub(super) fn flow(&mut self, number: usize, to: Ipv4Addr, exchanges: Vec<Exchange>) {
-        let host = client(u8::try_from(number).unwrap() % CLIENTS);
+        let host = client(self.network, u8::try_from(number).unwrap() % CLIENTS);
         let from = SocketAddrV4::new(host, 40_000 + u16::try_from(number).unwrap() * 7);
         let start = Duration::from_millis(37) * u32::try_from(number).unwrap();
         self.flows.push(Client { start, from, to: SocketAddrV4::new(to, PORT), exchanges });

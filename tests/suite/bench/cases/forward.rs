@@ -7,7 +7,7 @@ use crate::bench::device::{Choice, Link, put, some_data};
 use crate::bench::judge::Expected;
 use crate::bench::packet::{FIN, Packet, RST, SYN};
 use crate::bench::path::Way;
-use crate::bench::scene::{COUNT_INVALID, DROP_INVALID, around};
+use crate::bench::scene::{COUNT_INVALID, DROP_INVALID, Network, around};
 
 /// Returns what an offload hides: all of a flow but its beginning and its end.
 fn offloaded() -> Choice {
@@ -91,6 +91,7 @@ fn packets_that_leave_untranslated_are_found_outside() {
             scene.tap("outside"),
             Link::of(10, 8),
         ];
+        scene.network = Network::Private;
         scene.before_clients(elements);
         scene.flows([(); 4].map(|()| download(60_000)));
         Ok(())

@@ -55,7 +55,8 @@ fn a_black_hole_for_full_segments_is_found() {
             scene.tap("server"),
         ];
         scene.before_clients(elements);
-        scene.flows([download(1000), download(30_000), download(50_000), download(1200)]);
+        let grows = |down| vec![exchange(0, 300, 700), exchange(20, 300, down)];
+        scene.flows([download(1000), grows(30_000), grows(50_000), download(1200)]);
         Ok(())
     });
 }
