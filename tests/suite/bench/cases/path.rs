@@ -56,7 +56,7 @@ fn a_black_hole_for_full_segments_is_found() {
         ];
         scene.before_clients(elements);
         let grows = |down| vec![exchange(0, 300, 700), exchange(20, 300, down)];
-        scene.flows([download(1000), grows(30_000), grows(50_000), download(1200)]);
+        scene.flows([download(1000), grows(8_000), grows(12_000), download(1200)]);
         Ok(())
     });
 }
