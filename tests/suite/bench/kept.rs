@@ -158,7 +158,7 @@ downloads are too short to be hit.",
         name: "full_segments_vanish",
         purpose: "Packets of more than 1400 bytes vanish, and no ICMP message tells the server.",
         story: "Two connections get a small answer and never the large one after it; small answers pass.",
-        verdict: ("probable", Some("C17")),
+        verdict: ("confirmed", Some("C17")),
         beside: None,
     },
     Kept {
