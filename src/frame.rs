@@ -110,8 +110,8 @@ pub struct Batch {
     records: Vec<Record>,
     first_number: u64,
     numbers_skipped: u16,
-    /// The interface of all frames, where it is one.
-    interface: Option<u16>,
+    /// One more than the interface of all frames, where it is one; else 0.
+    interface: u32,
     /// The interface of each frame, where there are several; else empty.
     interfaces: Vec<u16>,
     /// The number of each frame, where they do not follow one another; else empty.
@@ -123,7 +123,7 @@ impl Batch {
     pub fn clear(&mut self, first_number: u64) {
         self.records.clear();
         self.numbers.clear();
-        self.interface = None;
+        self.interface = 0;
         self.interfaces.clear();
         self.first_number = first_number;
         self.numbers_skipped = 0;
@@ -135,7 +135,7 @@ impl Batch {
         let FrameHeader { ts, link, interface, start, captured_len, original_len } = header;
         let clock = clock.advance(ts);
         let numbers_skipped = self.numbers_skipped;
-        if self.interface != Some(interface) {
+        if self.interface != u32::from(interface) + 1 {
             self.note_interface(interface);
         }
         let record = Record { ts, clock, start, captured_len, original_len, link, numbers_skipped };
@@ -146,11 +146,13 @@ impl Batch {
     #[cold]
     fn note_interface(&mut self, interface: u16) {
         if self.records.is_empty() {
-            self.interface = Some(interface);
+            self.interface = u32::from(interface) + 1;
             return;
         }
-        if let Some(before) = self.interface.take() {
+        if self.interfaces.is_empty() {
+            let before = u16::try_from(self.interface - 1).unwrap_or(u16::MAX);
             self.interfaces.resize(self.records.len(), before);
+            self.interface = 0;
         }
         self.interfaces.push(interface);
     }
@@ -245,6 +247,15 @@ impl Batch {
     }
 
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "one more than 16 bits hold")]
+    fn interface_of(&self, position: usize) -> u16 {
+        if self.interface == 0 {
+            return self.interfaces.get(position).copied().unwrap_or_default();
+        }
+        (self.interface - 1) as u16
+    }
+
+    #[inline]
     fn frame_of(&self, position: usize, record: &Record) -> Frame<'_> {
         let start = record.start as usize;
         let end = start + record.captured_len as usize;
@@ -254,10 +265,7 @@ impl Batch {
             ts: record.ts,
             clock: record.clock,
             link: record.link,
-            interface: match self.interface {
-                Some(interface) => interface,
-                None => self.interfaces.get(position).copied().unwrap_or_default(),
-            },
+            interface: self.interface_of(position),
             original_len: record.original_len,
             bytes: self.buffer.get(start..end).unwrap_or_default(),
         }

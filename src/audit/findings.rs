@@ -21,6 +21,11 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Returns whether there is no room for a SYN or SYN-ACK more.
+    pub fn has_all_openings(&self) -> bool {
+        self.openings.is_full()
+    }
+
     /// Adds a SYN or SYN-ACK.
     pub fn push_opening(&mut self, opening: Opening) {
         self.openings.push(opening);

@@ -6,8 +6,8 @@ use crate::segment::Segment;
 use crate::time::Timestamp;
 use crate::tuple::{Endpoint, FlowKey, Orientation, Vantage};
 
-/// The SYNs and SYN-ACKs that are kept, earliest first: 3 MB.
-pub const MAX_OPENINGS: usize = 20_000;
+/// The SYNs and SYN-ACKs that are kept, earliest first: 2 MB.
+pub const MAX_OPENINGS: usize = 10_000;
 
 /// A SYN or SYN-ACK where its flow is judged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +49,11 @@ impl Openings {
         if self.kept.len() < MAX_OPENINGS {
             self.kept.push(opening);
         }
+    }
+
+    /// Returns whether there is no room for more.
+    pub const fn is_full(&self) -> bool {
+        self.kept.len() >= MAX_OPENINGS
     }
 
     /// Adds the openings of another shard.

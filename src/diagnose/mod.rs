@@ -105,14 +105,17 @@ pub fn diagnose(audit: &Audit) -> Diagnoses {
 }
 
 impl Facts<'_> {
-    /// Returns by how much sequence numbers differ at another place where the flow was captured.
-    fn offsets(&self, flow: u64) -> Option<[u32; 2]> {
+    /// Returns whether sequence numbers differ at another place where the flow was captured.
+    fn has_other_numbers(&self, flow: u64) -> bool {
         let sightings = &self.audit.sightings;
-        let at = sightings.binary_search_by_key(&flow, |flow| flow.first_frame).ok()?;
-        let seen = sightings.get(at)?;
-        let offset = |way| seen.sightings.way(way).offset();
-        let offsets = [offset(seen.original), offset(seen.original.flip())];
-        (offsets != [0, 0]).then_some(offsets)
+        let at = sightings.binary_search_by_key(&flow, |flow| flow.first_frame).ok();
+        let within = at.and_then(|at| sightings.get(at)).is_some_and(|seen| {
+            let offset = |way| seen.sightings.way(way).offset();
+            offset(seen.original) != 0 || offset(seen.original.flip()) != 0
+        });
+        let across = |pair: &&Pair<'_>| pair.after.flow == flow;
+        let moved = |pair: &Pair<'_>| pair.before.segment.seq != pair.after.segment.seq;
+        within || self.pairs.iter().find(across).is_some_and(moved)
     }
 
     /// Returns the flows that were judged from their SYN in both directions and show nothing

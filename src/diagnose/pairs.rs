@@ -1,15 +1,14 @@
 //! Connections seen before and after address translation: two flows of the capture, one connection.
 //!
-//! Their SYNs are one packet: the same initial number, clock and identification within a moment,
-//! between other endpoints. The flow whose SYN comes later is nearer to the responder, and causes
+//! Their SYNs are one packet: two of initial number, clock and identification are the same, within a
+//! moment, at different hops or interfaces, and between endpoints of which one is the same. The flow whose SYN comes later is nearer to the responder, and causes
 //! look at that one; the other is evidence of what the device between them does.
 //!
 //! Does not: join flows of which the capture holds no SYN.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::audit::{Audit, Opening};
-use crate::flow::offers_the_same;
 use crate::segment::{Flags, Segment};
 use crate::time::NANOS_PER_SEC;
 
@@ -85,20 +84,24 @@ struct Identity {
 
 /// Finds the connections that are there under two pairs of endpoints.
 pub(super) fn pairs(audit: &Audit) -> Vec<Pair<'_>> {
-    let mut alike: BTreeMap<Identity, Vec<&Opening>> = BTreeMap::new();
+    let mut alike: Vec<(Identity, &Opening)> = Vec::new();
     for opening in audit.openings.iter().filter(|opening| !opening.segment.has(Flags::ACK)) {
         let clock = opening.segment.options.timestamps.map(|timestamps| timestamps.value);
         let (ip_id, seq) = (opening.segment.ip_id, opening.segment.seq.0);
-        alike.entry(Identity { clock, ip_id: 0, seq }).or_default().push(opening);
+        alike.push((Identity { clock, ip_id: 0, seq }, opening));
         if clock.is_some() && ip_id != 0 {
             // A device that changes numbers as well.
-            alike.entry(Identity { clock, ip_id, seq: 0 }).or_default().push(opening);
+            alike.push((Identity { clock, ip_id, seq: 0 }, opening));
         }
     }
+    alike.sort_unstable_by_key(|(identity, opening)| (*identity, opening.clock, opening.frame));
     let mut taken = BTreeSet::new();
     let mut pairs = Vec::new();
-    for openings in alike.values().filter(|openings| (2..SCAN).contains(&openings.len())) {
-        for (before, after) in openings.iter().zip(openings.iter().skip(1)) {
+    for openings in alike.chunk_by(|(one, _), (other, _)| one == other) {
+        if !(2..SCAN).contains(&openings.len()) {
+            continue;
+        }
+        for ((_, before), (_, after)) in openings.iter().zip(openings.iter().skip(1)) {
             if is_one(before, after) && taken.insert(after.flow) {
                 pairs.push(Pair { before, after });
             }
@@ -118,10 +121,10 @@ fn is_one(before: &Opening, after: &Opening) -> bool {
     let same_clock = one.options.timestamps.is_some()
         && one.options.timestamps.map(|ts| ts.value) == other.options.timestamps.map(|ts| ts.value);
     let same_seq = one.seq == other.seq;
-    // Without a clock the number and the identification must both agree, or all that a SYN offers.
-    let is_named = same_clock && (same_seq || same_id)
-        || same_seq && (same_id || offers_the_same(one, other) && one.win == other.win);
-    before.key != after.key && (0..PASSING_NS).contains(&passed) && is_named && keeps_an_end
+    let is_named = [same_clock, same_id, same_seq].into_iter().filter(|holds| *holds).count() > 1;
+    let is_elsewhere = one.ttl != other.ttl || before.vantage != after.vantage;
+    let is_soon = (0..PASSING_NS).contains(&passed);
+    before.key != after.key && is_elsewhere && is_soon && is_named && keeps_an_end
 }
 
 #[cfg(test)]

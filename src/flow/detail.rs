@@ -388,6 +388,15 @@ impl Detail {
         }
     }
 
+    /// Returns what went wrong in the handshake, with what its sights elsewhere tell.
+    pub(super) fn handshake(&self) -> Handshake {
+        let mut handshake = self.handshake.clone();
+        if let Some(sightings) = &self.sightings {
+            handshake.options_rewritten += sightings.rewritten();
+        }
+        handshake
+    }
+
     /// Returns how many packets came twice, both ways.
     pub(super) fn copies(&self) -> u64 {
         let PerOrientation { low_to_high, high_to_low } = &self.sides;

@@ -39,6 +39,7 @@ use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::{FlowKey, Orientation, PerOrientation, Vantage};
 use exchange::{Exchange, Look};
 use half::{Half, Tick};
+use vantage::Copies;
 
 pub use detail::{KindCount, KindCounts, Proofs, Stall, StallEnd, Waiting};
 pub use effect::{Effect, EffectCounts, MAX_PENDING};
@@ -74,8 +75,6 @@ pub struct Observation<'a> {
     pub frame: u64,
     /// Capture time.
     pub ts: Timestamp,
-    /// Where it was captured.
-    pub vantage: Vantage,
     /// The segment as it arrived.
     pub arrival: Arrival<'a>,
     /// What the policy of the run said.
@@ -99,7 +98,7 @@ pub struct OneWay {
     pub syn_seen: bool,
     /// Time from the SYN or SYN-ACK to its answer, in microseconds.
     pub handshake_us: Option<u32>,
-    /// Where the first packet this way was captured.
+    /// Where the first SYN or SYN-ACK this way was captured.
     pub vantage: Vantage,
     /// Payload bytes of the largest packet; 65535 for all beyond.
     pub largest: u16,
@@ -273,8 +272,8 @@ pub struct FlowAudit {
     pub tracked: bool,
     /// Whether the tracker took the flow up mid-stream, and hence judges its windows liberally.
     pub picked_up: bool,
-    /// Whether the flow was captured at several places.
-    seen_twice: bool,
+    /// Whether the flow is known to have been captured at several places.
+    copies: Copies,
     /// Whether it follows upon another flow of the same endpoints that the tracker still held.
     pub reopened: bool,
     /// The findings; none for a clean flow.
@@ -307,7 +306,7 @@ impl FlowAudit {
             ways: PerOrientation { low_to_high: way, high_to_low: way },
             tracked: false,
             picked_up: false,
-            seen_twice: false,
+            copies: Copies::None,
             reopened: false,
             evidence: None,
             exchange: Exchange::new(),
@@ -347,10 +346,7 @@ impl FlowAudit {
         if segment.len > u32::from(way.largest) {
             way.largest = u16::try_from(segment.len).unwrap_or(u16::MAX);
         }
-        if way.first_seq.is_none() {
-            way.first_seq = Some(segment.seq);
-            way.vantage = observation.vantage;
-        }
+        way.first_seq = way.first_seq.or(Some(segment.seq));
         way.syn_seen |= segment.has(Flags::SYN);
         let ttl_before = std::mem::replace(&mut way.ttl, segment.ttl);
         if verdict.opened {
@@ -423,9 +419,7 @@ impl FlowAudit {
 
     /// Returns what the two ends did, in numbers.
     pub fn summary(&self) -> Summary {
-        let mut summary = Summary::of(&self.exchange, self.original, self.directions());
-        self.tell_rewritten(&mut summary);
-        summary
+        Summary::of(&self.exchange, self.original, self.directions())
     }
 
     /// Notes that a hop said of a packet that went this way that it was too big.

@@ -63,7 +63,7 @@ pub struct SideSummary {
     pub max_flight: u32,
     /// Payload bytes of the largest packet; 65535 for all beyond.
     pub largest: u16,
-    /// Time to live, or hop limit, of the first packet.
+    /// Time to live, or hop limit, of the last packet.
     pub ttl: u8,
     /// Whether a packet is larger than the other side accepts segments: captured before it was cut,
     /// or after several were joined.
@@ -137,7 +137,7 @@ impl Summary {
             sides,
             stall: detail.and_then(|detail| detail.stall),
             stalls: detail.map_or(0, |detail| detail.stalls),
-            handshake: detail.map(|detail| detail.handshake.clone()).unwrap_or_default(),
+            handshake: detail.map(Detail::handshake).unwrap_or_default(),
             effects: detail.map(Detail::effects).unwrap_or_default(),
             signs: detail.and_then(|detail| detail.signs.clone()),
         }

@@ -3,28 +3,46 @@
 //! Does not: know how copies are told, see [`sightings`](super::sightings).
 
 use crate::conntrack::Arrival;
+use crate::flow::FlowAudit;
 use crate::flow::exchange::pair;
 use crate::flow::half::{Half, Offer, Tick};
 use crate::flow::history::Letter;
 use crate::flow::sightings::{
     Glance, Mark, Sight, Sighted, Sightings, is_captured_twice, is_same_syn,
 };
-use crate::flow::{FlowAudit, Summary};
 use crate::segment::{Flags, Options, Segment, TcpTimestamps};
 use crate::time::Timestamp;
 use crate::tuple::Vantage;
+
+/// Whether packets of a flow are there several times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Copies {
+    /// Not as far as it is known.
+    None = 0,
+    /// They are; from the next packet on they are left out.
+    Suspected,
+    /// They are, and are left out.
+    Known,
+}
 
 impl FlowAudit {
     /// Returns whether a packet may be a copy of one at another place, so that
     /// [`FlowAudit::sight`] is to be asked.
     #[inline]
     pub const fn may_be_copy(&self, segment: &Segment) -> bool {
-        self.seen_twice || segment.has(Flags::SYN)
+        self.copies as u8 | (segment.flags.0 & Flags::SYN.0) != 0
     }
 
-    /// Returns whether the flow was captured at several places.
+    /// Returns whether the flow is known to have been captured at several places.
     pub const fn is_seen_twice(&self) -> bool {
-        self.seen_twice
+        matches!(self.copies, Copies::Known)
+    }
+
+    /// Returns whether nothing of the flow was seen.
+    pub const fn is_new(&self) -> bool {
+        self.ways.low_to_high.packets + self.ways.high_to_low.packets == 0
+            && matches!(self.copies, Copies::None)
     }
 
     /// Says whether a packet passes the place where the flow is judged.
@@ -91,8 +109,15 @@ impl FlowAudit {
         arrival: &Arrival<'_>,
     ) -> Sighted {
         let Arrival { segment, orientation, .. } = *arrival;
-        if self.ways[orientation].first_seq.is_none() && !self.seen_twice || segment.fault.is_some()
-        {
+        if self.copies == Copies::Suspected {
+            self.copies = Copies::Known;
+        }
+        let way = &mut self.ways[orientation];
+        let is_first = way.first_seq.is_none();
+        if is_first {
+            way.vantage = vantage;
+        }
+        if is_first && !self.is_seen_twice() || segment.fault.is_some() {
             return Sighted::Here;
         }
         let before = self.first_sight(arrival);
@@ -148,13 +173,13 @@ impl FlowAudit {
     }
 
     fn know(&mut self, sightings: Box<Sightings>) {
-        self.seen_twice = true;
+        self.copies = Copies::Known;
         self.exchange.detail.get_or_insert_default().sightings = Some(sightings);
     }
 
     /// Expects copies from the first packet on, where the connection before had them.
     pub const fn expect_copies(&mut self) {
-        self.seen_twice = true;
+        self.copies = Copies::Known;
     }
 
     /// Keeps the flow apart from its copies once many packets have come twice.
@@ -162,15 +187,9 @@ impl FlowAudit {
     pub(super) fn count_copies(&mut self) {
         let packets = self.ways.low_to_high.packets + self.ways.high_to_low.packets;
         let copies = self.exchange.detail.as_ref().map_or(0, |detail| detail.copies());
-        if !self.seen_twice && is_captured_twice(copies, packets) {
+        if self.copies == Copies::None && is_captured_twice(copies, packets) {
             self.know(Box::default());
-        }
-    }
-
-    /// Adds what the sights of the handshake tell to what its segments told.
-    pub(super) fn tell_rewritten(&self, summary: &mut Summary) {
-        if let Some(sightings) = self.sightings() {
-            summary.handshake.options_rewritten += sightings.rewritten();
+            self.copies = Copies::Suspected;
         }
     }
 

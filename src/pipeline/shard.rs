@@ -219,7 +219,6 @@ impl Desk {
         let Stamp { number: frame, ts, .. } = item.stamp;
         let arrival = arrival(item);
         let segment = arrival.segment;
-        let is_told_apart = flow.audit.is_seen_twice();
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
         if flow.audit.ends_before(segment, &verdict) {
             let mut fresh = start(frame, ts, &arrival, self.full);
@@ -237,15 +236,21 @@ impl Desk {
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
-        let vantage = item.stamp.vantage();
-        let observation =
-            Observation { frame, ts, vantage, arrival, verdict, liberal, invalid_for };
+        let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
         if let Some(repeated) = flow.audit.observe(&observation) {
             self.totals.behaviour.count_repeated(repeated);
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
-        if is_told_apart {
+        if self.wanted == Wanted::Verdicts {
+            self.tell_of(flow, item, verdict, liberal);
+        }
+    }
+
+    /// Tells the verdict on a packet of a flow, or that of a tracker that meets its copies too.
+    #[cold]
+    fn tell_of(&mut self, flow: &Flow, item: &Item, verdict: Verdict, liberal: CtState) {
+        if flow.audit.is_seen_twice() {
             self.tell_of_all(flow, item);
         } else {
             self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
@@ -257,6 +262,11 @@ impl Desk {
     fn leave_out(&mut self, flow: &mut Flow, item: &Item) -> bool {
         let Stamp { number: frame, ts, .. } = item.stamp;
         let vantage = item.stamp.vantage();
+        if flow.audit.is_new() {
+            self.note_opening(flow, item);
+            flow.audit.sight(frame, (ts, vantage), &arrival(item));
+            return false;
+        }
         if self.is_releasing {
             return false;
         }
@@ -297,6 +307,9 @@ impl Desk {
 
     /// Keeps a SYN or SYN-ACK for comparison with others.
     fn note_opening(&mut self, flow: &Flow, item: &Item) {
+        if self.findings.has_all_openings() {
+            return;
+        }
         let Stamp { number: frame, ts, clock, .. } = item.stamp;
         let vantage = item.stamp.vantage();
         let Packet { key, orientation, segment } = item.packet;

@@ -17,6 +17,9 @@ use crate::wire::{
 
 /// The first frames, whose checksums are looked at.
 const SAMPLE_FIRST: u64 = 64;
+/// Bytes of the largest Ethernet frame with two tags: what is larger was joined by a card, and its
+/// checksum is that of none of its parts.
+const LARGEST_FRAME: u32 = 1522;
 /// One of so many later frames has its checksum looked at.
 const SAMPLE_EVERY: u64 = 1024;
 
@@ -232,10 +235,13 @@ impl Slice {
         self.items.iter_mut().for_each(Items::clear);
         self.fragments.clear();
         self.times = Times::default();
+        if batch.first_number() < SAMPLE_FIRST {
+            self.sample_first(batch, range.clone());
+        }
         for frame in batch.frames(range) {
             self.times.add(frame.ts);
             let stamp = Stamp::of(&frame);
-            if frame.number < SAMPLE_FIRST || frame.number.is_multiple_of(SAMPLE_EVERY) {
+            if frame.number.is_multiple_of(SAMPLE_EVERY) {
                 self.sample(&frame);
             }
             if how.checksums == Checksums::Ignored
@@ -253,10 +259,19 @@ impl Slice {
         }
     }
 
+    /// Looks at the TCP checksums of the first frames of a run.
+    #[cold]
+    fn sample_first(&mut self, batch: &Batch, range: Range<usize>) {
+        for frame in batch.frames(range).filter(|frame| frame.number < SAMPLE_FIRST) {
+            self.sample(&frame);
+        }
+    }
+
     /// Looks at the TCP checksum of a frame, whether checksums are judged or not.
     #[cold]
     fn sample(&mut self, frame: &Frame<'_>) {
-        if (frame.bytes.len() as u64) < u64::from(frame.original_len) {
+        let is_whole = frame.bytes.len() as u64 >= u64::from(frame.original_len);
+        if !is_whole || frame.original_len > LARGEST_FRAME {
             return;
         }
         let fault = |checksums| match decode_with(frame, checksums) {

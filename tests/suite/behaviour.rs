@@ -12,7 +12,7 @@ use tcp_window_audit::conntrack::{Arrival, CtState, Members, Reason, Verdict};
 use tcp_window_audit::flow::{FlowAudit, Happening, Observation, SideSummary, Summary};
 use tcp_window_audit::segment::Segment;
 use tcp_window_audit::time::Timestamp;
-use tcp_window_audit::tuple::{FlowKey, TCP, Vantage};
+use tcp_window_audit::tuple::{FlowKey, TCP};
 
 use crate::scenario::parse::packet_of;
 use crate::scenario::{Host, Settings, testdata};
@@ -68,15 +68,7 @@ fn run(text: &str) -> String {
         });
         let (verdict, liberal) = verdict(line.invalid, frame == 1);
         let invalid_for = Members::default();
-        audit.observe(&Observation {
-            frame,
-            ts,
-            vantage: Vantage::default(),
-            arrival,
-            verdict,
-            liberal,
-            invalid_for,
-        });
+        audit.observe(&Observation { frame, ts, arrival, verdict, liberal, invalid_for });
         let mut told = audit.take_story().unwrap();
         let happened: Vec<String> = told.events.drain(..).map(|event| word(&event.what)).collect();
         audit.tell_all();

@@ -2,6 +2,7 @@
 
 mod handshake;
 mod packets;
+mod paths;
 mod pauses;
 
 use std::path::Path;
@@ -42,10 +43,16 @@ fn report(test: &str, conversations: &[Vec<Line>]) -> Value {
 
 /// Judges as a kernel of this profile does.
 fn report_as(kernel: &str, test: &str, conversations: &[Vec<Line>]) -> Value {
+    report_on(test, &capture(conversations), &["--kernel", kernel])
+}
+
+/// Reports on the bytes of a capture.
+fn report_on(test: &str, capture: &[u8], arguments: &[&str]) -> Value {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.pcap"));
-    std::fs::write(&path, capture(conversations)).unwrap();
+    std::fs::write(&path, capture).unwrap();
     let output = Command::new(PROGRAM)
-        .args(["--format", "json", "--kernel", kernel])
+        .args(["--format", "json"])
+        .args(arguments)
         .arg(&path)
         .output()
         .unwrap();

@@ -34,7 +34,14 @@ pub struct Line {
     pub stamps: Option<(u32, u32)>,
     /// Whether MSS, SACK permission and window scaling by 0 are offered.
     pub offers_all: bool,
+    /// Further option bytes, a multiple of four.
+    pub extra: &'static [u8],
+    /// The address of the client.
+    pub client: [u8; 4],
 }
+
+/// A packet that is no segment: when, and its bytes from the IP header on.
+pub type Other = (u64, Vec<u8>);
 
 impl Line {
     /// An empty acknowledgement of the client.
@@ -50,6 +57,8 @@ impl Line {
         id: None,
         stamps: None,
         offers_all: false,
+        extra: &[],
+        client: [192, 0, 2, 1],
     };
 
     fn options(&self) -> Vec<u8> {
@@ -62,22 +71,47 @@ impl Line {
             options.extend(value.to_be_bytes());
             options.extend(echo.to_be_bytes());
         }
+        options.extend(self.extra);
         options
     }
 }
 
+/// An ICMP echo request, or its answer, of this many bytes with its IP header; `run` is the id.
+pub fn ping(run: u16, number: u16, len: u16, from: From) -> Vec<u8> {
+    let (client, server) = ([192, 0, 2, 1], [198, 51, 100, 1]);
+    let (src, dst) = if from == From::Client { (client, server) } else { (server, client) };
+    let mut packet = vec![0x45, 0];
+    packet.extend(len.to_be_bytes());
+    packet.extend([0, 0, 0x40, 0, 64, 1, 0, 0]);
+    packet.extend(src);
+    packet.extend(dst);
+    packet.extend([if from == From::Client { 8 } else { 0 }, 0, 0, 0]);
+    packet.extend(run.to_be_bytes());
+    packet.extend(number.to_be_bytes());
+    packet.resize(usize::from(len), 0);
+    packet
+}
+
 /// Writes several conversations into one capture, each with a client port of its own.
 pub fn capture(conversations: &[Vec<Line>]) -> Vec<u8> {
+    capture_with(conversations, &[])
+}
+
+/// Writes conversations and other packets into one capture.
+pub fn capture_with(conversations: &[Vec<Line>], others: &[Other]) -> Vec<u8> {
     let mut lines: Vec<(u16, Line)> = Vec::new();
     for (port, conversation) in (40_000..).zip(conversations) {
         lines.extend(conversation.iter().map(|line| (port, *line)));
     }
     lines.sort_by_key(|(port, line)| (line.millis, *port));
+    let numbered = (1..).zip(&lines);
+    let packets = numbered.map(|(id, (port, line))| (line.millis, packet(*port, id, line)));
+    let mut packets: Vec<Other> = packets.chain(others.iter().cloned()).collect();
+    packets.sort_by_key(|(millis, _)| *millis);
     let mut writer = PcapWriter::new(Order::Little, MICROSECONDS, RAW);
-    for (id, (port, line)) in (1..).zip(&lines) {
-        let packet = packet(*port, id, line);
+    for (millis, packet) in &packets {
         let len = u32::try_from(packet.len()).unwrap();
-        writer.frame(1_700_000_000_000_000_000 + line.millis * 1_000_000, len, &packet);
+        writer.frame(1_700_000_000_000_000_000 + millis * 1_000_000, len, packet);
     }
     writer.bytes
 }
@@ -94,7 +128,7 @@ pub fn handshake(win: u16) -> Vec<Line> {
 }
 
 fn packet(port: u16, id: u16, line: &Line) -> Vec<u8> {
-    let (client, server) = (([192, 0, 2, 1], port), ([198, 51, 100, 1], 443));
+    let (client, server) = ((line.client, port), ([198, 51, 100, 1], 443));
     let (src, dst) = if line.from == From::Client { (client, server) } else { (server, client) };
     let options = line.options();
     let header = 20 + u16::try_from(options.len()).unwrap();

@@ -29,6 +29,7 @@ mod filter;
 mod follow;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
+mod gate;
 mod generate;
 mod hostile;
 #[cfg(target_os = "linux")]

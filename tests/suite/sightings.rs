@@ -11,7 +11,7 @@ use tcp_window_audit::tuple::Endpoint;
 
 use crate::generate::cases::CASES;
 use crate::generate::file::{Record, pcapng};
-use crate::generate::frame::{Addresses, Encapsulation, frame};
+use crate::generate::frame::{Encapsulation, frame};
 use crate::generate::simulator::{Captured, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-window-audit");
@@ -212,7 +212,7 @@ fn a_translated_connection_is_one_and_its_sights_are_joined() {
 
 #[test]
 fn verdicts_are_on_every_frame_and_do_not_depend_on_threads() {
-    let shift = PerDirection { original: 1 << 30, reply: 5 };
+    let shift = PerDirection { original: 3 << 30, reply: 1 << 28 };
     let elsewhere = Elsewhere { hops: 1, shift, ..SAME };
     let path = write("threads", twice("clean_download", elsewhere));
     let verdicts = path.with_extension("ndjson");

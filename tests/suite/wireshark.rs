@@ -16,7 +16,7 @@ use tcp_window_audit::conntrack::{
 use tcp_window_audit::flow::{FlowAudit, Happening, Kind, Observation};
 use tcp_window_audit::frame::Batch;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
-use tcp_window_audit::tuple::{FlowKey, Vantage};
+use tcp_window_audit::tuple::FlowKey;
 use tcp_window_audit::wire::{self, Decoded};
 
 use crate::scenario::testdata;
@@ -95,7 +95,6 @@ fn ours(path: &Path) -> Option<(Said, bool)> {
             audit.observe(&Observation {
                 frame: frame.number,
                 ts: frame.ts,
-                vantage: Vantage::default(),
                 arrival,
                 verdict,
                 liberal: CtState::Established,

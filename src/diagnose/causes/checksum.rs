@@ -62,7 +62,7 @@ fn judged(facts: &Facts<'_>, wrong: u64) -> Option<Diagnosis> {
     // What is wrong on the wire and what a tool or a card left wrong cannot be told apart here.
     score.at_most = Level::Probable;
     let repairs = |case: &&Case<'_>| case.sides().any(|(_, side)| side.retransmitted.packets > 0);
-    if cases.iter().any(|case| repairs(&case)) {
+    if cases.iter().any(repairs) {
         score.add("sent again afterwards", 20);
     }
     if cases.len() >= 2 {

@@ -33,10 +33,14 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     remedies: |_| Vec::new(),
 });
 
-/// Connections that make a group.
-const LEAST_FLOWS: usize = 5;
+/// Connections that make a group where options were removed.
+const LEAST_STRIPPED: usize = 5;
+/// Connections that make a group where nothing but one fingerprint tells.
+const LEAST_ALIKE: usize = 20;
+/// Addresses that are more than a single busy host.
+const LEAST_ADDRESSES: usize = 2;
 /// The most addresses that a balancer connects from.
-const MOST_ADDRESSES: usize = 4;
+const MOST_ADDRESSES: usize = 8;
 /// No-operations in a row that no stack needs: what stood there was removed.
 const NOP_RUN: u8 = 4;
 
@@ -70,6 +74,14 @@ impl Fingerprint {
     }
 }
 
+/// Some connections whose SYNs, or SYN-ACKs, are alike.
+#[derive(Default)]
+struct Group {
+    flows: BTreeSet<u64>,
+    addresses: BTreeSet<IpAddr>,
+    ports: BTreeSet<u16>,
+}
+
 /// The connections that come through a balancer, and how it is known.
 pub(in crate::diagnose) struct Balanced {
     flows: BTreeSet<u64>,
@@ -78,30 +90,41 @@ pub(in crate::diagnose) struct Balanced {
 }
 
 impl Balanced {
-    /// Finds a group of connections from few addresses, with one fingerprint that no other address
-    /// has, beside connections of others.
+    /// Finds connections of a few addresses that share a fingerprint which none of those in trouble
+    /// has, to the services that these use: by the SYNs of clients, or by the SYN-ACKs of servers.
     pub(in crate::diagnose) fn find(facts: &Facts<'_>) -> Option<Self> {
-        let syns = || facts.audit.openings.iter().filter(|it| !it.segment.has(Flags::ACK));
-        let mut groups: BTreeMap<Fingerprint, (BTreeSet<u64>, BTreeSet<IpAddr>)> = BTreeMap::new();
-        let mut sources = BTreeSet::new();
-        for opening in syns() {
-            let (flows, addresses) = groups.entry(Fingerprint::of(opening)).or_default();
-            flows.insert(opening.flow);
-            addresses.insert(opening.endpoints().0.addr);
-            sources.insert(opening.endpoints().0.addr);
-        }
-        let is_group =
-            |(_, (flows, addresses)): &(Fingerprint, (BTreeSet<u64>, BTreeSet<IpAddr>))| {
-                flows.len() >= LEAST_FLOWS
-                    && flows.len() >= 2 * addresses.len()
-                    && addresses.len() <= MOST_ADDRESSES
-                    && sources.len() > addresses.len()
-            };
         let affected = affected(facts);
-        let group = groups.into_iter().filter(is_group);
-        // A balancer keeps the trouble of others away; whose flows have it is none.
-        let clear = group.filter(|(_, (flows, _))| flows.is_disjoint(&affected));
-        let (fingerprint, (flows, addresses)) = clear.max_by_key(|(_, (flows, _))| flows.len())?;
+        let by_clients = Self::among(facts, &affected, Flags::SYN);
+        by_clients.or_else(|| Self::among(facts, &affected, Flags::SYN.with(Flags::ACK)))
+    }
+
+    fn among(facts: &Facts<'_>, affected: &BTreeSet<u64>, flags: Flags) -> Option<Self> {
+        let kind =
+            |opening: &&Opening| opening.segment.has(Flags::ACK) == flags.contains(Flags::ACK);
+        let mut groups: BTreeMap<Fingerprint, Group> = BTreeMap::new();
+        for opening in facts.audit.openings.iter().filter(kind) {
+            let (sender, receiver) = opening.endpoints();
+            let service = if flags.contains(Flags::ACK) { sender } else { receiver };
+            let group = groups.entry(Fingerprint::of(opening)).or_default();
+            group.flows.insert(opening.flow);
+            group.addresses.insert(sender.addr);
+            group.ports.insert(service.port);
+        }
+        let is_hit = |group: &Group| !group.flows.is_disjoint(affected);
+        let ports: BTreeSet<u16> =
+            groups.values().filter(|group| is_hit(group)).flat_map(|g| g.ports.clone()).collect();
+        let is_balanced = |(fingerprint, group): &(Fingerprint, Group)| {
+            let (flows, addresses) = (group.flows.len(), group.addresses.len());
+            let is_alike = flows >= LEAST_ALIKE && addresses >= LEAST_ADDRESSES;
+            let stands_out = fingerprint.is_stripped() && flows >= LEAST_STRIPPED || is_alike;
+            stands_out
+                && addresses <= MOST_ADDRESSES
+                && !is_hit(group)
+                && !group.ports.is_disjoint(&ports)
+        };
+        let found = groups.into_iter().filter(is_balanced);
+        let (fingerprint, group) = found.max_by_key(|(_, group)| group.flows.len())?;
+        let Group { flows, addresses, .. } = group;
         Some(Self { flows, addresses, is_stripped: fingerprint.is_stripped() })
     }
 
@@ -149,7 +172,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if balanced.is_stripped {
         score.add("options removed", 15);
     }
-    if balanced.flows.len() >= 4 * LEAST_FLOWS {
+    if balanced.flows.len() >= LEAST_ALIKE {
         score.add("many flows from few addresses", 15);
     }
     diagnosis.score = score;

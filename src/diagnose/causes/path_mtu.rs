@@ -237,7 +237,7 @@ fn parameter(found: &Stuck<'_>) -> (String, String) {
         behind if behind < stuck.smallest => behind,
         _ => 0,
     });
-    let arrives = if arrived > 0 { format!(", {arrived} bytes arrive") } else { String::new() };
+    let smaller = if arrived > 0 { format!(", {arrived} bytes arrive") } else { String::new() };
     let sizes = if stuck.smallest == stuck.largest {
         stuck.smallest.to_string()
     } else {
@@ -246,7 +246,7 @@ fn parameter(found: &Stuck<'_>) -> (String, String) {
     (
         name,
         format!(
-            "{} in vain with {sizes} bytes{arrives}",
+            "{} in vain with {sizes} bytes{smaller}",
             counted(stuck.timeouts.into(), "timeout")
         ),
     )

@@ -29,18 +29,22 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     remedies: |_| vec![track_once()],
 });
 
-/// Connections that are looked at for a change of numbers or options.
+/// Copies of one connection that make the mechanism.
+const LEAST_COPIES: u64 = 5;
+/// The ways of a connection, each of which may show a change of numbers or options.
 const BOTH: [Orientation; 2] = [Orientation::LowToHigh, Orientation::HighToLow];
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
-    let is_same = |flow: &&FlowSightings| BOTH.iter().all(|way| is_unchanged(flow, *way));
+    let is_same = |flow: &&FlowSightings| {
+        flow.sightings.copies() >= LEAST_COPIES && BOTH.iter().all(|way| is_unchanged(flow, *way))
+    };
     let flows: Vec<_> = facts.audit.sightings.iter().filter(is_same).collect();
     let first = flows.first()?;
     let copies: u64 = flows.iter().map(|flow| flow.sightings.copies()).sum();
     let count = u64::try_from(flows.len()).unwrap_or(u64::MAX);
     let finding = format!(
-        "{} here several times: {} left out as copies",
-        counted(count, "connection is").replace("connection iss", "connections are"),
+        "the packets of {} pass here several times, {} left out as copies",
+        counted(count, "connection"),
         counted(copies, "packet")
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &[]);

@@ -11,7 +11,7 @@ use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{COUNT_INVALID, Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted};
-use crate::segment::{Direction, Flags};
+use crate::segment::Flags;
 use crate::tuple::Endpoint;
 
 /// What there is to know of it.
@@ -108,7 +108,6 @@ fn translated(facts: &Facts<'_>) -> BTreeMap<(u16, Endpoint), (IpAddr, u64)> {
     });
     let known = facts.cases.iter().filter(|case| case.is_two_way()).map(|case| {
         let (from, to) = case.key.endpoints(case.audit.original);
-        let _ = Direction::Original;
         ((from.port, to), (from.addr, case.audit.first_frame))
     });
     known.chain(opened).filter(|(_, (source, _))| !is_private(*source)).collect()

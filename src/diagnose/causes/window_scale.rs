@@ -5,6 +5,7 @@
 use crate::conntrack::Reason;
 use crate::diagnose::case::{Case, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
+use crate::diagnose::causes::load_balancer::Balanced;
 use crate::diagnose::remedy::{COUNT_INVALID, Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted, remedy};
@@ -79,6 +80,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     diagnosis.score = score(facts, form, &cases);
     diagnosis.notes = notes(form, &cases);
+    diagnosis.notes.extend(Balanced::find(facts).map(|balanced| balanced.sentence()));
     diagnosis.against = against(&cases);
     diagnosis.parameters = cases.iter().take(LISTED).flat_map(|case| parameters(case)).collect();
     diagnosis.evidence = evidence(&cases, RULES, MAX_EVIDENCE);
