@@ -15,7 +15,7 @@ use super::host::{abort_on_close, connect};
 pub(super) struct Exchange {
     /// The pause before it.
     pub pause: Duration,
-    /// Bytes of the request, at least [`HEAD`].
+    /// Bytes of the request, at least [`HEAD`]; 0 for none, and no answer.
     pub up: u32,
     /// Bytes of the answer.
     pub down: u32,
@@ -50,6 +50,9 @@ impl Client {
         stream.set_nodelay(true)?;
         for exchange in &self.exchanges {
             thread::sleep(exchange.pause);
+            if exchange.up == 0 {
+                continue;
+            }
             limit(stream, deadline)?;
             let up = exchange.up.max(HEAD);
             let mut request = [up.to_be_bytes(), exchange.down.to_be_bytes()].concat();

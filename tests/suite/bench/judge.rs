@@ -63,10 +63,13 @@ pub(super) fn check(case: &str, seen: &Seen, expected: &[Expected]) {
         seen.invalid
     );
     let mut wrong = Vec::new();
+    let same_tap = |one: &Expected| -> Vec<Expected> {
+        expected.iter().filter(|other| other.tap == one.tap).copied().collect()
+    };
     for expected in expected {
         let file = folder.join(format!("{case}-{}.pcapng", expected.tap));
         std::fs::write(&file, seen.capture(expected.tap, expected.snap_len)).unwrap();
-        wrong.extend(compare(&file, expected, seen.counted_at(expected.tap)));
+        wrong.extend(compare(&file, expected, &same_tap(expected), seen.counted_at(expected.tap)));
         wrong.extend(disagreement(&file));
         if expected.options.is_empty() {
             keep(case, expected.tap, &file);
@@ -89,7 +92,12 @@ fn disagreement(file: &Path) -> Option<String> {
 }
 
 /// Compares with what should be found, and with what the kernel at the capture point counted.
-fn compare(file: &Path, expected: &Expected, counted: Option<u64>) -> Option<String> {
+fn compare(
+    file: &Path,
+    expected: &Expected,
+    all: &[Expected],
+    counted: Option<u64>,
+) -> Option<String> {
     let report = report(file, expected.options);
     let (level, cause) = (&report["verdict"]["level"], &report["verdict"]["cause"]);
     let causes = report["causes"].as_array().expect("a report has causes");
@@ -109,10 +117,9 @@ fn compare(file: &Path, expected: &Expected, counted: Option<u64>) -> Option<Str
         return Some(format!("{name}: {ours} INVALID, and the kernel there counted {counted}"));
     }
     let is_confirmed = |cause: &&Value| level_of(cause) == "confirmed";
-    let stray = causes
-        .iter()
-        .filter(is_confirmed)
-        .find(|cause| expected.cause.is_none_or(|(id, _)| text(&cause["id"]) != id));
+    let stray = causes.iter().filter(is_confirmed).find(|cause| {
+        all.iter().all(|one| one.cause.is_none_or(|(id, _)| text(&cause["id"]) != id))
+    });
     if let Some(stray) = stray {
         return Some(format!("{name}: {} confirmed", text(&stray["id"])));
     }

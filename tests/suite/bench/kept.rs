@@ -182,14 +182,14 @@ takes a short cut, as with a hardware offload. The router drops INVALID.",
         beside: None,
     },
     Kept {
-        case: "nat_leak",
+        case: "nat_leak_fin",
         tap: "outside",
         name: "packets_leave_untranslated",
-        purpose: "INVALID packets leave a translating router with their private source address.",
+        purpose: "Late FINs leave a translating router with their private source address.",
         story: "\
-A device inside shifts sequence numbers and forgets SACK; the router masquerades its clients as
-198.51.100.1, does not translate what is INVALID, and lets it pass.",
-        verdict: ("confirmed", Some("C01")),
+The router masquerades its clients as 198.51.100.1, forgets connections after a second without a packet, and
+lets pass what is INVALID. Three clients close after a pause: their FINs belong to nothing that it knows.",
+        verdict: ("probable", Some("C09")),
         beside: None,
     },
     Kept {

@@ -91,8 +91,9 @@ impl Scene {
         for number in 0..CLIENTS {
             for network in [Network::Public, Network::Private] {
                 clients.address("tun0", client(network, number))?;
-                addresses.push(client(network, number));
             }
+            // Nobody routes to private addresses.
+            addresses.push(client(Network::Public, number));
         }
         server.address("tun0", SERVER)?;
         let line = |addresses, mut devices: Vec<_>| Line {
@@ -114,10 +115,14 @@ impl Scene {
         })
     }
 
-    /// Adds a host that accepts connections and passes them on to the server.
+    /// Adds a host that accepts connections and passes them on to the server, without SACK and
+    /// window scaling.
     pub(super) fn balancer(&mut self, elements: Vec<Element>) -> io::Result<()> {
         let (host, mut devices) = Host::new(1)?;
         ordinary(&host)?;
+        // As those that remove what they do not want to understand.
+        host.set("net/ipv4/tcp_window_scaling", "0")?;
+        host.set("net/ipv4/tcp_sack", "0")?;
         host.address("tun0", BALANCER)?;
         host.route("default", "tun0")?;
         let host_end = devices.remove(0);
@@ -141,6 +146,11 @@ impl Scene {
         let (home, away) = (devices.remove(0), devices.remove(0));
         self.routers.push(host);
         Ok(Element::Router { home, away })
+    }
+
+    /// Sets a sysctl of the routers, named by its path below `/proc/sys`.
+    pub(super) fn set_routers(&self, sysctl: &'static str, value: &'static str) -> io::Result<()> {
+        self.routers.iter().try_for_each(|router| router.set(sysctl, value))
     }
 
     /// Makes a capture point; one of the same name writes into the same capture.

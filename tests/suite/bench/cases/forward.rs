@@ -1,6 +1,6 @@
 //! Routers that do not see everything, or see it twice.
 
-use super::{bench, download, upload};
+use super::{bench, download, exchange, upload};
 use crate::bench::device::blocker::Loses;
 use crate::bench::device::randomiser::{Randomiser, Sack};
 use crate::bench::device::{Choice, Link, put, some_data};
@@ -72,7 +72,7 @@ const TRANSLATE: &str = "table inet bench {
 
 #[test]
 #[ignore = "between real kernels; takes seconds"]
-fn packets_that_leave_untranslated_are_found_outside() {
+fn a_randomiser_inside_is_found_beyond_the_translation() {
     let expected = [
         Expected::confirmed("inside", "C01"),
         Expected::probable("outside", "C01"),
@@ -94,6 +94,28 @@ fn packets_that_leave_untranslated_are_found_outside() {
         scene.network = Network::Private;
         scene.before_clients(elements);
         scene.flows([(); 4].map(|()| download(60_000)));
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "between real kernels; takes seconds"]
+fn late_ends_that_leave_untranslated_are_found_outside() {
+    let expected = [Expected::none("inside"), Expected::named("outside", "C09")];
+    bench("nat_leak_fin", 7, &expected, |scene| {
+        let elements = vec![
+            Link::of(2, 1),
+            scene.tap("inside"),
+            scene.router(TRANSLATE)?,
+            scene.tap("outside"),
+            Link::of(10, 8),
+        ];
+        // The router forgets connections that idle for a second.
+        scene.set_routers("net/netfilter/nf_conntrack_tcp_timeout_established", "1")?;
+        scene.network = Network::Private;
+        scene.before_clients(elements);
+        let idle = |pause| vec![exchange(0, 400, 5000), exchange(pause, 0, 0)];
+        scene.flows([idle(10), idle(2500), idle(2600), idle(20), idle(2700)]);
         Ok(())
     });
 }

@@ -57,22 +57,22 @@ fn a_syn_proxy_with_another_shift_than_the_server_is_found() {
 #[test]
 #[ignore = "between real kernels; takes seconds"]
 fn connections_through_a_load_balancer_are_the_control_group() {
-    let expected = [Expected::confirmed("server", "C01")];
+    let expected = [Expected::confirmed("server", "C01"), Expected::named("server", "C04")];
     bench("load_balancer", 8, &expected, |scene| {
         scene.server.nft(DROP_INVALID)?;
         let elements = vec![
             Link::of(10, 11),
-            put(Loses(some_data(25, Way::Home, 7))),
+            put(Loses(some_data(45, Way::Home, 7))),
             put(Randomiser::new(Sack::LeftAlone, 3)),
         ];
         scene.before_clients(elements);
         scene.balancer(vec![Link::of(0, 1), put(Loses(some_data(25, Way::Home, 8)))])?;
         let tap = scene.tap("server");
         scene.before_server(vec![tap]);
-        for number in 0..8 {
+        for number in 0..12 {
             let to = if number % 2 == 0 { SERVER } else { BALANCER };
             // Of those straight to the server every second is shifted up.
-            scene.flow(number, to, download(50_000));
+            scene.flow(number, to, download(40_000));
         }
         Ok(())
     });
