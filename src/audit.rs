@@ -120,6 +120,8 @@ pub struct Totals {
     pub established: u64,
     /// INVALID.
     pub invalid: u64,
+    /// UNTRACKED, because a rule exempts them.
+    pub untracked: u64,
     /// Dropped by the tracker itself.
     pub dropped: u64,
     /// ICMP errors about a tracked flow.
@@ -131,6 +133,8 @@ pub struct Totals {
     /// ICMP queries of two or more a flow, by the bytes of the message: flows that had answers, and
     /// flows that had none.
     pub queries: BTreeMap<u16, (u64, u64)>,
+    /// ICMP errors that a rule exempts.
+    pub errors_untracked: u64,
     /// Datagrams of other protocols, by protocol number and by what rules would see.
     pub datagrams: BTreeMap<(u8, CtState), u64>,
     /// INVALID segments by reason.
@@ -174,7 +178,8 @@ impl Totals {
     pub fn count(&mut self, verdict: &Verdict, invalid_for: Members) {
         match verdict.ctstate {
             CtState::New => self.new += 1,
-            CtState::Established | CtState::Related | CtState::Untracked => self.established += 1,
+            CtState::Established | CtState::Related => self.established += 1,
+            CtState::Untracked => self.untracked += 1,
             CtState::Invalid => self.invalid += 1,
             CtState::Dropped => self.dropped += 1,
         }
@@ -233,6 +238,7 @@ impl Totals {
         self.new += part.new;
         self.established += part.established;
         self.invalid += part.invalid;
+        self.untracked += part.untracked;
         self.dropped += part.dropped;
         self.errors_related += part.errors_related;
         self.errors_invalid += part.errors_invalid;
@@ -241,6 +247,7 @@ impl Totals {
             let counts = self.queries.entry(*len).or_default();
             *counts = (counts.0 + answered, counts.1 + lost);
         }
+        self.errors_untracked += part.errors_untracked;
         self.options_cut += part.options_cut;
         self.copies += part.copies;
         self.flows_seen_twice += part.flows_seen_twice;
@@ -277,6 +284,8 @@ pub struct Method {
     pub policies: Vec<Policy>,
     /// The settings.
     pub sysctls: Sysctls,
+    /// What rules exempt from tracking, as pcap-filter expressions.
+    pub notrack: Vec<String>,
 }
 
 /// One input of a run.

@@ -8,8 +8,8 @@
 
 use std::net::IpAddr;
 
-use crate::flow::{ConnState, FlowAudit, Offer, SideSummary, Summary};
-use crate::segment::Direction;
+use crate::flow::{ConnState, FlowAudit, Offer, Summary};
+use crate::segment::{Direction, PerDirection};
 use crate::time::Timestamp;
 use crate::tuple::{Endpoint, FlowKey};
 
@@ -34,9 +34,14 @@ pub struct Span {
 }
 
 impl Span {
-    const fn of(audit: &FlowAudit) -> Self {
-        let (first_frame, ts) = (audit.first_frame, Some(audit.first_ts));
-        Self { flows: 1, first_frame, first_ts: ts, last_ts: ts }
+    fn add(&mut self, audit: &FlowAudit) {
+        let ts = audit.first_ts;
+        if self.flows == 0 || audit.first_frame < self.first_frame {
+            self.first_frame = audit.first_frame;
+        }
+        self.flows += 1;
+        self.first_ts = Some(self.first_ts.map_or(ts, |first| first.min(ts)));
+        self.last_ts = self.last_ts.max(Some(ts));
     }
 
     fn merge(&mut self, other: &Self) {
@@ -96,24 +101,26 @@ impl<T> Default for Sample<T> {
     }
 }
 
-impl<T: Clone> Sample<T> {
-    /// Adds a value to what is kept under its hash, unless the slot belongs to another.
-    fn add(&mut self, hash: u64, value: T, join: fn(&mut T, &T)) {
+impl<T> Sample<T> {
+    /// Returns what is kept under a hash, made anew if need be, unless the slot belongs to another.
+    fn entry(&mut self, hash: u64, make: impl FnOnce() -> T) -> Option<&mut T> {
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, || None);
         }
-        let index = usize::try_from(hash % SLOTS as u64).unwrap_or(0);
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let slot = self.slots.get_mut(usize::try_from(hash % SLOTS as u64).ok()?)?;
         match slot {
-            Some((owner, kept)) if *owner == hash => join(kept, &value),
-            Some((owner, _)) if *owner < hash => {}
-            _ => *slot = Some((hash, value)),
+            Some((owner, _)) if *owner < hash => return None,
+            Some((owner, _)) if *owner == hash => {}
+            _ => *slot = Some((hash, make())),
         }
+        slot.as_mut().map(|(_, kept)| kept)
     }
 
-    fn merge(&mut self, part: &Self, join: fn(&mut T, &T)) {
+    fn merge(&mut self, part: &Self, make: fn(&T) -> T, join: fn(&mut T, &T)) {
         for (hash, value) in part.slots.iter().flatten() {
-            self.add(*hash, value.clone(), join);
+            if let Some(kept) = self.entry(*hash, || make(value)) {
+                join(kept, value);
+            }
         }
     }
 
@@ -142,38 +149,28 @@ impl Peers {
         if !is_answered && !is_unanswered {
             return;
         }
-        let (client, endpoint) = key.endpoints(audit.original);
-        let span = |holds: bool| if holds { Span::of(audit) } else { Span::default() };
-        let has_all = |side: &SideSummary| side.sack_permitted && side.offer != Offer::NotOffered;
-        let has_none = |side: &SideSummary| !side.sack_permitted && side.offer == Offer::NotOffered;
-        let asks_for_all = is_answered && has_all(&sides.original);
-        let directions = audit.directions();
-        let server = Server {
-            endpoint,
-            answered: span(is_answered),
-            unanswered: span(is_unanswered),
-            full: span(asks_for_all && has_all(&sides.reply)),
-            bare: span(asks_for_all && has_none(&sides.reply)),
-            longest: is_answered.then_some((audit.first_ts, audit.last_ts)),
-            survived_s: directions.original.survived_s.max(directions.reply.survived_s),
-        };
-        self.servers.add(key.hash_of_receiver(audit.original), server, Server::join);
+        let hash = key.hash_of_receiver(audit.original);
+        let ends = || key.endpoints(audit.original);
+        if let Some(server) = self.servers.entry(hash, || Server::new(ends().1)) {
+            server.count(audit, summary, is_answered);
+        }
         let Some(clock) = audit.clock_ms(Direction::Original) else { return };
-        let range = Some((clock, clock));
-        let clocks = Clocks {
-            client: client.addr,
-            server: endpoint,
-            answered: range.filter(|_| is_answered),
-            unanswered: range.filter(|_| is_unanswered),
-            unanswered_flows: span(is_unanswered),
-        };
-        self.clocks.add(key.hash_of_hosts(audit.original), clocks, Clocks::join);
+        let hash = key.hash_of_hosts(audit.original);
+        let make = || Clocks::new(ends().0.addr, ends().1);
+        if let Some(clocks) = self.clocks.entry(hash, make) {
+            let range = if is_answered { &mut clocks.answered } else { &mut clocks.unanswered };
+            widen(range, Some((clock, clock)));
+            if is_unanswered {
+                clocks.unanswered_flows.add(audit);
+            }
+        }
     }
 
     /// Adds the peers of another shard.
     pub fn merge(&mut self, part: &Self) {
-        self.servers.merge(&part.servers, Server::join);
-        self.clocks.merge(&part.clocks, Clocks::join);
+        self.servers.merge(&part.servers, |server| Server::new(server.endpoint), Server::join);
+        let make = |clocks: &Clocks| Clocks::new(clocks.client, clocks.server);
+        self.clocks.merge(&part.clocks, make, Clocks::join);
     }
 
     /// Returns the servers that are kept, in a fixed order.
@@ -188,34 +185,79 @@ impl Peers {
 }
 
 impl Server {
+    fn new(endpoint: Endpoint) -> Self {
+        let none = Span::default();
+        Self {
+            endpoint,
+            answered: none,
+            unanswered: none,
+            full: none,
+            bare: none,
+            longest: None,
+            survived_s: 0,
+        }
+    }
+
+    fn count(&mut self, audit: &FlowAudit, summary: &Summary, is_answered: bool) {
+        if !is_answered {
+            self.unanswered.add(audit);
+            return;
+        }
+        self.answered.add(audit);
+        let PerDirection { original, reply } = &summary.sides;
+        if original.sack_permitted && original.offer != Offer::NotOffered {
+            if reply.sack_permitted && reply.offer != Offer::NotOffered {
+                self.full.add(audit);
+            } else if !reply.sack_permitted && reply.offer == Offer::NotOffered {
+                self.bare.add(audit);
+            }
+        }
+        let ways = audit.directions();
+        let survived = ways.original.survived_s.max(ways.reply.survived_s);
+        self.survived_s = self.survived_s.max(survived);
+        self.lasted((audit.first_ts, audit.last_ts));
+    }
+
+    /// Keeps the longest flow; among equals the earliest.
+    fn lasted(&mut self, span: (Timestamp, Timestamp)) {
+        let rank = |(first, last): (Timestamp, Timestamp)| (last.nanos_since(first), -first.0);
+        if self.longest.is_none_or(|longest| rank(longest) < rank(span)) {
+            self.longest = Some(span);
+        }
+    }
+
     fn join(&mut self, other: &Self) {
         self.answered.merge(&other.answered);
         self.unanswered.merge(&other.unanswered);
         self.full.merge(&other.full);
         self.bare.merge(&other.bare);
-        let lasted = |(first, last): (Timestamp, Timestamp)| (last.nanos_since(first), -first.0);
-        self.longest =
-            self.longest.into_iter().chain(other.longest).max_by_key(|span| lasted(*span));
+        if let Some(span) = other.longest {
+            self.lasted(span);
+        }
         self.survived_s = self.survived_s.max(other.survived_s);
     }
 }
 
 impl Clocks {
+    fn new(client: IpAddr, server: Endpoint) -> Self {
+        let (answered, unanswered) = (None, None);
+        Self { client, server, answered, unanswered, unanswered_flows: Span::default() }
+    }
+
     fn join(&mut self, other: &Self) {
-        for (mine, theirs) in
-            [(&mut self.answered, other.answered), (&mut self.unanswered, other.unanswered)]
-        {
-            *mine = match (*mine, theirs) {
-                (Some((low, high)), Some((lower, higher))) => {
-                    let least = if is_before(lower, low) { lower } else { low };
-                    let most = if is_before(high, higher) { higher } else { high };
-                    Some((least, most))
-                }
-                (mine, theirs) => mine.or(theirs),
-            };
-        }
+        widen(&mut self.answered, other.answered);
+        widen(&mut self.unanswered, other.unanswered);
         self.unanswered_flows.merge(&other.unanswered_flows);
     }
+}
+
+/// Widens a range of clocks by another.
+fn widen(range: &mut Option<(u32, u32)>, by: Option<(u32, u32)>) {
+    let Some((lower, higher)) = by else { return };
+    let (low, high) = range.unwrap_or((lower, higher));
+    let least = if is_before(lower, low) { lower } else { low };
+    let most = if is_before(high, higher) { higher } else { high };
+    *range = Some((least, most));
 }
 
 /// Returns whether one clock is behind another, on their circle.
@@ -227,9 +269,7 @@ const fn is_before(clock: u32, other: u32) -> bool {
 mod tests {
     use super::*;
 
-    fn add(kept: &mut u64, more: &u64) {
-        *kept += more;
-    }
+    const ADD: fn(&mut u64, &u64) = |kept, more| *kept += more;
 
     /// Two keys share a slot and the smaller one wins, in whatever order and parts they come.
     #[test]
@@ -237,9 +277,11 @@ mod tests {
         let slots = SLOTS as u64;
         let items = [(5 + slots, 1), (5, 2), (7, 4), (5 + slots, 8), (5, 16), (7 + slots, 32)];
         let sample = |items: &[(u64, u64)]| {
-            let mut sample = Sample::default();
+            let mut sample: Sample<u64> = Sample::default();
             for (hash, value) in items {
-                sample.add(*hash, *value, add);
+                if let Some(kept) = sample.entry(*hash, || 0) {
+                    ADD(kept, value);
+                }
             }
             sample
         };
@@ -248,7 +290,7 @@ mod tests {
         reversed.reverse();
         assert_eq!(whole, sample(&reversed));
         let mut parts = sample(&items[..3]);
-        parts.merge(&sample(&items[3..]), add);
+        parts.merge(&sample(&items[3..]), |_| 0, ADD);
         assert_eq!(whole, parts);
         assert_eq!(whole.iter().copied().collect::<Vec<_>>(), [18, 4]);
     }

@@ -37,23 +37,22 @@ impl Pair<'_> {
         self.before.endpoints().1 != self.after.endpoints().1
     }
 
-    /// Says what else changed on the way.
+    /// Says what else is different at the place nearer to the originator.
     pub(super) fn changes(&self) -> Vec<String> {
-        changes(&self.before.segment, &self.after.segment)
+        changes(&self.after.segment, &self.before.segment)
     }
 }
 
-/// Says what differs between two sights of one SYN, the one nearer to its sender first.
-pub(super) fn changes(before: &Segment, after: &Segment) -> Vec<String> {
+/// Says what differs between two sights of one SYN, from the first to the second.
+pub(super) fn changes(one: &Segment, other: &Segment) -> Vec<String> {
     let mut changes = Vec::new();
-    let (old, new) = (&before.options, &after.options);
-    let shift = after.seq.0.wrapping_sub(before.seq.0).cast_signed();
+    let (old, new) = (&one.options, &other.options);
+    let shift = other.seq.0.wrapping_sub(one.seq.0).cast_signed();
     if shift != 0 {
         changes.push(format!("sequence numbers {shift:+}"));
     }
-    let hops = i16::from(before.ttl) - i16::from(after.ttl);
-    if hops != 0 {
-        changes.push(format!("TTL {} to {}", before.ttl, after.ttl));
+    if one.ttl != other.ttl {
+        changes.push(format!("TTL {} to {}", one.ttl, other.ttl));
     }
     let mss = |mss: Option<u16>| mss.map_or_else(|| "none".to_owned(), |mss| mss.to_string());
     if old.mss != new.mss {

@@ -22,6 +22,7 @@ impl Step<'_> {
         let segment = self.look.segment;
         let unseen = segment.ack.offset_from(self.peer.max_end);
         if self.peer.is(Half::SEQ) && unseen > MAX_UNSEEN {
+            self.watch_leap();
             return false;
         }
         let before = self.own.is(Half::ACK).then_some(self.own.ack);
@@ -111,6 +112,7 @@ impl Step<'_> {
         let unseen = self.own.ack.offset_from(self.peer.max_end);
         let was_unseen = before.is_some_and(|before| before.is_after(self.peer.max_end));
         if self.peer.is(Half::SEQ) && unseen > 0 && !was_unseen {
+            self.watch_leap();
             self.own_side().acked_unseen += 1;
             self.peer_side().awaited = Some(self.own.ack);
             self.tell(Happening::AckedUnseen { bytes: unseen.unsigned_abs() });

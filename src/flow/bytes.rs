@@ -33,6 +33,7 @@ impl Step<'_> {
         }
         let ahead = segment.seq.offset_from(self.own.max_end);
         if ahead.unsigned_abs() > MAX_JUMP {
+            self.watch_leap();
             return Outcome::default();
         }
         if end == segment.seq {
@@ -128,6 +129,7 @@ impl Step<'_> {
     }
 
     fn open_hole(&mut self, bytes: u32) {
+        self.watch_leap();
         let (start, end) = (self.own.max_end, self.look.segment.seq);
         let hole = Hole { start, end, at: self.look.now, opener: self.stamp() };
         self.own_side().ranges.open(hole);
@@ -313,6 +315,7 @@ impl Step<'_> {
         let frame = self.look.frame;
         let cause = if kind == Kind::LostUpstream { trigger(view) } else { kind };
         let side = self.own_side();
+        let is_same = side.again.is_some_and(|again| (again.start, again.end) == (start, end));
         side.remember_resent(start, end);
         side.again = Some(Again { start, end, at, gap: view.gaps.map(|(gap, _)| gap), tsval });
         match cause {
@@ -320,7 +323,9 @@ impl Step<'_> {
                 side.recovery = Some(Recovery { loss: Loss::TimedOut, until });
                 side.backoff += 1;
                 side.longest_backoff = side.longest_backoff.max(side.backoff);
-                side.stuck.timed_out(side.backoff, end.0.wrapping_sub(start.0), frame);
+                if is_same {
+                    side.stuck.timed_out(side.backoff, end.0.wrapping_sub(start.0), frame);
+                }
             }
             Kind::TailProbe => side.probed = true,
             Kind::Fast | Kind::Rack | Kind::Ambiguous if side.recovery.is_none() => {

@@ -55,10 +55,6 @@ pub(super) struct Taken {
     pub(super) handshake_us: Option<u32>,
     /// Whether the segment is the same packet again.
     pub(super) is_copy: bool,
-    /// Whether it sent something again, or only keeps the flow alive.
-    pub(super) is_again: bool,
-    /// Whether the flow was established before it, not closing, and nothing was due.
-    pub(super) was_idle: bool,
 }
 
 /// What the two ends did so far.
@@ -110,6 +106,21 @@ impl Exchange {
         if let Some(detail) = &mut self.detail {
             detail.start_over();
         }
+    }
+
+    /// Returns whether both sides have spoken, none has ended the connection, and nothing is due.
+    pub(super) fn is_idle(&self) -> bool {
+        let PerOrientation { low_to_high: low, high_to_low: high } = &self.halves;
+        let ended = Letter::Fin.mark() | Letter::Rst.mark();
+        let ready = |half: &Half| half.is(Half::SEQ | Half::ACK) && half.win > 0;
+        let is_open = ready(low) && ready(high) && (low.marks | high.marks) & ended == 0;
+        is_open && low.flight(high) == 0 && high.flight(low) == 0
+    }
+
+    /// Returns whether a segment is a bare keepalive: no bytes, and the number of the last byte.
+    pub(super) fn keeps_alive(&self, look: &Look<'_>) -> bool {
+        let own = &self.halves[look.orientation];
+        own.is(Half::SEQ) && look.segment.len == 0 && own.max_end.offset_from(look.segment.seq) == 1
     }
 
     /// Returns the INVALID packets whose effect the last segment proved.

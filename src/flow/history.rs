@@ -102,6 +102,15 @@ impl History {
     }
 }
 
+/// Returns the only letter of a segment without fault that neither opens nor ends anything.
+#[inline]
+pub(super) fn plain_letter(segment: &Segment) -> Option<Letter> {
+    const OTHERS: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0;
+    let is_plain = segment.flags.0 & OTHERS == 0 && segment.fault.is_none();
+    let letter = if segment.len > 0 { Letter::Data } else { Letter::Ack };
+    (is_plain && (segment.len > 0 || segment.has(Flags::ACK))).then_some(letter)
+}
+
 /// Returns the letters that a segment gives by its flags and length.
 pub(super) fn letters_of(segment: &Segment) -> impl Iterator<Item = Letter> {
     let has = |flag| segment.has(flag);
@@ -254,6 +263,19 @@ mod tests {
         history.push(Letter::Again, true);
         history.push(Letter::Again, true);
         assert_eq!(history.text(true), "TTTTTTTTTTTT+");
+    }
+
+    #[test]
+    fn a_plain_letter_is_the_only_one() {
+        for flags in 0..=255 {
+            for len in [0, 1] {
+                let segment = Segment { flags: Flags(flags), len, ..Segment::default() };
+                let letters: Vec<_> = letters_of(&segment).collect();
+                if let Some(letter) = plain_letter(&segment) {
+                    assert_eq!(letters, [letter]);
+                }
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod community_id;
 mod detail;
 mod effect;
 mod exchange;
+mod finished;
 mod half;
 mod handshake;
 mod history;
@@ -36,7 +37,7 @@ use crate::conntrack::{Arrival, Class, CtState, Margins, Members, Reason, TcpSta
 use crate::segment::{Direction, Flags, PerDirection, Segment};
 use crate::seq::SeqNum;
 use crate::time::{NANOS_PER_SEC, Timestamp};
-use crate::tuple::{FlowKey, Orientation, PerOrientation, Vantage};
+use crate::tuple::{Orientation, PerOrientation, Vantage};
 use exchange::{Exchange, Look};
 use half::{Half, Tick};
 use vantage::Copies;
@@ -44,6 +45,7 @@ use vantage::Copies;
 pub use detail::{KindCount, KindCounts, Proofs, Stall, StallEnd, Waiting};
 pub use effect::{Effect, EffectCounts, MAX_PENDING};
 pub use exchange::{LEAST_STALL_US, Repeated};
+pub use finished::{FlowFinding, FlowSightings, FlowStory, FlowTrouble};
 pub use half::Offer;
 pub use handshake::{Handshake, MAX_RETRIES};
 pub use history::ConnState;
@@ -393,12 +395,15 @@ impl FlowAudit {
         if verdict.opened && Class::of(segment.flags) == Class::Syn && *frame != self.first_frame {
             self.exchange.start_over();
         }
+        let was_idle = silence_ns >= pause::LEAST_PAUSE_NS && self.exchange.is_idle();
         let taken = self.exchange.take(&look);
         if taken.is_copy {
             self.count_copies();
         }
-        if self.is_pausing() || silence_ns >= pause::LEAST_PAUSE_NS {
-            pause::watch(&mut self.ways, &mut self.exchange.detail, (&look, silence_ns), &taken);
+        if was_idle || self.is_pausing() {
+            let is_again = taken.repeated.is_some() || self.exchange.keeps_alive(&look);
+            let packet = pause::Packet { silence_ns, was_idle, is_again };
+            pause::watch(&mut self.ways, &mut self.exchange.detail, &look, packet);
         }
         if taken.handshake_us.is_some() {
             self.ways[orientation.flip()].handshake_us = taken.handshake_us;
@@ -477,54 +482,4 @@ impl FlowAudit {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "time on a circle")]
 const fn millis(ts: Timestamp, ago_us: u32) -> u32 {
     (ts.plus_nanos(-1000 * ago_us as i64).0 / 1_000_000) as u32
-}
-
-/// A finished flow with findings.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FlowFinding {
-    /// The endpoints.
-    pub key: FlowKey,
-    /// What the flow showed.
-    pub audit: FlowAudit,
-    /// The findings.
-    pub evidence: Evidence,
-    /// What the two ends did.
-    pub summary: Box<Summary>,
-}
-
-/// A finished flow that was captured at several places.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FlowSightings {
-    /// The endpoints.
-    pub key: FlowKey,
-    /// Number of the first frame: the flow's id.
-    pub first_frame: u64,
-    /// Which way the original direction goes.
-    pub original: Orientation,
-    /// The places.
-    pub sightings: Sightings,
-}
-
-/// A finished flow whose ends had trouble, whatever the tracker said.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FlowTrouble {
-    /// The endpoints.
-    pub key: FlowKey,
-    /// What the flow showed.
-    pub audit: FlowAudit,
-    /// What the two ends did.
-    pub summary: Box<Summary>,
-}
-
-/// The flow that is reported in full.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FlowStory {
-    /// The endpoints.
-    pub key: FlowKey,
-    /// What the flow showed, the key packets included.
-    pub audit: FlowAudit,
-    /// What the two ends did.
-    pub summary: Box<Summary>,
-    /// Everything that happened.
-    pub story: Box<Story>,
 }

@@ -7,7 +7,7 @@
 
 use crate::flow::OneWay;
 use crate::flow::detail::Detail;
-use crate::flow::exchange::{Look, Taken};
+use crate::flow::exchange::Look;
 use crate::flow::signs::Pause;
 use crate::segment::Flags;
 use crate::time::NANOS_PER_SEC;
@@ -17,13 +17,24 @@ use crate::tuple::{Orientation, PerOrientation};
 /// or a slow answer takes, and below every idle timeout in use.
 pub(super) const LEAST_PAUSE_NS: i64 = 2 * NANOS_PER_SEC;
 
+/// What there is to know of a segment that may end a pause.
+#[derive(Clone, Copy)]
+pub(super) struct Packet {
+    /// Time since the packet before, in nanoseconds.
+    pub(super) silence_ns: i64,
+    /// Whether that was a pause: long enough, and nothing was due.
+    pub(super) was_idle: bool,
+    /// Whether it sends something again, or only keeps the flow alive.
+    pub(super) is_again: bool,
+}
+
 /// Takes a segment that ends a pause, or that comes while nobody has answered since one ended.
 #[cold]
 pub(super) fn watch(
     ways: &mut PerOrientation<OneWay>,
     detail: &mut Option<Box<Detail>>,
-    (look, silence_ns): (&Look<'_>, i64),
-    taken: &Taken,
+    look: &Look<'_>,
+    packet: Packet,
 ) {
     let Look { orientation, segment, frame, .. } = *look;
     let ends = segment.has(Flags::RST) || segment.has(Flags::FIN);
@@ -39,12 +50,12 @@ pub(super) fn watch(
             answered(detail);
         }
     } else if mine > 0 {
-        if taken.is_again {
+        if packet.is_again {
             failed(detail, frame, mine, is_high).repeats += 1;
         }
-    } else if silence_ns >= LEAST_PAUSE_NS && taken.was_idle && !ends {
-        let seconds = u16::try_from(silence_ns / NANOS_PER_SEC).unwrap_or(u16::MAX);
-        ways[orientation].pause_s = seconds;
+    } else if packet.was_idle && !ends {
+        let seconds = packet.silence_ns / NANOS_PER_SEC;
+        ways[orientation].pause_s = u16::try_from(seconds).unwrap_or(u16::MAX);
     }
 }
 

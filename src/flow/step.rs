@@ -6,7 +6,7 @@
 use crate::flow::detail::{Detail, Side, Stall, StallEnd, Waiting};
 use crate::flow::exchange::{LEAST_STALL_US, Look, Repeated, Taken};
 use crate::flow::half::Half;
-use crate::flow::history::{History, Letter, is_round, letters_of};
+use crate::flow::history::{History, Letter, is_round, letters_of, plain_letter};
 use crate::flow::retransmission::Kind;
 use crate::flow::story::{Event, Happening, Sample};
 use crate::segment::Flags;
@@ -63,9 +63,10 @@ impl<'a> Step<'a> {
         let segment = self.look.segment;
         self.wake_up();
         let stall = self.stall();
-        let was_idle = stall.is_none() && self.is_open();
         let pending = self.pending();
-        self.watch();
+        if self.may_hold_a_sign() {
+            self.watch();
+        }
         let times_handshake = self.peer.min_rtt().is_none() && self.peer_only_opened();
         self.write_letters();
         let outcome = if segment.has(Flags::RST) {
@@ -84,18 +85,7 @@ impl<'a> Step<'a> {
         self.set_alerts();
         let handshake_us = self.peer.min_rtt().filter(|_| times_handshake);
         let is_copy = outcome.kind == Some(Kind::Duplicate);
-        let is_again =
-            outcome.kind.is_some_and(|kind| kind.is_retransmission() || kind == Kind::KeepAlive);
-        Taken { repeated: outcome.repeated, handshake_us, is_copy, is_again, was_idle }
-    }
-
-    /// Returns whether both sides have spoken, and none has ended the connection.
-    const fn is_open(&self) -> bool {
-        let spoken = Half::SEQ | Half::ACK;
-        let ended = Letter::Fin.mark() | Letter::Rst.mark();
-        self.own.is(spoken)
-            && self.peer.is(spoken)
-            && (self.own.marks | self.peer.marks) & ended == 0
+        Taken { repeated: outcome.repeated, handshake_us, is_copy }
     }
 
     /// Returns whether the sender had spoken before the first RST in its name.
@@ -243,6 +233,11 @@ impl<'a> Step<'a> {
     // ---- history ------------------------------------------------------------------------------
 
     fn write_letters(&mut self) {
+        // Most segments have one letter, which stands there already.
+        if plain_letter(self.look.segment).is_some_and(|letter| self.own.marks & letter.mark() != 0)
+        {
+            return;
+        }
         for letter in letters_of(self.look.segment) {
             if self.own.marks & letter.mark() == 0 {
                 self.write(letter);

@@ -132,14 +132,14 @@ impl FlowAudit {
         });
         let is_alone = self.ways[orientation.flip()].first_seq.is_none();
         match (known, before.filter(|_| is_again)) {
-            (Some(known), Some(before)) if is_alone && !segment.has(Flags::ACK) => {
+            (Some(known), Some(before)) if is_alone && self.tracked && !segment.has(Flags::ACK) => {
                 known.move_on(&glance, before);
                 let sightings = std::mem::take(known);
                 self.start_over(sightings, arrival);
                 Sighted::SynAgain
             }
             (Some(known), _) => known.see(&glance),
-            (None, Some(before)) if is_alone && !segment.has(Flags::ACK) => {
+            (None, Some(before)) if is_alone && self.tracked && !segment.has(Flags::ACK) => {
                 let sightings = Box::new(Sightings::of_syn(&glance, before));
                 self.start_over(sightings, arrival);
                 Sighted::SynAgain

@@ -25,18 +25,42 @@ const fn differ(ttl: u8, other: u8) -> bool {
 }
 
 impl Step<'_> {
+    /// Returns whether the segment is worth a look, by little more than its flags: most are not.
+    #[inline]
+    pub(super) fn may_hold_a_sign(&self) -> bool {
+        let segment = self.look.segment;
+        let agreed = Half::SYN | Half::TIMESTAMPS;
+        let is_bare = segment.options.timestamps.is_none() && self.own.is(agreed);
+        let opens = segment.flags.0 & Flags::SYN.0 != 0 || self.is_opening;
+        segment.flags.0 & Flags::RST.0 != 0
+            || self.own.marks & Letter::Rst.mark() != 0
+            || self.look.verdict.reason.is_some()
+            || is_bare
+            || opens && self.opens_strangely()
+    }
+
+    /// Returns whether a SYN, or the first segment after it, is worth a look.
+    #[inline]
+    fn opens_strangely(&self) -> bool {
+        let segment = self.look.segment;
+        let is_shut = segment.win == 0 && segment.has(Flags::SYN);
+        let has_signs = self.detail_seen().is_some_and(|detail| detail.signs.is_some());
+        is_shut || has_signs || differ(segment.ttl, self.look.ttl_before)
+    }
+
     /// Looks for signs, before the segment's letters and numbers are taken.
+    #[cold]
     pub(super) fn watch(&mut self) {
         let segment = self.look.segment;
         if segment.has(Flags::RST) {
             self.watch_reset();
+            self.watch_leap();
         } else {
             self.watch_after_reset();
             self.watch_stamp();
             self.watch_age();
             self.watch_opening();
         }
-        self.watch_leap();
     }
 
     /// Returns the signs of the flow, and makes room for them if need be.
@@ -99,7 +123,11 @@ impl Step<'_> {
     /// Looks whether a side goes on after a RST in its name, which ends every connection.
     fn watch_after_reset(&mut self) {
         let segment = self.look.segment;
-        if self.own.marks & Letter::Rst.mark() == 0 || segment.has(Flags::SYN) {
+        if self.own.marks & Letter::Rst.mark() == 0 {
+            return;
+        }
+        if segment.has(Flags::SYN) {
+            self.watch_answer_after_reset();
             return;
         }
         let is_known = self.own.is(Half::SEQ | Half::ACK);
@@ -111,6 +139,23 @@ impl Step<'_> {
         let frame = self.look.frame;
         if is_known && (brings_more || is_later) && had_spoken {
             self.own_signs().after_reset.add(frame);
+        }
+    }
+
+    /// Looks whether a SYN is answered by a RST first and by a SYN-ACK then, without being sent again.
+    fn watch_answer_after_reset(&mut self) {
+        let (frame, now, segment) = (self.look.frame, self.look.now, self.look.segment);
+        let (ttl, host_ttl) = (self.look.ttl_before, segment.ttl);
+        let asked_again = now.since(self.peer.last_at) <= now.since(self.own.last_at);
+        if !segment.has(Flags::ACK) || asked_again || !self.is_opening {
+            return;
+        }
+        let signs = self.own_signs();
+        signs.after_reset.add(frame);
+        if differ(ttl, host_ttl) {
+            let resets = &mut signs.foreign_resets;
+            (resets.ttl, resets.host_ttl) = (ttl, host_ttl);
+            resets.seen.add(frame);
         }
     }
 
@@ -157,15 +202,15 @@ impl Step<'_> {
         !self.own.is(Half::RANDOM_ID) && segment.ip_id != 0 && back > 0 && back < MAX_ID_STEP
     }
 
-    /// Looks for numbers far ahead of everything captured.
-    fn watch_leap(&mut self) {
+    /// Notes numbers far ahead of everything captured.
+    pub(super) fn watch_leap(&mut self) {
         let (frame, segment) = (self.look.frame, self.look.segment);
-        if !self.own.is(Half::SEQ | Half::ACK) || !self.peer.is(Half::SEQ) {
+        if !self.own.is(Half::SEQ) || !self.peer.is(Half::SEQ | Half::ACK) {
             return;
         }
         let ahead = |bytes: i32| u32::try_from(bytes).unwrap_or(0);
-        let seq_bytes = ahead(segment.seq.offset_from(self.own.max_end));
         let acked = if segment.has(Flags::ACK) { segment.ack } else { self.peer.max_end };
+        let seq_bytes = ahead(segment.seq.offset_from(self.own.max_end));
         let ack_bytes = ahead(acked.offset_from(self.peer.max_end));
         if seq_bytes.max(ack_bytes) < LEAST_LEAP {
             return;

@@ -3,21 +3,22 @@
 //! A flow that was captured at several places is judged from one of them, and its copies are left
 //! out; the verdicts on single frames, where wanted, are those of a tracker that meets all of them.
 
+mod sights;
+
 use std::collections::BTreeMap;
 
-use crate::audit::{Findings, Opening, PacketVerdict, Totals};
+use crate::audit::{Findings, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
-    Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
-    Verdict,
+    Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
 };
 use crate::flow::{
-    ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble, Observation, Sighted,
+    ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble, Observation,
 };
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::{Plan, Wanted};
-use crate::segment::Flags;
+use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
@@ -114,11 +115,13 @@ impl Shard {
             for (item, guess) in run.iter().zip(&guesses) {
                 match item.kind {
                     Kind::Segment => self.take_segment(item, *guess),
-                    Kind::Error(addressee) => self.take_error(item, addressee),
-                    Kind::TooBig(addressee) => {
+                    Kind::Error(traits) => self.take_error(item, traits),
+                    Kind::TooBig(traits) => {
                         self.note_too_big(item);
-                        self.take_error(item, addressee);
+                        self.take_error(item, traits);
                     }
+                    Kind::ExemptSegment => self.take_exempt(item),
+                    Kind::ExemptError => self.take_exempt_error(item),
                     Kind::Datagram(datagram) => {
                         self.datagrams.take(item, datagram, &mut self.desk.totals);
                     }
@@ -161,9 +164,9 @@ impl Shard {
     }
 
     /// Judges an ICMP error by the flow that it quotes, which it does not prolong.
-    fn take_error(&mut self, item: &Item, addressee: Addressee) {
+    fn take_error(&mut self, item: &Item, traits: ErrorTraits) {
         let arrival =
-            ErrorArrival { quoted: item.packet.orientation, addressee, now: item.stamp.clock };
+            ErrorArrival { quoted: item.packet.orientation, traits, now: item.stamp.clock };
         let position = self.table.find(&item.packet.key, item.hash);
         let flow = position.and_then(|position| self.table.get(position));
         let flow = flow.filter(|flow| !flow.is_over(item.stamp.clock));
@@ -189,6 +192,33 @@ impl Shard {
         if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
             flow.audit.note_too_big(item.packet.orientation);
         }
+    }
+
+    /// Takes a segment that a rule exempts: it makes and renews no entry, but is part of its flow.
+    #[cold]
+    fn take_exempt(&mut self, item: &Item) {
+        let position = self.find_or_start(item);
+        let Some(flow) = position.and_then(|position| self.table.get_mut(position)) else { return };
+        let Stamp { number: frame, ts, .. } = item.stamp;
+        self.desk.note(
+            flow,
+            item,
+            &Observation {
+                frame,
+                ts,
+                arrival: arrival(item),
+                verdict: Verdict::untracked(),
+                liberal: CtState::Untracked,
+                invalid_for: Members::default(),
+            },
+        );
+    }
+
+    /// Takes an ICMP error that a rule exempts.
+    #[cold]
+    fn take_exempt_error(&mut self, item: &Item) {
+        self.desk.totals.errors_untracked += 1;
+        self.desk.tell(item, None, Verdict::untracked(), CtState::Untracked);
     }
 
     /// Finds the flow of an item; a flow that is over makes room for the next.
@@ -236,121 +266,21 @@ impl Desk {
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
-        let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
-        if let Some(repeated) = flow.audit.observe(&observation) {
+        self.note(flow, item, &Observation { frame, ts, arrival, verdict, liberal, invalid_for });
+    }
+
+    /// Takes in what a judged segment shows of its flow.
+    #[inline]
+    fn note(&mut self, flow: &mut Flow, item: &Item, observation: &Observation<'_>) {
+        let Observation { arrival, verdict, liberal, invalid_for, .. } = *observation;
+        if let Some(repeated) = flow.audit.observe(observation) {
             self.totals.behaviour.count_repeated(repeated);
         }
         self.totals.count(&verdict, invalid_for);
-        self.totals.options_cut += u64::from(segment.options_cut);
+        self.totals.options_cut += u64::from(arrival.segment.options_cut);
         if self.wanted == Wanted::Verdicts {
             self.tell_of(flow, item, verdict, liberal);
         }
-    }
-
-    /// Tells the verdict on a packet of a flow, or that of a tracker that meets its copies too.
-    #[cold]
-    fn tell_of(&mut self, flow: &Flow, item: &Item, verdict: Verdict, liberal: CtState) {
-        if flow.audit.is_seen_twice() {
-            self.tell_of_all(flow, item);
-        } else {
-            self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
-        }
-    }
-
-    /// Leaves a packet out that is a copy of another one; returns whether it was one.
-    #[cold]
-    fn leave_out(&mut self, flow: &mut Flow, item: &Item) -> bool {
-        let Stamp { number: frame, ts, .. } = item.stamp;
-        let vantage = item.stamp.vantage();
-        if flow.audit.is_new() {
-            self.note_opening(flow, item);
-            flow.audit.sight(frame, (ts, vantage), &arrival(item));
-            return false;
-        }
-        if self.is_releasing {
-            return false;
-        }
-        let was_alone = !flow.audit.is_seen_twice();
-        if flow.audit.is_odd_answer(&arrival(item)) && !self.held.contains_key(&flow.key) {
-            self.held.insert(flow.key, *item);
-            self.totals.copies += 1;
-            flow.audit.expect_copies();
-            self.tell_of_all(flow, item);
-            return true;
-        }
-        if !was_alone && self.resolve(flow, item) {
-            self.note_opening(flow, item);
-            return false;
-        }
-        let seen = flow.audit.sight(frame, (ts, vantage), &arrival(item));
-        if item.packet.segment.has(Flags::SYN) && seen != Sighted::Copy {
-            self.note_opening(flow, item);
-        }
-        let is_new = was_alone && flow.audit.is_seen_twice();
-        if is_new && self.wanted == Wanted::Verdicts {
-            self.meets_copies.insert(flow.key, flow.track.clone());
-        }
-        match seen {
-            Sighted::Here => false,
-            Sighted::Copy => {
-                self.totals.copies += 1;
-                self.tell_of_all(flow, item);
-                true
-            }
-            Sighted::SynAgain => {
-                self.totals.count_judged_copy();
-                flow.track = Track::default();
-                false
-            }
-        }
-    }
-
-    /// Keeps a SYN or SYN-ACK for comparison with others.
-    fn note_opening(&mut self, flow: &Flow, item: &Item) {
-        if self.findings.has_all_openings() {
-            return;
-        }
-        let Stamp { number: frame, ts, clock, .. } = item.stamp;
-        let vantage = item.stamp.vantage();
-        let Packet { key, orientation, segment } = item.packet;
-        let flow = flow.audit.first_frame;
-        let opening = Opening { frame, ts, clock, flow, key, orientation, vantage, segment };
-        self.findings.push_opening(opening);
-    }
-
-    /// Finds out what a SYN-ACK was that was held back: the sight of this one at another place, or
-    /// one that is to be judged after all. Returns whether this one was compared with it.
-    fn resolve(&mut self, flow: &mut Flow, item: &Item) -> bool {
-        let Some(held) = self.held.remove(&flow.key) else { return false };
-        let Stamp { number, ts, .. } = held.stamp;
-        let odd = (number, ts, held.stamp.vantage(), &held.packet.segment);
-        let Stamp { number, ts, .. } = item.stamp;
-        let vantage = item.stamp.vantage();
-        if flow.audit.fits_better(odd, (number, ts, vantage), &arrival(item)) {
-            return true;
-        }
-        self.judge_held(flow, &held);
-        false
-    }
-
-    fn judge_held(&mut self, flow: &mut Flow, held: &Item) {
-        self.totals.copies = self.totals.copies.saturating_sub(1);
-        self.is_releasing = true;
-        self.take(flow, held);
-        self.is_releasing = false;
-    }
-
-    /// Tells what a tracker says that meets the copies of this flow as well.
-    #[cold]
-    fn tell_of_all(&mut self, flow: &Flow, item: &Item) {
-        if self.wanted != Wanted::Verdicts || self.is_releasing {
-            return;
-        }
-        let known = self.meets_copies.entry(flow.key);
-        let track = known.or_insert_with(|| flow.track.clone());
-        let verdict = track.judge(&arrival(item), &self.panel, &mut self.opinions);
-        let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
-        self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
     }
 
     #[inline]

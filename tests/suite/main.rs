@@ -35,6 +35,7 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod merged;
+mod notrack;
 mod outputs;
 mod pipeline;
 mod program;

@@ -57,8 +57,8 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         counted(count(&cases), "connection")
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
-    let mut score = Score::new(if packets >= SEVERAL { 40 } else { 25 }, facts.quality.percent);
     // The flags alone decide: neither another packet nor a missing one changes that.
+    let mut score = Score::new(if packets >= SEVERAL { 40 } else { 25 }, 100);
     score.add("the packet alone shows it", 40);
     diagnosis.score = score;
     diagnosis.notes.push(if is_scan(&cases) {

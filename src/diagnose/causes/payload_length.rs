@@ -54,6 +54,9 @@ struct Off<'a> {
 }
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
+    if is_out_of_order(facts) {
+        return None;
+    }
     let off: Vec<_> = facts.cases.iter().flat_map(find).collect();
     if off.is_empty() || facts.quality.cannot_judge() {
         return None;
@@ -93,6 +96,12 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     Some(diagnosis)
 }
 
+/// Returns whether the capture has packets in another order than they passed: a SACK before its data
+/// looks just so.
+const fn is_out_of_order(facts: &Facts<'_>) -> bool {
+    facts.audit.time_steps_back > 0 || facts.audit.totals.behaviour.data_after_ack > 0
+}
+
 /// Finds the sides of a flow whose blocks a small constant, and not 0, explains.
 fn find<'a>(case: &'a Case<'a>) -> impl Iterator<Item = Off<'a>> {
     case.sides().filter_map(move |(direction, side)| {
@@ -100,7 +109,6 @@ fn find<'a>(case: &'a Case<'a>) -> impl Iterator<Item = Off<'a>> {
         let outside = side.sack.beyond + side.sack.below;
         let is_off = low > 0 && low < MOST || high < 0 && high > -MOST;
         let holds = outside >= LEAST_BLOCKS
-            && outside > side.sack.inside
             && is_off
             && case.is_two_way()
             && !case.audit.picked_up

@@ -182,6 +182,15 @@ fn syns_of_the_same_clock_that_nobody_answers_are_not() {
     assert_eq!(level(&report, "C16"), None);
 }
 
+/// Connections of every kind that servers are told apart by.
+pub(super) fn many_kinds() -> Vec<Vec<Line>> {
+    let (fast, slow) = (50_000_000, 10_000_000);
+    let refused = (0..9).map(|n| later(5000 + 500 * n, &unanswered(Some(slow))));
+    let full = (0..9).map(|n| stamped(fast, &later(n * 100, &offered(true))));
+    let bare = (0..9).map(|n| later(30_000 + n * 10, &offered(false)));
+    refused.chain(full).chain(bare).chain([long_lived()]).collect()
+}
+
 /// A connection that was there before and goes on for a minute.
 fn long_lived() -> Vec<Line> {
     let mut lines = handshake(WIN);

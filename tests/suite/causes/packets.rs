@@ -117,6 +117,33 @@ fn a_reset_of_another_hop_whose_sender_goes_on_is_injected() {
     assert_eq!(verdict(&report), ("confirmed", Some("C11")));
 }
 
+/// A SYN that is answered by a RST first and by a SYN-ACK then; the client may ask twice.
+fn refused_then_answered(asks_twice: bool) -> Vec<Line> {
+    let first = handshake(WIN);
+    let mut lines = vec![
+        first[0],
+        Line { ttl: 46, ..line(5, From::Server, RST | ACK, (0, 1), 0) },
+        Line { millis: 60, ..first[1] },
+        Line { millis: 70, ..first[2] },
+    ];
+    if asks_twice {
+        lines.insert(2, Line { millis: 50, ..first[0] });
+    }
+    lines
+}
+
+#[test]
+fn a_syn_answered_by_a_reset_and_then_by_its_server_was_reset_on_the_way() {
+    let flows = [refused_then_answered(false), refused_then_answered(false), healthy()];
+    assert_eq!(level(&report("refused_first", &flows), "C11"), Some("confirmed"));
+}
+
+#[test]
+fn a_port_that_opens_between_two_syns_was_not_reset_on_the_way() {
+    let flows = [refused_then_answered(true), refused_then_answered(true), healthy()];
+    assert_eq!(level(&report("refused_once", &flows), "C11"), None);
+}
+
 #[test]
 fn a_reset_of_another_hop_alone_is_never_confirmed() {
     let report = report("foreign", &[injected(44, false), injected(44, false), healthy()]);

@@ -163,7 +163,9 @@ fn packets_that_leave_untranslated_are_found_by_their_ports() {
 #[test]
 fn private_addresses_with_connections_of_their_own_leak_nothing() {
     let mut inside = healthy();
-    inside.iter_mut().for_each(|line| line.client = [10, 0, 0, 9]);
+    for line in &mut inside {
+        line.client = [10, 0, 0, 9];
+    }
     let report = report("no_leak", &[leaked(), leaked(), inside]);
     assert_eq!(level(&report, "C09"), None);
 }
@@ -179,12 +181,13 @@ fn balanced() -> Vec<Line> {
     lines
 }
 
-/// A connection whose acknowledgements go beyond all data: INVALID.
+/// A connection whose data goes beyond every window: INVALID.
 fn refused() -> Vec<Line> {
     let mut lines = healthy();
     lines.truncate(5);
     for n in 0..4 {
-        lines.push(line(60 + n, From::Client, ACK, (101, 900_000), 0));
+        let seq = 300_000 + 1000 * n;
+        lines.push(line(60 + u64::from(n), From::Server, ACK, (seq, 101), 1000));
     }
     lines
 }
@@ -231,7 +234,7 @@ fn off_by(shift: u32) -> Vec<Line> {
         lines.push(line(30 + u64::from(n), From::Client, ACK, (1 + 1000 * n, 1), 1000));
     }
     for n in 0..6_u32 {
-        let (left, right) = (1001 + shift, 3001 + 1000 * n + shift);
+        let (left, right) = (1001 + 1000 * n + shift, 8001 + shift);
         let mut option = vec![1, 1, 5, 10];
         option.extend(left.to_be_bytes());
         option.extend(right.to_be_bytes());
