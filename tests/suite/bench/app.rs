@@ -109,7 +109,7 @@ pub(super) fn balance(
     stop: &Arc<AtomicBool>,
 ) {
     listener.set_nonblocking(true).unwrap();
-    let mut copies = Vec::new();
+    let mut passed_on = Vec::new();
     let mut port = from.port();
     while !stop.load(Ordering::Relaxed) {
         let Ok((client, _)) = listener.accept() else {
@@ -118,7 +118,7 @@ pub(super) fn balance(
         };
         let from = SocketAddrV4::new(*from.ip(), port);
         port += 1;
-        copies.push(thread::spawn(move || {
+        passed_on.push(thread::spawn(move || {
             let copied = connect(from, to, left(deadline)).and_then(|server| {
                 client.set_nonblocking(false)?;
                 copy_both_ways(&client, &server, deadline)
@@ -128,8 +128,8 @@ pub(super) fn balance(
             }
         }));
     }
-    for copy in copies {
-        let _ = copy.join();
+    for connection in passed_on {
+        let _ = connection.join();
     }
 }
 

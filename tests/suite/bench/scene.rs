@@ -225,7 +225,9 @@ impl Scene {
         let outcomes = clients.into_iter().map(|client| client.join().unwrap()).collect();
         stop.store(true, Ordering::Relaxed);
         path.join().unwrap();
-        servers.into_iter().for_each(|server| server.join().unwrap());
+        for server in servers {
+            server.join().unwrap();
+        }
         let take =
             |(name, records): (_, Records)| (name, std::mem::take(&mut *records.lock().unwrap()));
         let captures = std::mem::take(&mut self.taps).into_iter().map(take).collect();

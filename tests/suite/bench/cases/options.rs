@@ -220,7 +220,7 @@ fn syns_dropped_for_their_clock_are_found() {
         scene.clients.set("net/ipv4/tcp_timestamps", "2")?;
         let other: Choice = Box::new(|_, packet: &Packet| {
             let ends = packet.ends();
-            ends.src.1.max(ends.dst.1) / 140 % 2 == 0
+            (ends.src.1.max(ends.dst.1) / 140).is_multiple_of(2)
         });
         let elements = vec![
             put(SetsClockBack { of: other, by: 90_000 }),

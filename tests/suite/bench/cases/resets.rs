@@ -1,5 +1,6 @@
 //! Devices that end connections.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{bench, download, exchange};
@@ -19,7 +20,7 @@ fn resets_from_between_are_told_from_those_of_the_ends() {
     bench("rst_injector", 5, &expected, |scene| {
         scene.clients.nft(DROP_INVALID)?;
         scene.server.nft(DROP_INVALID)?;
-        let seen = Default::default();
+        let seen = BTreeMap::default();
         let elements = vec![
             scene.tap("client"),
             Link::of(5, 3),

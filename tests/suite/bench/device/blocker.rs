@@ -56,7 +56,8 @@ impl Device for IdleKiller {
     fn take(&mut self, way: Way, packet: Packet, now: Duration, out: &mut Vec<Out>) {
         let flow = packet.ends().flow();
         let is_new = packet.has(SYN);
-        let known = self.last.get(&flow).is_some_and(|last| now - *last < self.timeout);
+        let known =
+            self.last.get(&flow).is_some_and(|last| now.saturating_sub(*last) < self.timeout);
         if is_new || known {
             self.last.insert(flow, now);
             return pass(way, packet, out);
