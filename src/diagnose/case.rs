@@ -9,9 +9,16 @@ use std::net::IpAddr;
 use crate::audit::Audit;
 use crate::conntrack::{CtState, Reason};
 use crate::diagnose::MAX_EVIDENCE;
-use crate::flow::{Effect, Evidence, FlowAudit, KeyPacket, SideSummary, Summary};
+use crate::flow::{
+    ConnState, Effect, Evidence, FlowAudit, KeyPacket, Kind, SideSummary, StallEnd, Summary,
+};
 use crate::segment::Direction;
 use crate::tuple::{Endpoint, FlowKey};
+
+/// Timeouts in a row, each twice the one before, that mere loss hardly explains.
+const LEAST_BACKOFF: u32 = 3;
+/// A stall that is more than one retransmission timeout, in microseconds.
+const LONG_US: u32 = 1_000_000;
 
 /// One flow with its facts.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +93,21 @@ impl<'a> Case<'a> {
     /// point, or that its acknowledgement was not accepted.
     pub(super) const fn drop_is_proven(&self) -> bool {
         self.summary.effects.dropped > 0
+    }
+
+    /// Returns whether an end went on to the last as if what it waits for had never come: it sent the
+    /// same again with growing pauses, or again what had long been acknowledged here.
+    pub(super) fn repeats_unheard(&self) -> bool {
+        let backs_off = self.sides().any(|(_, side)| {
+            let answers = side.packets(Kind::SynAck);
+            side.longest_backoff >= LEAST_BACKOFF || answers >= u64::from(LEAST_BACKOFF)
+        });
+        let ignores = self.summary.stall.is_some_and(|stall| {
+            let again = [Kind::Spurious, Kind::AckNotProcessed].map(StallEnd::Again);
+            stall.micros >= LONG_US && again.contains(&stall.end)
+        });
+        let is_closed = self.summary.conn_state == ConnState::Sf;
+        self.is_two_way() && !is_closed && (backs_off || ignores)
     }
 
     /// Returns the key packets that are INVALID for one of these reasons.

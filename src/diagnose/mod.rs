@@ -103,7 +103,8 @@ pub fn diagnose(audit: &Audit) -> Diagnoses {
     let mut causes: Vec<_> = found.filter(|found| found.score.level().is_some()).collect();
     // Causes that speak of a fault come before those that clear one, then the surest.
     causes.sort_by_key(|found| (!found.cause.blames_a_device(), Reverse(found.score.total())));
-    let conclusion = Conclusion::of(audit, &quality, &causes);
+    let unheard = facts.cases.iter().filter(|case| case.repeats_unheard()).count();
+    let conclusion = Conclusion::of(audit, &quality, &causes, unheard);
     Diagnoses { quality, conclusion, causes, seen_twice, upgrade: upgrade::advice(audit) }
 }
 

@@ -42,8 +42,14 @@ pub struct Conclusion {
 }
 
 impl Conclusion {
-    /// Concludes from the causes found, the surest first.
-    pub(super) fn of(audit: &Audit, quality: &Quality, causes: &[Diagnosis]) -> Self {
+    /// Concludes from the causes found, the surest first, and the number of connections in which an
+    /// end repeats what is not heard.
+    pub(super) fn of(
+        audit: &Audit,
+        quality: &Quality,
+        causes: &[Diagnosis],
+        unheard: usize,
+    ) -> Self {
         if quality.cannot_judge() {
             let worst = quality.shortcomings.first().map_or("", |worst| worst.what.as_str());
             return Self::without(
@@ -66,6 +72,10 @@ impl Conclusion {
             let flags = find(flag_combination::CAUSE);
             let by_flags = flags.filter(|_| flag_combination::explains_most(audit));
             return by_flags.or(blamed).map_or_else(|| unexplained(audit), Self::with);
+        }
+        if unheard > 0 {
+            let out_of_sight = || Self::without(VerdictLevel::CannotJudge, not_heard(unheard));
+            return blamed.map_or_else(out_of_sight, Self::with);
         }
         if let Some(found) = find(not_the_firewall::CAUSE) {
             return Self {
@@ -107,6 +117,14 @@ fn unexplained(audit: &Audit) -> Conclusion {
     Conclusion::without(
         VerdictLevel::CannotJudge,
         format!("No known cause explains the INVALID packets of {flows}."),
+    )
+}
+
+fn not_heard(connections: usize) -> String {
+    let connections = counted(u64::try_from(connections).unwrap_or(u64::MAX), "connection");
+    format!(
+        "Cannot judge from here: to the end of {connections} segments are repeated as if nobody heard \
+         them, and what takes them is out of sight; capture beside the other end as well."
     )
 }
 

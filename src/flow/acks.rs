@@ -180,8 +180,8 @@ impl Step<'_> {
         }
         let scaling = scaling::of(self.own, self.peer);
         let follows_syn = self.is_opening && self.own.is(Half::SYN);
-        if follows_syn && scaling == Scaling::Off {
-            self.compare_with_syn();
+        if follows_syn && scaling != Scaling::Unknown {
+            self.compare_with_syn(scaling);
         }
         if let Scaling::By(shift) = scaling {
             self.own.shift = shift;
@@ -196,12 +196,13 @@ impl Step<'_> {
         self.sample_window();
     }
 
-    /// Compares the first window after the SYN with that of the SYN, where nothing is scaled.
-    fn compare_with_syn(&mut self) {
+    /// Compares the first window after the SYN with that of the SYN, where nothing is scaled, or by
+    /// less.
+    fn compare_with_syn(&mut self, scaling: Scaling) {
         // A SYN without ACK has a window, but no acknowledgement: it was not kept.
         let syn_window = self.own.win;
         let ratio = scaling::ratio(syn_window, self.look.segment.win);
-        if ratio.is_some() {
+        if ratio.is_some_and(|ratio| scaling::is_more(ratio, scaling)) {
             self.own_side().scaling.ratio_shift = ratio;
         }
     }

@@ -56,6 +56,21 @@ pub(super) fn ratio(syn_window: u16, next_window: u16) -> Option<u8> {
     (LEAST_RATIO..=MAX_SHIFT).contains(&shift).then_some(shift)
 }
 
+/// How far a suggested shift must be above the one in effect: a receiver may well halve its window
+/// twice.
+const LEAST_DIFFERENCE: u8 = 3;
+
+/// Returns whether the shift that a ratio suggests is more than the one in effect.
+///
+/// Less says nothing: Windows offers 8192 bytes and a shift of 8 in the SYN, then 64 kB.
+pub(super) const fn is_more(ratio: u8, scaling: Scaling) -> bool {
+    match scaling {
+        Scaling::Unknown => false,
+        Scaling::Off => true,
+        Scaling::By(shift) => ratio >= shift.saturating_add(LEAST_DIFFERENCE),
+    }
+}
+
 /// Returns the least shift with which `flight` bytes fit into the window, up to 14.
 pub(super) fn least_shift(flight: u32, window: u16) -> Option<u8> {
     if window == 0 {
@@ -72,7 +87,7 @@ const BLIND_WINDOWS: u32 = 5;
 /// What the traffic of one side betrays about the scaling of its windows.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ScalingAudit {
-    /// The shift that the first window after the SYN suggests, where none was negotiated.
+    /// The shift that the first window after the SYN suggests, where less or none was negotiated.
     pub ratio_shift: Option<u8>,
     /// The least shift with which all accepted data fits, where more was accepted than the
     /// handshake allows.
@@ -154,6 +169,14 @@ mod tests {
         assert_eq!(ratio(10_000, 1768), None);
         assert_eq!(ratio(10_000, 1767), Some(3));
         assert_eq!(ratio(8_000, 1_000), Some(3));
+    }
+
+    #[test]
+    fn a_suggested_shift_counts_from_three_above_the_one_in_effect() {
+        assert!(is_more(3, Scaling::Off));
+        assert!(!is_more(14, Scaling::Unknown));
+        let below: Vec<u8> = (0..=14).filter(|by| is_more(7, Scaling::By(*by))).collect();
+        assert_eq!(below, [0, 1, 2, 3, 4]);
     }
 
     #[test]

@@ -16,6 +16,7 @@
 
 mod accounting;
 mod behaviour;
+mod bench;
 mod browser;
 mod capture_writer;
 mod captures;

@@ -33,7 +33,10 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
 });
 
 /// The rules that a missing frame violates, and those that follow.
-const RULES: &[Reason] = &[Reason::AckOver, Reason::SeqOver, Reason::SeqOvershoot];
+///
+/// The last one is that of a SYN-ACK whose SYN is missing.
+const RULES: &[Reason] =
+    &[Reason::AckOver, Reason::SeqOver, Reason::SeqOvershoot, Reason::InvalidNew];
 /// INVALID packets from which on one gap is a cascade.
 const CASCADE: u64 = 10;
 

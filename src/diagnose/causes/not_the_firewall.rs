@@ -81,5 +81,8 @@ fn loses(case: &Case<'_>) -> bool {
     !is_shifted
         && case.summary.conn_state != ConnState::S0
         && !case.audit.picked_up
+        // Nobody can say from here what takes segments that are never answered.
+        && case.is_two_way()
+        && !case.repeats_unheard()
         && case.sides().any(|(_, side)| side.retransmitted.packets > 0)
 }

@@ -68,8 +68,8 @@ fn overruns(case: &Case<'_>) -> u32 {
 
 fn is_overrun(case: &Case<'_>) -> bool {
     let explained = case.sides().any(|(_, side)| {
-        let scale = side.hidden_shift.is_some() || side.suspected_shift.is_some();
-        scale || side.scaling == Scaling::Unknown
+        let is_unscaled = side.scaling == Scaling::Off && side.hidden_shift.is_some();
+        is_unscaled || side.suspected_shift.is_some() || side.scaling == Scaling::Unknown
     });
     !explained
         && !case.misses_frames()

@@ -39,6 +39,8 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
 const RULES: &[Reason] = &[Reason::SeqOver, Reason::SeqOvershoot, Reason::AckOver];
 /// Segments beyond the window that make a suspected scale count.
 const LEAST_OVERRUN: u32 = 3;
+/// Windows filled that make a suspected scale count.
+const LEAST_FULL: u32 = 5;
 /// The flows whose scaling is listed.
 const LISTED: usize = 8;
 
@@ -98,13 +100,18 @@ fn form(case: &Case<'_>) -> Option<Form> {
     }
     let overrun = case.sides().any(|(_, side)| side.window.overrun >= LEAST_OVERRUN);
     let mut forms = case.sides().filter_map(|(_, side)| {
-        let is_suspected = side.suspected_shift.is_some() && overrun;
+        let is_suspected = side.suspected_shift.is_some();
+        // A sender that fills windows far smaller than that of the SYN takes them as they stand.
+        let obeys = is_suspected && side.window.full >= LEAST_FULL;
         match side.scaling {
-            Scaling::Off if side.hidden_shift.is_some() || is_suspected => {
+            Scaling::Off if side.hidden_shift.is_some() || is_suspected && overrun => {
                 Some(Form::NotNegotiatedHere)
             }
-            Scaling::By(_) if side.hidden_shift.is_some() => Some(Form::Changed),
-            Scaling::By(_) | Scaling::Off if side.peer_is_blind => Some(Form::SenderBlind),
+            // Without the word of the SYN's window a sender may as well overrun what it was offered.
+            Scaling::By(_) if is_suspected && (side.hidden_shift.is_some() || obeys) => {
+                Some(Form::Changed)
+            }
+            Scaling::By(_) | Scaling::Off if side.peer_is_blind || obeys => Some(Form::SenderBlind),
             Scaling::Unknown | Scaling::By(_) | Scaling::Off => None,
         }
     });

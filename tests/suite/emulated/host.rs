@@ -13,14 +13,29 @@ use std::process::Command;
 /// Moves the calling thread into a new network namespace and gives it a tun device with this
 /// address; returns the other end of the device.
 pub(crate) fn enter(address: &str) -> io::Result<File> {
+    unshare()?;
+    let tun = device("tun0")?;
+    ip(&["addr", "add", address, "dev", "tun0"])?;
+    ip(&["link", "set", "tun0", "up", "mtu", "1500", "txqueuelen", "10000"])?;
+    ip(&["link", "set", "lo", "up"])?;
+    Ok(tun)
+}
+
+/// Moves the calling thread into a new network namespace.
+pub(crate) fn unshare() -> io::Result<()> {
     // SAFETY: takes no pointers; only the calling thread changes.
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
         return Err(io::Error::last_os_error());
     }
+    Ok(())
+}
+
+/// Makes a tun device of this name in the calling thread's namespace; returns its other end.
+pub(crate) fn device(name: &str) -> io::Result<File> {
     let tun = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
     // SAFETY: all-zero is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (slot, byte) in request.ifr_name.iter_mut().zip(b"tun0") {
+    for (slot, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *slot = byte.cast_signed();
     }
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap();
@@ -28,21 +43,20 @@ pub(crate) fn enter(address: &str) -> io::Result<File> {
     if unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    for arguments in [
-        &["addr", "add", address, "dev", "tun0"][..],
-        &["link", "set", "tun0", "up", "mtu", "1500", "txqueuelen", "10000"],
-        &["link", "set", "lo", "up"],
-    ] {
-        let status = Command::new("ip").args(arguments).status()?;
-        if !status.success() {
-            return Err(io::Error::other(format!("ip {arguments:?}: {status}")));
-        }
-    }
     Ok(tun)
 }
 
+/// Runs the `ip` command in the calling thread's namespace.
+pub(crate) fn ip(arguments: &[&str]) -> io::Result<()> {
+    let status = Command::new("ip").args(arguments).status()?;
+    if !status.success() {
+        return Err(io::Error::other(format!("ip {arguments:?}: {status}")));
+    }
+    Ok(())
+}
+
 /// Reads a counter of the calling thread's namespace, as `nstat` names it.
-pub(super) fn counter(name: &str) -> u64 {
+pub(crate) fn counter(name: &str) -> u64 {
     let files = ["/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"];
     for file in files {
         let text = std::fs::read_to_string(file).unwrap();
