@@ -26,7 +26,7 @@ use std::path::Path;
 
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls, what_if};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::wire::{Checksums, Tunnels};
 
@@ -50,7 +50,16 @@ fn audit(path: &Path, policies: Vec<Policy>) -> (f64, u64) {
     let method = Method { policies, sysctls: Sysctls::default() };
     let (checksums, tunnels) = (Checksums::Ignored, Tunnels::Closed);
     let (wanted, flow) = (Wanted::Findings, None);
-    let plan = Plan { method, checksums, tunnels, threads: 1, inputs: 1, wanted, flow };
+    let plan = Plan {
+        method,
+        checksums,
+        tunnels,
+        threads: 1,
+        inputs: 1,
+        wanted,
+        flow,
+        memory: Budget::DEFAULT,
+    };
     let begin = tools::cpu_ns();
     let mut run = Run::new(&plan);
     let mut capture = source::open(path, Timeline::default()).unwrap();

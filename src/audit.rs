@@ -10,6 +10,7 @@ use crate::frame;
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
+use crate::tuple::SECTIONS;
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
@@ -20,9 +21,17 @@ pub use histogram::Histogram;
 
 /// The flows with findings that are kept with their evidence, earliest first.
 ///
-/// Evidence takes up to 2 KiB a flow, so that a capture in which everything is INVALID costs
-/// 200 MB at most; flows beyond are counted, and their number is reported.
+/// Flows beyond are counted, and their number is reported.
 pub const MAX_FINDINGS: usize = 100_000;
+
+/// The flows with findings that are kept of one section while the run goes on, earliest first: the
+/// earliest of all are among them, unless one section has far more than its share.
+///
+/// A finding takes 2 KiB, so that a capture in which everything is INVALID costs 550 MB at most,
+/// with any number of threads.
+const SECTION_FINDINGS: u8 = 128;
+/// Findings of a shard below which none is dropped.
+const FEW_FINDINGS: usize = 2048;
 
 /// The flows whose ends had the most trouble that are kept, whatever the tracker said of them.
 pub const MAX_TROUBLED: usize = 50;
@@ -86,6 +95,31 @@ pub struct Hits {
     pub flows: u64,
 }
 
+/// Flows that were forgotten before the tracker would have done so, to bound memory.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Forgotten {
+    /// Connections.
+    pub flows: u64,
+    /// Flows of other protocols.
+    pub others: u64,
+    /// When the first was forgotten, in the tracker's time.
+    pub since: Option<Timestamp>,
+}
+
+impl Forgotten {
+    /// Returns whether there is any.
+    pub const fn is_any(&self) -> bool {
+        self.flows > 0 || self.others > 0
+    }
+
+    /// Adds those of another shard.
+    pub fn merge(&mut self, part: &Self) {
+        self.flows += part.flows;
+        self.others += part.others;
+        self.since = [self.since, part.since].into_iter().flatten().min();
+    }
+}
+
 /// Counts over all judged packets and all flows.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Totals {
@@ -119,6 +153,8 @@ pub struct Totals {
     pub flows_one_way: u64,
     /// Those of them that go on as if the other direction were there.
     pub flows_half_seen: u64,
+    /// Flows forgotten before their time.
+    pub forgotten: Forgotten,
     /// Payload bytes of all flows.
     pub payload_bytes: u64,
     /// What each policy of the panel calls INVALID, in the panel's order.
@@ -191,6 +227,7 @@ impl Totals {
         self.flows_untracked += part.flows_untracked;
         self.flows_one_way += part.flows_one_way;
         self.flows_half_seen += part.flows_half_seen;
+        self.forgotten.merge(&part.forgotten);
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
         for (key, count) in &part.datagrams {
@@ -328,6 +365,8 @@ impl Audit {
 #[derive(Clone, Default, Debug)]
 pub struct Findings {
     kept: Vec<FlowFinding>,
+    /// The findings left when some were last dropped.
+    kept_at_trim: usize,
     not_kept: u64,
     troubled: Vec<FlowTrouble>,
     /// Flows with trouble, those that were not kept included.
@@ -340,7 +379,7 @@ impl Findings {
     /// Adds a finding; when there are too many, the latest are dropped and counted.
     pub fn push(&mut self, finding: FlowFinding) {
         self.kept.push(finding);
-        if self.kept.len() >= 2 * MAX_FINDINGS {
+        if self.kept.len() >= 2 * self.kept_at_trim.max(FEW_FINDINGS) {
             self.trim();
         }
     }
@@ -383,9 +422,11 @@ impl Findings {
     /// Returns the findings in order, how many were not kept, and the flows with trouble.
     pub fn finish(mut self) -> Collected {
         self.trim();
+        self.not_kept += self.kept.len().saturating_sub(MAX_FINDINGS) as u64;
+        self.kept.truncate(MAX_FINDINGS);
         self.trim_troubled();
         self.trim_suspects();
-        let Self { kept, not_kept, troubled, troubled_seen, suspects, story } = self;
+        let Self { kept, not_kept, troubled, troubled_seen, suspects, story, .. } = self;
         let troubled_not_kept = troubled_seen - troubled.len() as u64;
         Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story }
     }
@@ -402,12 +443,20 @@ impl Findings {
         self.suspects.truncate(MAX_SUSPECTS);
     }
 
-    /// Keeps the earliest: the earliest of all shards are among the earliest of each.
+    /// Keeps the earliest of each section, which is with one shard alone.
     fn trim(&mut self) {
+        let before = self.kept.len();
+        let mut room = vec![SECTION_FINDINGS; SECTIONS];
         self.kept.sort_by_key(|finding| finding.audit.first_frame);
-        let beyond = self.kept.len().saturating_sub(MAX_FINDINGS);
-        self.kept.truncate(MAX_FINDINGS);
-        self.not_kept += beyond as u64;
+        self.kept.retain(|finding| match room.get_mut(finding.key.section()) {
+            Some(0) | None => false,
+            Some(places) => {
+                *places -= 1;
+                true
+            }
+        });
+        self.not_kept += (before - self.kept.len()) as u64;
+        self.kept_at_trim = self.kept.len();
     }
 }
 

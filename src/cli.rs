@@ -10,6 +10,7 @@ use tcp_window_audit::conntrack::profile::Certainty;
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
 use tcp_window_audit::diagnose::{explain, known_ids};
 use tcp_window_audit::kernel::host;
+use tcp_window_audit::pipeline::Budget;
 use tcp_window_audit::report::{Detail, Format};
 use tcp_window_audit::wire::Tunnels;
 
@@ -66,6 +67,11 @@ struct Args {
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+
+    /// Memory for remembered connections, such as 512M or 8G: beyond, those that the tracker would
+    /// forget soonest are forgotten early, and the report says so
+    #[arg(long, value_name = "SIZE", default_value = "5G", value_parser = memory)]
+    memory: Budget,
 
     /// Print the answer alone
     #[arg(short, long, conflicts_with = "verbose")]
@@ -192,6 +198,8 @@ pub(crate) struct Config {
     pub(crate) input: Reading,
     pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
+    /// What remembered flows may take.
+    pub(crate) memory: Budget,
     /// The flow to report in full.
     pub(crate) flow: Option<u64>,
     pub(crate) outputs: Vec<Output>,
@@ -301,6 +309,7 @@ impl Args {
             input,
             tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
+            memory: self.memory,
             flow: self.flow,
             files: self.files,
             method,
@@ -322,6 +331,26 @@ fn output(path: &Path) -> Result<Output, Error> {
         _ => return Err(Error::OutputFormat(path.to_owned())),
     };
     Ok(Output { path: path.to_owned(), format })
+}
+
+/// Reads a size: bytes, or kibi-, mebi-, gibi- or tebibytes with K, M, G or T.
+fn memory(text: &str) -> Result<Budget, String> {
+    let unit = |suffix| match suffix {
+        'K' | 'k' => Some(10),
+        'M' | 'm' => Some(20),
+        'G' | 'g' => Some(30),
+        'T' | 't' => Some(40),
+        _ => None,
+    };
+    let shift = text.chars().last().and_then(unit);
+    let digits = if shift.is_some() { text.get(..text.len() - 1) } else { Some(text) };
+    let number: Option<u64> = digits.and_then(|digits| digits.parse().ok());
+    let bytes = number.and_then(|number| number.checked_mul(1 << shift.unwrap_or(0)));
+    match bytes {
+        Some(bytes) if bytes >= Budget::LEAST_BYTES => Ok(Budget::of(bytes)),
+        Some(_) => Err(format!("at least {}M are needed", Budget::LEAST_BYTES >> 20)),
+        None => Err("a size is a number with K, M, G or T behind it, such as 512M".to_owned()),
+    }
 }
 
 fn all_cores() -> usize {
@@ -365,6 +394,18 @@ mod tests {
         let args = Args::try_parse_from(["tcp-window-audit", "explain", "C99"]).unwrap();
         let error = args.check().unwrap_err().to_string();
         assert!(error.contains("C01, C03") && error.contains("ack_over"), "{error}");
+    }
+
+    #[test]
+    fn a_size_has_a_unit_and_is_not_too_small() {
+        let bytes = |text: &str| config(&["--memory", text, "a.pcap"]).unwrap().memory.bytes();
+        assert_eq!(bytes("512M"), 512 << 20);
+        assert_eq!(bytes("8g"), 8 << 30);
+        assert_eq!(bytes("100000000"), 100_000_000);
+        assert_eq!(config(&["a.pcap"]).unwrap().memory, Budget::DEFAULT);
+        for text in ["1K", "63M", "", "G", "-1", "1.5G", "99999999T", "5é", "5X"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -71,10 +71,10 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
         Setting::Off => Checksums::Ignored,
     };
     let inputs = config.files.len();
-    let (tunnels, flow) = (config.tunnels, config.flow);
+    let (tunnels, flow, memory) = (config.tunnels, config.flow, config.memory);
     // What has been read is judged at once when nobody waits for the next block.
     let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
-    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flow };
+    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flow, memory };
     let mut run = Run::new(&plan);
     let filter = match config.filter.as_deref().map(Filter::new).transpose() {
         Ok(filter) => filter,

@@ -10,13 +10,14 @@
 
 mod crew;
 mod datagrams;
+mod ledger;
 mod shard;
 mod slice;
 
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Findings, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+    Audit, Collected, Findings, Forgotten, Input, Inputs, Method, PacketVerdict, Tally, Totals,
 };
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
@@ -25,6 +26,7 @@ use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
 use datagrams::Datagrams;
+pub use ledger::Budget;
 use shard::Shard;
 use slice::{Decoder, Settler, Slice, Times};
 
@@ -55,6 +57,8 @@ pub struct Plan {
     pub wanted: Wanted,
     /// The flow to report in full, by the number of its first frame.
     pub flow: Option<u64>,
+    /// The memory that the flows remembered may take.
+    pub memory: Budget,
 }
 
 /// What a run gives beside the audit.
@@ -97,6 +101,7 @@ pub struct Run {
     settler: Settler,
     reports: Reports,
     method: Method,
+    memory: Budget,
 }
 
 impl Run {
@@ -115,7 +120,13 @@ impl Run {
             shards,
             slices: vec![Slice::new(threads)],
             settler: Settler {
-                decoder: Decoder { checksums, tunnels: plan.tunnels, seed, shards: threads },
+                decoder: Decoder {
+                    checksums,
+                    tunnels: plan.tunnels,
+                    seed,
+                    shards: threads,
+                    memory: plan.memory,
+                },
                 reassembler: Reassembler::new(checksums),
                 times: Times::default(),
             },
@@ -124,6 +135,7 @@ impl Run {
                 ..Reports::default()
             },
             method: plan.method.clone(),
+            memory: plan.memory,
         }
     }
 
@@ -168,8 +180,14 @@ impl Run {
             dense = if is_dense { dense + 1 } else { 0 };
         }
         let (shards, slices) = (&mut self.shards[..], &mut self.slices);
-        let crew =
-            Crew { decoder: self.settler.decoder, settler: &mut self.settler, shards, slices };
+        let frames = self.reports.frames;
+        let crew = Crew {
+            decoder: self.settler.decoder,
+            settler: &mut self.settler,
+            shards,
+            slices,
+            frames,
+        };
         crew.read(source, &mut Teller { reports: &mut self.reports, observer })
     }
 
@@ -178,7 +196,8 @@ impl Run {
         let Some(slice) = self.slices.first_mut() else { return };
         for start in (0..batch.len()).step_by(SLICE) {
             let range = start..batch.len().min(start + SLICE);
-            slice.decode(batch, range, &self.settler.decoder);
+            let frames = self.reports.frames + start as u64;
+            slice.decode(batch, range, frames, &self.settler.decoder);
             self.settler.settle(slice);
             for (shard, items) in self.shards.iter_mut().zip(&slice.items) {
                 shard.take(items.as_slice());
@@ -197,6 +216,9 @@ impl Run {
             let (part, found) = shard.finish();
             totals.merge(&part);
             findings.merge(found);
+        }
+        if totals.forgotten.is_any() {
+            self.reports.incomplete.push(forgotten(&totals.forgotten, self.memory));
         }
         let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story } =
             findings.finish();
@@ -222,6 +244,17 @@ impl Run {
 
 fn inputs(source: &dyn FrameSource) -> impl Iterator<Item = Input> {
     source.summaries().into_iter().map(|summary| Input { summary })
+}
+
+/// Says that flows were forgotten before the tracker would have done so.
+fn forgotten(forgotten: &Forgotten, memory: Budget) -> String {
+    let Forgotten { flows, others, since } = *forgotten;
+    let since = since.map(|since| format!(" from {since} on")).unwrap_or_default();
+    format!(
+        "{flows} connections and {others} flows of other protocols were forgotten early{since}, to \
+         stay within --memory {}M: what came of them later is judged as begun before the capture",
+        memory.bytes() >> 20,
+    )
 }
 
 /// What a run has told so far, and will say of itself at its end.

@@ -358,6 +358,14 @@ pub(super) struct Detail {
 const _: () = assert!(size_of::<Detail>() <= 3072);
 
 impl Detail {
+    /// Returns the bytes that this takes with its lists; the one story of a run has a bound of its
+    /// own.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let PerOrientation { low_to_high, high_to_low } = &self.sides;
+        let ranges = low_to_high.ranges.heap_bytes() + high_to_low.ranges.heap_bytes();
+        size_of::<Self>() + ranges + self.effects.heap_bytes()
+    }
+
     /// Forgets what is under way on both sides, but not what was counted.
     pub(super) fn start_over(&mut self) {
         for side in [&mut self.sides.low_to_high, &mut self.sides.high_to_low] {

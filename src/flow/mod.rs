@@ -31,6 +31,7 @@ use crate::segment::{Direction, Flags, PerDirection, Segment};
 use crate::seq::SeqNum;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::{FlowKey, Orientation, PerOrientation};
+use detail::Detail;
 use exchange::{Exchange, Look};
 use half::Tick;
 
@@ -230,6 +231,15 @@ impl KeyPacket {
     }
 }
 
+/// How a packet was taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// It only carries on what the flow was doing: nothing is kept of it.
+    Regular,
+    /// After a closer look, of which something may be kept; with what it sent again, if it did.
+    Closely(Option<Repeated>),
+}
+
 /// What one flow showed so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FlowAudit {
@@ -293,9 +303,9 @@ impl FlowAudit {
         verdict.opened && self.tracked && Class::of(segment.flags) == Class::Syn
     }
 
-    /// Takes a packet in; says so when it sent something again.
+    /// Takes a packet in.
     #[inline]
-    pub fn observe(&mut self, observation: &Observation<'_>) -> Option<Repeated> {
+    pub fn observe(&mut self, observation: &Observation<'_>) -> Seen {
         let Observation { ts, arrival, verdict, .. } = observation;
         let segment = arrival.segment;
         let silence_ns = ts.nanos_since(self.last_ts);
@@ -316,13 +326,17 @@ impl FlowAudit {
         let noteworthy = verdict.reason.is_some() || !observation.invalid_for.is_empty();
         if noteworthy || observation.liberal == CtState::Invalid {
             self.evidence.get_or_insert_default().add(observation);
+            return match self.analyse(observation, silence_ns) {
+                Seen::Regular => Seen::Closely(None),
+                seen @ Seen::Closely(_) => seen,
+            };
         }
         self.analyse(observation, silence_ns)
     }
 
     /// Takes what the packet tells about the two ends.
     #[inline]
-    fn analyse(&mut self, observation: &Observation<'_>, silence_ns: i64) -> Option<Repeated> {
+    fn analyse(&mut self, observation: &Observation<'_>, silence_ns: i64) -> Seen {
         let Observation { frame, ts, arrival, verdict, .. } = observation;
         let Arrival { segment, orientation, .. } = *arrival;
         let silence = u32::try_from(silence_ns.max(0) / 1000).unwrap_or(u32::MAX);
@@ -339,21 +353,21 @@ impl FlowAudit {
         };
         if segment.fault.is_some() {
             self.exchange.take_faulty(&look);
-            return None;
+            return Seen::Closely(None);
         }
         if verdict.opened && Class::of(segment.flags) == Class::Syn && *frame != self.first_frame {
             self.exchange.start_over();
         }
         let taken = self.exchange.take(&look);
-        if taken.handshake_us.is_some() {
-            self.ways[orientation.flip()].handshake_us = taken.handshake_us;
+        if let Some(handshake_us) = taken.and_then(|taken| taken.handshake_us) {
+            self.ways[orientation.flip()].handshake_us = Some(handshake_us);
         }
         if let Some(evidence) = &mut self.evidence {
             for (frame, effect) in self.exchange.resolved() {
                 evidence.resolve(frame, effect);
             }
         }
-        taken.repeated
+        taken.map_or(Seen::Regular, |taken| Seen::Closely(taken.repeated))
     }
 
     /// Returns what the two ends did, in numbers.
@@ -369,6 +383,15 @@ impl FlowAudit {
     /// Drops everything but the counts, once they have been taken.
     pub fn forget_details(&mut self) {
         self.exchange.detail = None;
+    }
+
+    /// Returns the bytes that this takes outside of its own place.
+    pub fn heap_bytes(&self) -> usize {
+        let of_evidence = |evidence: &Evidence| {
+            size_of::<Evidence>() + evidence.key_packets.capacity() * size_of::<KeyPacket>()
+        };
+        let evidence = self.evidence.as_deref().map_or(0, of_evidence);
+        evidence + self.exchange.detail.as_deref().map_or(0, Detail::heap_bytes)
     }
 
     /// Returns when the flow is over, given when its last entry expires.

@@ -1,10 +1,12 @@
 //! What a shard tracks beside TCP: UDP, ICMP queries, other protocols, and ICMP errors about them.
 
 use crate::audit::Totals;
+use crate::conntrack::table::Position;
 use crate::conntrack::{
     Addressee, Choices, CtState, DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts,
     Feature, Features, Keyed, Table, datagram::judge_datagram,
 };
+use crate::pipeline::ledger::{Candidate, Ledger, Place};
 use crate::pipeline::slice::Item;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
@@ -78,6 +80,9 @@ impl Tracked {
     }
 }
 
+/// The bytes that an entry takes, with its places in the index.
+const ENTRY_BYTES: usize = size_of::<Option<Tracked>>() + Table::<Tracked>::INDEX_BYTES;
+
 /// The entries of a shard that are not TCP, as the run's own policy keeps them.
 pub(super) struct Datagrams {
     table: Table<Tracked>,
@@ -91,9 +96,15 @@ impl Datagrams {
     }
 
     /// Judges a datagram and counts what rules would see.
-    pub(super) fn take(&mut self, item: &Item, datagram: Datagram, totals: &mut Totals) {
+    pub(super) fn take(
+        &mut self,
+        item: &Item,
+        datagram: Datagram,
+        totals: &mut Totals,
+        ledger: &mut Ledger,
+    ) {
         let ctstate = match datagram {
-            Datagram::Flow(kind) => self.track(item, kind),
+            Datagram::Flow(kind) => self.track(item, kind, ledger),
             Datagram::Error(addressee) => self.relate(item, addressee),
             Datagram::Untracked => CtState::Untracked,
             Datagram::Invalid => CtState::Invalid,
@@ -101,15 +112,42 @@ impl Datagrams {
         totals.count_datagram(item.packet.key.protocol(), ctstate);
     }
 
-    fn track(&mut self, item: &Item, kind: DatagramKind) -> CtState {
+    /// Drops what is over.
+    pub(super) fn sweep(&mut self, now: Timestamp, ledger: &mut Ledger) {
+        let drop = |tracked: Tracked| ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
+        self.table.sweep(|tracked| tracked.is_over(now), drop);
+    }
+
+    /// Returns all entries with their keys, as what may be forgotten.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = (&FlowKey, Candidate)> {
+        self.table.iter().map(|(position, Tracked { key, entry })| {
+            let over_at = entry.map_or(Timestamp::default(), |entry| entry.expires);
+            (key, Candidate { over_at, order: key.fixed_hash(), place: Place::Datagram(position) })
+        })
+    }
+
+    /// Returns the key of the entry at a position.
+    pub(super) fn key(&self, position: Position) -> Option<&FlowKey> {
+        self.table.get(position).map(Keyed::key)
+    }
+
+    /// Forgets an entry and returns the bytes that this frees.
+    pub(super) fn forget(&mut self, position: Position, ledger: &mut Ledger) -> u64 {
+        let Some(tracked) = self.table.remove(position) else { return 0 };
+        ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
+        ENTRY_BYTES as u64
+    }
+
+    fn track(&mut self, item: &Item, kind: DatagramKind, ledger: &mut Ledger) -> CtState {
         let (key, now) = (item.packet.key, item.stamp.clock);
         let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
         let choices = &mut Choices::new(self.features);
         let found = self.table.find(&key, item.hash);
         let position = found.or_else(|| {
             if self.table.wants_sweep() {
-                self.table.sweep(|tracked| tracked.is_over(now), drop);
+                self.sweep(now, ledger);
             }
+            ledger.change(key.section(), 0, ENTRY_BYTES);
             self.table.insert(item.hash, Tracked { key, entry: None })
         });
         let tracked = position.and_then(|position| self.table.get_mut(position));

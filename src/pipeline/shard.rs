@@ -1,13 +1,14 @@
 //! A shard: the flows it owns, and what they showed.
 
-use crate::audit::{Findings, PacketVerdict, Totals};
+use crate::audit::{Findings, Forgotten, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
     Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
     Verdict,
 };
-use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation};
+use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation, Seen};
 use crate::pipeline::datagrams::Datagrams;
+use crate::pipeline::ledger::{Candidate, Census, Ledger, Place};
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::{Plan, Wanted};
 use crate::time::Timestamp;
@@ -29,6 +30,8 @@ struct Flow {
     track: Track,
     key: FlowKey,
     audit: FlowAudit,
+    /// The bytes that the ledger has for it.
+    bytes: u32,
 }
 
 const _: () = assert!(size_of::<Option<Flow>>() <= 448, "seven lines of the cache");
@@ -47,9 +50,21 @@ impl Keyed for Flow {
 
 impl Flow {
     fn is_over(&self, now: Timestamp) -> bool {
-        self.audit.over_at(self.track.expires()) <= now
+        self.over_at() <= now
+    }
+
+    fn over_at(&self) -> Timestamp {
+        self.audit.over_at(self.track.expires())
+    }
+
+    /// Returns the bytes that it takes, with all that hangs on it.
+    fn bytes_taken(&self) -> usize {
+        FLOW_BYTES + self.track.heap_bytes() + self.audit.heap_bytes()
     }
 }
+
+/// The bytes that a clean flow takes, with its places in the index.
+const FLOW_BYTES: usize = size_of::<Option<Flow>>() + Table::<Flow>::INDEX_BYTES;
 
 /// The owner of a part of the flows.
 pub(super) struct Shard {
@@ -71,6 +86,8 @@ struct Desk {
     findings: Findings,
     /// The verdicts since they were last taken, when wanted.
     verdicts: Vec<PacketVerdict>,
+    /// What the flows take in memory.
+    ledger: Ledger,
 }
 
 impl Shard {
@@ -83,6 +100,7 @@ impl Shard {
             full: plan.flow,
             findings: Findings::default(),
             verdicts: Vec::new(),
+            ledger: Ledger::new(plan.memory),
         };
         Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
     }
@@ -98,8 +116,10 @@ impl Shard {
                     Kind::Segment => self.take_segment(item, *guess),
                     Kind::Error(addressee) => self.take_error(item, addressee),
                     Kind::Datagram(datagram) => {
-                        self.datagrams.take(item, datagram, &mut self.desk.totals);
+                        let Desk { totals, ledger, .. } = &mut self.desk;
+                        self.datagrams.take(item, datagram, totals, ledger);
                     }
+                    Kind::Census(census) => self.hold(census, item.stamp.clock),
                 }
             }
         }
@@ -115,6 +135,75 @@ impl Shard {
     pub(super) fn finish(mut self) -> (Totals, Findings) {
         self.table.drain(|flow| self.desk.bury(flow));
         (self.desk.totals, self.desk.findings)
+    }
+
+    /// Forgets what is over and, where that is not enough, what soonest will be.
+    #[cold]
+    fn hold(&mut self, census: Census, now: Timestamp) {
+        if !self.desk.ledger.is_overdrawn(census) {
+            return;
+        }
+        self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow));
+        self.datagrams.sweep(now, &mut self.desk.ledger);
+        let debts = self.desk.ledger.debts(census);
+        for (section, debt) in self.candidates(&debts).into_iter().zip(debts) {
+            let mut freed = 0;
+            for candidate in section {
+                if freed >= debt {
+                    break;
+                }
+                freed += self.forget(candidate.place, now);
+            }
+        }
+    }
+
+    /// Returns, for each section that owes something, what may be forgotten, in that order.
+    fn candidates(&self, debts: &[u64]) -> Vec<Vec<Candidate>> {
+        let mut sections = vec![Vec::new(); debts.len()];
+        let mut add = |key: &FlowKey, candidate| {
+            let section = key.section();
+            if debts.get(section).is_some_and(|&debt| debt > 0)
+                && let Some(candidates) = sections.get_mut(section)
+            {
+                candidates.push(candidate);
+            }
+        };
+        for (position, flow) in self.table.iter() {
+            let (over_at, order) = (flow.over_at(), flow.audit.first_frame);
+            add(&flow.key, Candidate { over_at, order, place: Place::Flow(position) });
+        }
+        self.datagrams.candidates().for_each(|(key, candidate)| add(key, candidate));
+        let key = |candidate: &Candidate| match candidate.place {
+            Place::Flow(position) => self.table.get(position).map(Keyed::key),
+            Place::Datagram(position) => self.datagrams.key(position),
+        };
+        for candidates in &mut sections {
+            candidates.sort_unstable_by(|one, other| {
+                let by_time = (one.over_at, one.order).cmp(&(other.over_at, other.order));
+                by_time.then_with(|| key(one).cmp(&key(other)))
+            });
+        }
+        sections
+    }
+
+    /// Forgets a flow before its time, and returns the bytes that this frees.
+    fn forget(&mut self, place: Place, now: Timestamp) -> u64 {
+        let mut forgotten = Forgotten { since: Some(now), ..Forgotten::default() };
+        let freed = match place {
+            Place::Flow(position) => {
+                let Some(flow) = self.table.remove(position) else { return 0 };
+                forgotten.flows = 1;
+                let freed = u64::from(flow.bytes);
+                self.desk.bury(flow);
+                freed
+            }
+            Place::Datagram(position) => {
+                forgotten.others = 1;
+                self.datagrams.forget(position, &mut self.desk.ledger)
+            }
+        };
+        self.desk.totals.forgotten.merge(&forgotten);
+        freed
     }
 
     /// Takes a segment of a flow that is probably at `guess`, if there is one.
@@ -172,7 +261,7 @@ impl Shard {
             self.table.sweep(|flow| flow.is_over(stamp.clock), |flow| self.desk.bury(flow));
         }
         let audit = start(stamp.number, stamp.ts, &arrival(item), self.desk.full);
-        self.table.insert(hash, Flow { track: Track::default(), key, audit })
+        self.table.insert(hash, Flow { track: Track::default(), key, audit, bytes: 0 })
     }
 }
 
@@ -189,7 +278,8 @@ impl Desk {
             let ended = std::mem::replace(&mut flow.audit, fresh);
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
-        let unanimous = self.opinions.is_unanimous() && !verdict.is_invalid();
+        let forked = !self.opinions.is_unanimous();
+        let unanimous = !forked && !verdict.is_invalid();
         let (liberal, invalid_for) = if unanimous {
             (verdict.ctstate, Members::default())
         } else {
@@ -197,8 +287,14 @@ impl Desk {
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
         let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
-        if let Some(repeated) = flow.audit.observe(&observation) {
-            self.totals.behaviour.count_repeated(repeated);
+        let seen = flow.audit.observe(&observation);
+        if let Seen::Closely(repeated) = seen {
+            self.charge(flow);
+            if let Some(repeated) = repeated {
+                self.totals.behaviour.count_repeated(repeated);
+            }
+        } else if forked {
+            self.charge(flow);
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(segment.options_cut);
@@ -215,7 +311,17 @@ impl Desk {
         }
     }
 
+    /// Notes what a flow takes in memory, when that has changed.
+    fn charge(&mut self, flow: &mut Flow) {
+        let (before, now) = (flow.bytes as usize, flow.bytes_taken());
+        if now != before {
+            self.ledger.change(flow.key.section(), before, now);
+            flow.bytes = u32::try_from(now).unwrap_or(u32::MAX);
+        }
+    }
+
     fn bury(&mut self, flow: Flow) {
+        self.ledger.change(flow.key.section(), flow.bytes as usize, 0);
         settle_accounts(flow.key, flow.audit, &mut self.totals, &mut self.findings);
     }
 }

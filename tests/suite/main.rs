@@ -26,6 +26,7 @@ mod diagnosis;
 mod emulated;
 mod filter;
 mod follow;
+mod forgotten;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 mod generate;

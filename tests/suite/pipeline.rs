@@ -3,7 +3,7 @@
 
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Reason, Setting, Sysctls};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::{FrameSource, Timeline};
 use tcp_window_audit::wire::{Checksums, Tunnels};
@@ -114,7 +114,16 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
     let (tunnels, wanted, flow) = (Tunnels::Closed, Wanted::Verdicts, None);
-    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flow };
+    let plan = Plan {
+        method,
+        checksums,
+        tunnels,
+        threads,
+        inputs: 1,
+        wanted,
+        flow,
+        memory: Budget::DEFAULT,
+    };
     let mut run = Run::new(&plan);
     let mut collector = Collector::default();
     let input = Box::new(std::io::Cursor::new(capture));

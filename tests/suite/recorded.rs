@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{CtState, Policy, Profile, Sysctls};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
 use tcp_window_audit::segment::Direction;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::wire::{Checksums, Tunnels};
@@ -94,6 +94,7 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
         inputs: 1,
         wanted: Wanted::Verdicts,
         flow: None,
+        memory: Budget::DEFAULT,
     });
     let mut collector = Collector::default();
     let mut source = source::open(path, Timeline::default()).unwrap();

@@ -12,7 +12,7 @@ use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
 use tcp_window_audit::flow::{Happening, Kind};
 use tcp_window_audit::frame::LinkType;
-use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
 use tcp_window_audit::segment::PerDirection;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::tuple::Endpoint;
@@ -130,7 +130,16 @@ pub(crate) fn audit(path: &Path, flow: Option<u64>) -> Audit {
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
     let (checksums, wanted) = (Checksums::Ignored, Wanted::Findings);
     let tunnels = Tunnels::Closed;
-    let plan = Plan { method, checksums, tunnels, threads: 1, inputs: 1, wanted, flow };
+    let plan = Plan {
+        method,
+        checksums,
+        tunnels,
+        threads: 1,
+        inputs: 1,
+        wanted,
+        flow,
+        memory: Budget::DEFAULT,
+    };
     let mut run = Run::new(&plan);
     run.read(&mut source::open(path, Timeline::default()).unwrap(), &mut Nobody);
     run.finish()

@@ -6,7 +6,7 @@ use std::io::{self, Cursor};
 use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Setting, Sysctls};
 use tcp_window_audit::frame::{Batch, Frame, LinkType};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
 use tcp_window_audit::report::{self, Detail, Format};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::{FrameSource, Timeline};
@@ -113,7 +113,16 @@ pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audi
     };
     let method = Method { policies: vec![policy, policy.liberal()], sysctls };
     let (wanted, flow) = (Wanted::Verdicts, None);
-    let plan = Plan { method, checksums, tunnels, threads, inputs: 1, wanted, flow };
+    let plan = Plan {
+        method,
+        checksums,
+        tunnels,
+        threads,
+        inputs: 1,
+        wanted,
+        flow,
+        memory: Budget::DEFAULT,
+    };
     let mut run = Run::new(&plan);
     let mut counter = Counter(0);
     run.read(source, &mut counter);
