@@ -129,12 +129,16 @@ pub struct Totals {
     pub established: u64,
     /// INVALID.
     pub invalid: u64,
+    /// UNTRACKED, because a rule exempts them.
+    pub untracked: u64,
     /// Dropped by the tracker itself.
     pub dropped: u64,
     /// ICMP errors about a tracked flow.
     pub errors_related: u64,
     /// ICMP errors about none.
     pub errors_invalid: u64,
+    /// ICMP errors that a rule exempts.
+    pub errors_untracked: u64,
     /// Datagrams of other protocols, by protocol number and by what rules would see.
     pub datagrams: BTreeMap<(u8, CtState), u64>,
     /// INVALID segments by reason.
@@ -174,7 +178,8 @@ impl Totals {
     pub fn count(&mut self, verdict: &Verdict, invalid_for: Members) {
         match verdict.ctstate {
             CtState::New => self.new += 1,
-            CtState::Established | CtState::Related | CtState::Untracked => self.established += 1,
+            CtState::Established | CtState::Related => self.established += 1,
+            CtState::Untracked => self.untracked += 1,
             CtState::Invalid => self.invalid += 1,
             CtState::Dropped => self.dropped += 1,
         }
@@ -218,9 +223,11 @@ impl Totals {
         self.new += part.new;
         self.established += part.established;
         self.invalid += part.invalid;
+        self.untracked += part.untracked;
         self.dropped += part.dropped;
         self.errors_related += part.errors_related;
         self.errors_invalid += part.errors_invalid;
+        self.errors_untracked += part.errors_untracked;
         self.options_cut += part.options_cut;
         self.flows += part.flows;
         self.flows_picked_up += part.flows_picked_up;
@@ -255,6 +262,8 @@ pub struct Method {
     pub policies: Vec<Policy>,
     /// The settings.
     pub sysctls: Sysctls,
+    /// What rules exempt from tracking, as pcap-filter expressions.
+    pub notrack: Vec<String>,
 }
 
 /// One input of a run.

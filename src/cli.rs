@@ -40,6 +40,11 @@ struct Args {
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
 
+    /// Leave the packets that a BPF filter matches untracked, as a NOTRACK rule of the raw table
+    /// does; repeatable; needs libpcap
+    #[arg(long, value_name = "EXPR")]
+    notrack: Vec<String>,
+
     /// Go on reading FILE while it grows, until Ctrl-C, which prints the report
     #[arg(long)]
     follow: bool,
@@ -241,7 +246,8 @@ pub(crate) fn parse() -> Result<Task, Error> {
 impl JudgeArgs {
     /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
     fn check(&self, notes: &mut Vec<String>) -> Result<(Policy, Sysctls), Error> {
-        let mut sysctls = Sysctls::default();
+        let kernel = self.kernel(notes)?;
+        let mut sysctls = Sysctls::of(kernel);
         for assignment in &self.sysctls {
             if assignment != "host" {
                 sysctls.apply(assignment)?;
@@ -251,17 +257,37 @@ impl JudgeArgs {
                 sysctls.set(key, &value)?;
             }
         }
-        let release = if self.kernel == "host" { host::release()? } else { self.kernel.clone() };
-        let kernel =
-            Profile::for_release(&release).ok_or_else(|| Error::UnknownKernel(release.clone()))?;
-        if kernel.certainty == Certainty::Nearest {
-            notes.push(format!(
-                "Linux {release} was not compared with the model; judging by the nearest that was, \
-                 {}",
-                kernel.profile.name()
-            ));
+        Ok((Policy::new(kernel, &sysctls), sysctls))
+    }
+
+    /// Finds the kernel, and notes how far the mapping can be trusted.
+    fn kernel(&self, notes: &mut Vec<String>) -> Result<Profile, Error> {
+        let is_host = self.kernel == "host";
+        let release = if is_host { host::release()? } else { self.kernel.clone() };
+        let find = |release: &String| {
+            Profile::for_release(release).ok_or_else(|| Error::UnknownKernel(release.clone()))
+        };
+        let mut kernel = find(&release)?;
+        if is_host
+            && kernel.certainty == Certainty::PatchLevelHidden
+            && let Some(version) = host::full_version()
+        {
+            kernel = find(&version)?;
         }
-        Ok((Policy::new(kernel.profile, &sysctls), sysctls))
+        let name = kernel.profile.name();
+        match kernel.certainty {
+            Certainty::Compared => {}
+            Certainty::Nearest => notes.push(format!(
+                "Linux {release} was not compared with the model; judging by the nearest that \
+                 was, {name}"
+            )),
+            Certainty::PatchLevelHidden => notes.push(format!(
+                "Linux {release} does not tell its patch level; judging by the latest of the \
+                 series, {name}. \"cat /proc/version\" (Debian) or \"cat \
+                 /proc/version_signature\" (Ubuntu) tells it: --kernel 6.1.76, for example"
+            )),
+        }
+        Ok(kernel.profile)
     }
 }
 
@@ -292,7 +318,8 @@ impl Args {
         if self.follow && !matches!(&self.files[..], [file] if file != Path::new("-")) {
             return Err(Error::FollowOne);
         }
-        let method = Method { policies: what_if::panel(policy), sysctls };
+        let notrack = self.notrack;
+        let method = Method { policies: what_if::panel(policy), sysctls, notrack };
         let outputs = self.outputs.iter().map(|path| output(path)).collect::<Result<_, _>>()?;
         let detail = match (self.quiet, self.verbose) {
             (true, _) => Detail::Quiet,

@@ -12,8 +12,9 @@ use tcp_window_audit::audit::Audit;
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
 use tcp_window_audit::source::file::FileSource;
-use tcp_window_audit::source::filter::{Filter, Filtered};
+use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
 use tcp_window_audit::source::merged::Merged;
+use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline, interrupt};
 use tcp_window_audit::wire::Checksums;
 
@@ -74,15 +75,11 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let (tunnels, flow, memory) = (config.tunnels, config.flow, config.memory);
     // What has been read is judged at once when nobody waits for the next block.
     let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
-    let plan = Plan { method, checksums, tunnels, threads, inputs, wanted, flow, memory };
+    let filter = said(config.filter.as_deref().map(Filter::new).transpose())?;
+    let exemptions = said(Exemptions::new(&method.notrack))?;
+    let plan =
+        Plan { method, checksums, tunnels, exemptions, threads, inputs, wanted, flow, memory };
     let mut run = Run::new(&plan);
-    let filter = match config.filter.as_deref().map(Filter::new).transpose() {
-        Ok(filter) => filter,
-        Err(error) => {
-            say(&chain(&error));
-            return None;
-        }
-    };
     let mut source = open(config, |error| {
         say(&chain(error));
         run.miss(error);
@@ -97,6 +94,11 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
         say(problem);
     }
     Some(audit)
+}
+
+/// Says an error, and returns what there is without one.
+fn said<T>(result: Result<T, FilterError>) -> Option<T> {
+    result.inspect_err(|error| say(&chain(error))).ok()
 }
 
 /// Opens one file, or several as one time line; returns none when not a single one can be read.

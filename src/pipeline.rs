@@ -21,6 +21,7 @@ use crate::audit::{
 };
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
+use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
@@ -49,6 +50,8 @@ pub struct Plan {
     pub checksums: Checksums,
     /// Which packet of a frame is judged.
     pub tunnels: Tunnels,
+    /// The rules of [`Method::notrack`], compiled.
+    pub exemptions: Exemptions,
     /// Worker threads, at least 1.
     pub threads: usize,
     /// How many inputs there will be.
@@ -116,13 +119,15 @@ impl Run {
         let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
         let shards = (0..threads).map(|_| shard()).collect();
         let checksums = plan.checksums;
+        let (tunnels, exemptions) = (plan.tunnels, plan.exemptions.clone());
         Self {
             shards,
             slices: vec![Slice::new(threads)],
             settler: Settler {
                 decoder: Decoder {
                     checksums,
-                    tunnels: plan.tunnels,
+                    tunnels,
+                    exemptions,
                     seed,
                     shards: threads,
                     memory: plan.memory,
@@ -181,13 +186,8 @@ impl Run {
         }
         let (shards, slices) = (&mut self.shards[..], &mut self.slices);
         let frames = self.reports.frames;
-        let crew = Crew {
-            decoder: self.settler.decoder,
-            settler: &mut self.settler,
-            shards,
-            slices,
-            frames,
-        };
+        let decoder = self.settler.decoder.clone();
+        let crew = Crew { decoder, settler: &mut self.settler, shards, slices, frames };
         crew.read(source, &mut Teller { reports: &mut self.reports, observer })
     }
 

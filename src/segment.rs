@@ -140,6 +140,20 @@ pub enum HeaderFault {
     BadFlags,
 }
 
+/// What of an ICMP error decides its verdict, beside the flow that it quotes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ErrorTraits {
+    /// Whether it is addressed to the sender of the quoted packet; if not, Linux 5.1 and later call
+    /// it INVALID (`nf_conntrack_inet_error()`, `nf_conntrack_proto_icmp.c`, Linux 6.18).
+    pub to_quoted_sender: bool,
+    /// Whether it quotes eight bytes of layer 4, all that RFC 792 promises; of fewer, kernels before
+    /// 4.18 make no tuple, later ones need only the four of the ports.
+    pub quotes_eight_bytes: bool,
+    /// Whether it is an `ICMPv6` redirect, which not every kernel takes for an error
+    /// (`nf_conntrack_icmpv6_redirect()`, `nf_conntrack_proto_icmpv6.c`, Linux 6.18).
+    pub is_redirect: bool,
+}
+
 /// The RFC 7323 timestamps option.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct TcpTimestamps {

@@ -14,9 +14,6 @@ use tcp_window_audit::pipeline::chain;
 use tcp_window_audit::report::printable;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 
-/// Differences that are printed for each file; the others are counted.
-const MOST_SHOWN: u64 = 20;
-
 /// Why a file could not be compared to its end.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -73,9 +70,7 @@ fn compare(file: &Path, task: &Verification, out: &mut dyn Write) -> Result<Scor
                 continue;
             }
             score.differing += 1;
-            if score.differing <= MOST_SHOWN {
-                show(&name, &compared, out)?;
-            }
+            show(&name, &compared, out)?;
         }
     }
     let Score { compared, differing } = score;
@@ -87,6 +82,7 @@ fn compare(file: &Path, task: &Verification, out: &mut dyn Write) -> Result<Scor
         task.policy.profile.name(),
         printable(&task.release),
     )?;
+    out.flush()?;
     Ok(score)
 }
 

@@ -1,12 +1,14 @@
-//! Entries of UDP, ICMP queries and protocols without a tracker of their own.
+//! Entries of UDP, ICMP queries, GRE and protocols without a tracker of their own.
 //!
-//! `nf_conntrack_proto_udp.c`, `nf_conntrack_proto_icmp.c`, `nf_conntrack_proto_generic.c`, Linux
-//! 6.18. None of them looks into the packet beyond its header: an entry is a pair of endpoints, a
+//! `nf_conntrack_proto_udp.c`, `nf_conntrack_proto_icmp.c`, `nf_conntrack_proto_gre.c`,
+//! `nf_conntrack_proto_generic.c`, Linux 6.18. None of them looks into the packet beyond its header: an entry is a pair of endpoints, a
 //! timeout, and whether a reply was seen.
+//!
+//! SCTP and DCCP, whose trackers follow handshakes of their own, are judged as other protocols.
 //!
 //! Does not: read headers, or know TCP.
 
-use crate::conntrack::policy::{Choices, Feature};
+use crate::conntrack::policy::{Choices, Feature, Features};
 use crate::conntrack::verdict::CtState;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::Orientation;
@@ -27,6 +29,8 @@ pub enum DatagramKind {
     Icmpv6Request,
     /// The answer to one.
     Icmpv6Reply,
+    /// GRE, which is any other protocol to kernels before 5.0.
+    Gre,
     /// Any other protocol.
     Generic,
 }
@@ -53,8 +57,23 @@ pub struct DatagramTimeouts {
     pub icmp: i64,
     /// `nf_conntrack_icmpv6_timeout`.
     pub icmpv6: i64,
+    /// `nf_conntrack_gre_timeout`.
+    pub gre: i64,
+    /// `nf_conntrack_gre_timeout_stream`.
+    pub gre_stream: i64,
     /// `nf_conntrack_generic_timeout`.
     pub generic: i64,
+}
+
+impl DatagramTimeouts {
+    /// Returns the defaults of a kernel.
+    pub fn of(features: Features) -> Self {
+        let mut timeouts = Self::default();
+        if !features.contains(Feature::UdpStreamDelay) {
+            timeouts.udp_stream = 180 * NANOS_PER_SEC;
+        }
+        timeouts
+    }
 }
 
 impl Default for DatagramTimeouts {
@@ -65,6 +84,8 @@ impl Default for DatagramTimeouts {
             udp_stream: 120 * NANOS_PER_SEC,
             icmp: 30 * NANOS_PER_SEC,
             icmpv6: 30 * NANOS_PER_SEC,
+            gre: 30 * NANOS_PER_SEC,
+            gre_stream: 180 * NANOS_PER_SEC,
             generic: 600 * NANOS_PER_SEC,
         }
     }
@@ -127,6 +148,12 @@ impl DatagramEntry {
             DatagramKind::Udp => timeouts.udp,
             DatagramKind::IcmpRequest | DatagramKind::IcmpReply => timeouts.icmp,
             DatagramKind::Icmpv6Request | DatagramKind::Icmpv6Reply => timeouts.icmpv6,
+            DatagramKind::Gre if !choices.has(Feature::GreTracked) => timeouts.generic,
+            DatagramKind::Gre if self.seen_reply => {
+                self.assured = true;
+                timeouts.gre_stream
+            }
+            DatagramKind::Gre => timeouts.gre,
             DatagramKind::Generic => timeouts.generic,
         };
         self.expires = now.plus_nanos(timeout_ns);
@@ -219,6 +246,24 @@ mod tests {
         assert_eq!(judge(DatagramKind::IcmpRequest, THERE), CtState::New);
         assert_eq!(judge(DatagramKind::IcmpReply, BACK), CtState::Established);
         assert_eq!(judge(DatagramKind::IcmpRequest, THERE), CtState::Established);
+    }
+
+    #[test]
+    fn gre_is_a_stream_once_it_was_answered_on_kernels_that_track_it() {
+        let packets = [(0, THERE), (10, BACK), (20, THERE)];
+        let said = run("6.18.44", DatagramKind::Gre, &packets);
+        let (new, reply) = (("NEW", 30, false), ("ESTABLISHED", 30, false));
+        assert_eq!(said, [new, reply, ("ESTABLISHED", 180, true)]);
+        assert_eq!(run("4.19.0", DatagramKind::Gre, &packets)[2], ("ESTABLISHED", 600, false));
+    }
+
+    #[test]
+    fn a_udp_stream_of_an_older_kernel_is_kept_for_three_minutes() {
+        let stream = |kernel| {
+            let features = Profile::named(kernel).unwrap().features();
+            DatagramTimeouts::of(features).udp_stream / NANOS_PER_SEC
+        };
+        assert_eq!((stream("el8"), stream("5.4")), (180, 120));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use crate::conntrack::entry::Entry;
 use crate::conntrack::policy::{Choices, Feature};
 use crate::conntrack::verdict::{CtState, Reason, Verdict};
+use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::Orientation;
 
@@ -15,19 +16,10 @@ use crate::tuple::Orientation;
 pub struct ErrorArrival {
     /// Which way the quoted packet went between the endpoints of the flow's key.
     pub quoted: Orientation,
-    /// Whom the error is addressed to.
-    pub addressee: Addressee,
+    /// What else decides.
+    pub traits: ErrorTraits,
     /// The tracker's time.
     pub now: Timestamp,
-}
-
-/// Whom an ICMP error is addressed to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Addressee {
-    /// The sender of the quoted packet, as it should be.
-    QuotedSender,
-    /// Somebody else.
-    Stranger,
 }
 
 /// Judges an ICMP error by the entry of the connection that it quotes.
@@ -36,7 +28,8 @@ pub fn judge_error(
     arrival: &ErrorArrival,
     choices: &mut Choices,
 ) -> Verdict {
-    let Some(entry) = entry.filter(|entry| entry.expires > arrival.now) else {
+    let entry = entry.filter(|entry| entry.expires > arrival.now);
+    let Some(entry) = entry.filter(|_| names_flow(arrival.traits, choices)) else {
         return Verdict::invalid(Reason::IcmpUnknown);
     };
     let met = Verdict {
@@ -45,8 +38,20 @@ pub fn judge_error(
         state: Some(entry.state),
         ..Verdict::invalid(Reason::IcmpOuterMismatch)
     };
-    match arrival.addressee {
-        Addressee::Stranger if choices.has(Feature::IcmpOuterCheck) => met,
-        _ => Verdict { ctstate: CtState::Related, reason: None, ..met },
+    if is_astray(arrival.traits, choices) {
+        met
+    } else {
+        Verdict { ctstate: CtState::Related, reason: None, ..met }
     }
+}
+
+/// Returns whether the kernel looks for the flow that an error quotes.
+pub fn names_flow(traits: ErrorTraits, choices: &mut Choices) -> bool {
+    let is_error = !traits.is_redirect || choices.has(Feature::Icmpv6Redirect);
+    is_error && (traits.quotes_eight_bytes || !choices.has(Feature::EightByteTuples))
+}
+
+/// Returns whether the kernel refuses an error because of whom it is addressed to.
+pub fn is_astray(traits: ErrorTraits, choices: &mut Choices) -> bool {
+    !traits.to_quoted_sender && choices.has(Feature::IcmpOuterCheck)
 }

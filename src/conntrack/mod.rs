@@ -39,11 +39,11 @@ pub mod window;
 
 pub use datagram::{DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts};
 pub use entry::{Arrival, Entry};
-pub use icmp::{Addressee, ErrorArrival};
+pub use icmp::ErrorArrival;
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use state::{Class, TcpState};
-pub use sysctl::{Policy, SysctlError, Sysctls};
+pub use sysctl::{Policy, SysctlError, Sysctls, TableSize};
 pub use table::{Keyed, Table};
 pub use track::{Members, Opinions, Panel, Track};
 pub use verdict::{CtState, Reason, Verdict};

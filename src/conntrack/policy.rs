@@ -88,6 +88,14 @@ pub enum Feature {
     HeaderCheckBeforeLookup,
     /// An ICMP error must be addressed to the sender of what it quotes (5.1).
     IcmpOuterCheck,
+    /// An ICMP error must quote eight bytes of layer 4, not four (before 4.18).
+    EightByteTuples,
+    /// An `ICMPv6` redirect is an error about the flow that it quotes (6.3, and stable trees).
+    Icmpv6Redirect,
+    /// Multicast router discovery of IPv6 is not tracked, as neighbour discovery (6.9).
+    MulticastRouterDiscovery,
+    /// GRE has a tracker of its own (5.0).
+    GreTracked,
     /// A UDP flow that was answered becomes a stream only 2 s after it began (5.0).
     UdpStreamDelay,
     /// A UDP flow is assured only as a stream, not by its first answer (5.10).

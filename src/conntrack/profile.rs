@@ -7,65 +7,70 @@ use crate::conntrack::policy::{Feature, Features};
 
 use Feature::{
     AnnotateIgnoredWindow, CapUnrepliedEstablished, ChallengeAckLastAck, ChallengeAckSynSent,
-    HeaderCheckBeforeLookup, IcmpOuterCheck, IgnoredSynResync, KeepLiberalOnOptions,
-    LastWinUnscaled, LogInvalidNew, LowerBoundsIgnored, LowerTimeoutOnInvalidFinRst,
-    MidstreamKeepalive, MidstreamReceiverInit, MidstreamScaled, OvershootIgnored, OvershootTracked,
-    ReceiverMaxwinGuard, RecvWinZeroOk, ReinitOnSyn, ReplySynReopens, RstExactSeq,
-    RstGuardAfterSyn, RstReplyDirCheck, RstSkipWhenClosing, RstTimeoutClose, RstTimeoutUnack,
-    SimultaneousOpenAck, SynRetransmitNoRenew, SynackReworked, TimeoutZeroWindow,
-    UdpAssuredWithStream, UdpStreamDelay, UpperBoundsFirst, WscaleResetReplyOnly, ZeroLenShortcut,
+    EightByteTuples, GreTracked, HeaderCheckBeforeLookup, IcmpOuterCheck, Icmpv6Redirect,
+    IgnoredSynResync, KeepLiberalOnOptions, LastWinUnscaled, LogInvalidNew, LowerBoundsIgnored,
+    LowerTimeoutOnInvalidFinRst, MidstreamKeepalive, MidstreamReceiverInit, MidstreamScaled,
+    MulticastRouterDiscovery, OvershootIgnored, OvershootTracked, ReceiverMaxwinGuard,
+    RecvWinZeroOk, ReinitOnSyn, ReplySynReopens, RstExactSeq, RstGuardAfterSyn, RstReplyDirCheck,
+    RstSkipWhenClosing, RstTimeoutClose, RstTimeoutUnack, SimultaneousOpenAck,
+    SynRetransmitNoRenew, SynackReworked, TimeoutZeroWindow, UdpAssuredWithStream, UdpStreamDelay,
+    UpperBoundsFirst, WscaleResetReplyOnly, ZeroLenShortcut,
 };
 
 /// The names of the profiles, oldest behaviour first: the columns of [`MATRIX`].
 #[rustfmt::skip]
-const NAMES: [&str; 20] = [
-    "2.6.32", "el6", "3.10", "el7", "4.19.0", "4.19.48", "el8", "5.4", "5.10.0", "5.10.166+", "5.14/5.15.0",
+const NAMES: [&str; 21] = [
+    "2.6.32", "el6", "3.10", "el7", "4.19.0", "4.19.48", "4.19.67", "el8", "5.4", "5.10.0", "5.10.166+", "5.14/5.15.0",
     "5.15.100", "5.18", "6.0", "6.1.0", "6.1.192", "6.6.57", "6.18.0", "6.18.44", "6.12.117",
 ];
 
 /// Which profile has which feature: a row a feature, a column a name of [`NAMES`].
 #[rustfmt::skip]
-const MATRIX: [(Feature, &str); 36] = [
-    (SynackReworked,              "--yyyyyyyyyyyyyyyyyy"),
-    (ReplySynReopens,             "-y-yyyyyyyyyyyyyyyyy"),
-    (IgnoredSynResync,            "-yyyyyyyyyyyyyyyyyyy"),
-    (ChallengeAckLastAck,         "-y-yyyyyyyyyyyyyyyyy"),
-    (SimultaneousOpenAck,         "----yyyyyyyyyyyyyyyy"),
-    (RstExactSeq,                 "-----yyyyyyyyyyyyyyy"),
-    (RstSkipWhenClosing,          "----------yyyyyyyyyy"),
-    (RstGuardAfterSyn,            "----------yyyyyyyyyy"),
-    (RstReplyDirCheck,            "---------------y--yy"),
-    (ChallengeAckSynSent,         "---------------yyyyy"),
-    (ZeroLenShortcut,             "yy------------------"),
-    (RecvWinZeroOk,               "---yyyyyyyyyyyyyyyyy"),
-    (MidstreamScaled,             "--yyyyyyyyyyyyyyyyyy"),
-    (MidstreamReceiverInit,       "--yyyyyyyyyyyyyyyyyy"),
-    (MidstreamKeepalive,          "------yyyyyyyyyyyyyy"),
-    (ReinitOnSyn,                 "------y-----yyyyyyyy"),
-    (WscaleResetReplyOnly,        "---------------yyyyy"),
-    (KeepLiberalOnOptions,        "------y--y-yyyyyyyyy"),
-    (OvershootTracked,            "-----------y-yyyyyyy"),
-    (OvershootIgnored,            "--------------yyyyyy"),
-    (LowerBoundsIgnored,          "--------------yyyyyy"),
-    (UpperBoundsFirst,            "--------------yyyyyy"),
-    (LowerTimeoutOnInvalidFinRst, "--------------yyyyyy"),
-    (LastWinUnscaled,             "------yyyyyyyyyyyyyy"),
-    (TimeoutZeroWindow,           "----yyyyyyyyyyyyyyyy"),
-    (RstTimeoutClose,             "-----yyyyyyyyyyyyyy-"),
-    (RstTimeoutUnack,             "-------------------y"),
-    (CapUnrepliedEstablished,     "-y-yyyyyyyyyyyyyyyyy"),
-    (SynRetransmitNoRenew,        "------y--yyyyyyyyyyy"),
-    (ReceiverMaxwinGuard,         "--yyyyyyyyyyyyyyyyyy"),
-    (AnnotateIgnoredWindow,       "-yyyyyyyyyyyyyyyyyyy"),
-    (LogInvalidNew,               "-----------------yyy"),
-    (HeaderCheckBeforeLookup,     "yyyyyy--------------"),
-    (IcmpOuterCheck,              "------yyyyyyyyyyyyyy"),
-    (UdpStreamDelay,              "-------yyyyyyyyyyyyy"),
-    (UdpAssuredWithStream,        "--------yyyyyyyyyyyy"),
+const MATRIX: [(Feature, &str); 40] = [
+    (SynackReworked,              "--yyyyyyyyyyyyyyyyyyy"),
+    (ReplySynReopens,             "-y-yyyyyyyyyyyyyyyyyy"),
+    (IgnoredSynResync,            "-yyyyyyyyyyyyyyyyyyyy"),
+    (ChallengeAckLastAck,         "-y-yyyyyyyyyyyyyyyyyy"),
+    (SimultaneousOpenAck,         "----yyyyyyyyyyyyyyyyy"),
+    (RstExactSeq,                 "-----yyyyyyyyyyyyyyyy"),
+    (RstSkipWhenClosing,          "-----------yyyyyyyyyy"),
+    (RstGuardAfterSyn,            "-----------yyyyyyyyyy"),
+    (RstReplyDirCheck,            "----------------y--yy"),
+    (ChallengeAckSynSent,         "----------------yyyyy"),
+    (ZeroLenShortcut,             "yy-------------------"),
+    (RecvWinZeroOk,               "---yyyyyyyyyyyyyyyyyy"),
+    (MidstreamScaled,             "--yyyyyyyyyyyyyyyyyyy"),
+    (MidstreamReceiverInit,       "--yyyyyyyyyyyyyyyyyyy"),
+    (MidstreamKeepalive,          "-------yyyyyyyyyyyyyy"),
+    (ReinitOnSyn,                 "-------y-----yyyyyyyy"),
+    (WscaleResetReplyOnly,        "----------------yyyyy"),
+    (KeepLiberalOnOptions,        "-------y--y-yyyyyyyyy"),
+    (OvershootTracked,            "------------y-yyyyyyy"),
+    (OvershootIgnored,            "---------------yyyyyy"),
+    (LowerBoundsIgnored,          "---------------yyyyyy"),
+    (UpperBoundsFirst,            "---------------yyyyyy"),
+    (LowerTimeoutOnInvalidFinRst, "---------------yyyyyy"),
+    (LastWinUnscaled,             "------yyyyyyyyyyyyyyy"),
+    (TimeoutZeroWindow,           "----yyyyyyyyyyyyyyyyy"),
+    (RstTimeoutClose,             "-----yyyyyyyyyyyyyyy-"),
+    (RstTimeoutUnack,             "--------------------y"),
+    (CapUnrepliedEstablished,     "-y-yyyyyyyyyyyyyyyyyy"),
+    (SynRetransmitNoRenew,        "-------y--yyyyyyyyyyy"),
+    (ReceiverMaxwinGuard,         "--yyyyyyyyyyyyyyyyyyy"),
+    (AnnotateIgnoredWindow,       "-yyyyyyyyyyyyyyyyyyyy"),
+    (LogInvalidNew,               "------------------yyy"),
+    (HeaderCheckBeforeLookup,     "yyyyyyy--------------"),
+    (IcmpOuterCheck,              "-------yyyyyyyyyyyyyy"),
+    (EightByteTuples,             "yyyy-----------------"),
+    (Icmpv6Redirect,              "----------y-y---yyyyy"),
+    (MulticastRouterDiscovery,    "------------------yyy"),
+    (GreTracked,                  "--------yyyyyyyyyyyyy"),
+    (UdpStreamDelay,              "--------yyyyyyyyyyyyy"),
+    (UdpAssuredWithStream,        "---------yyyyyyyyyyyy"),
 ];
 
 /// Which profiles have `nf_conntrack_tcp_ignore_invalid_rst` (5.14 and later).
-const HAS_IGNORE_INVALID_RST: &str = "----------yyyyyyyyyy";
+const HAS_IGNORE_INVALID_RST: &str = "-----------yyyyyyyyyy";
 
 /// One modelled behaviour of the tracker, named after a kernel that has it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -75,7 +80,7 @@ pub struct Profile {
 
 impl Profile {
     /// The profile used when nothing else is asked for: Linux 6.18.44.
-    pub const DEFAULT: Self = Self { column: 18 };
+    pub const DEFAULT: Self = Self { column: 19 };
 
     /// Returns all profiles, oldest behaviour first.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -92,22 +97,30 @@ impl Profile {
     /// Returns the profile of a kernel as `uname -r` prints its release, or of a profile's name.
     ///
     /// Stable trees are told apart by their patch level; distributions that carry changes of their
-    /// own are `el6`, `el7` and `el8`. A kernel that was never compared with the model is mapped
-    /// to the nearest one that was.
+    /// own are `el6`, `el7` and `el8`. A series alone, such as `6.1`, is its latest profile. A kernel
+    /// that was never compared with the model is mapped to the nearest one that was.
     pub fn for_release(release: &str) -> Option<Match> {
         if let Some(profile) = Self::named(release) {
             return Some(Match { profile, certainty: Compared });
         }
-        let enterprise = [(".el6", "el6"), (".el7", "el7"), (".el8", "el8")];
-        if let Some((_, name)) = enterprise.iter().find(|(mark, _)| release.contains(mark)) {
+        let (version, told) = Version::parse(release)?;
+        let is_enterprise = |(mark, base, _): &&(&str, Version, &str)| {
+            release.contains(mark) && version == *base && !release.contains("uek")
+        };
+        if let Some((_, _, name)) = ENTERPRISE.iter().find(is_enterprise) {
             let profile = Self::named(name)?;
             return Some(Match { profile, certainty: Compared });
         }
-        let version = Version::parse(release)?;
-        let nearest = release.contains(".el9") || release.contains(".el10");
-        let row = SERIES.iter().rev().find(|(since, ..)| *since <= version)?;
-        let (_, name, known) = *row;
-        let certainty = if nearest { Nearest } else { known };
+        let latest = Version(version.0, version.1, u32::MAX);
+        let row = |version: Version| SERIES.iter().rev().find(|(since, ..)| *since <= version);
+        let (_, name, known) = *row(if told == PatchLevel::Told { version } else { latest })?;
+        let has_changes_of_its_own = [".el", "-default"].iter().any(|mark| release.contains(mark));
+        let is_ambiguous = told == PatchLevel::Hidden && row(version)?.1 != name;
+        let certainty = match known {
+            _ if has_changes_of_its_own => Nearest,
+            _ if is_ambiguous => Certainty::PatchLevelHidden,
+            known => known,
+        };
         Some(Match { profile: Self::named(name)?, certainty })
     }
 
@@ -149,33 +162,61 @@ pub enum Certainty {
     Compared,
     /// No kernel of this series was; the profile is that of the nearest one.
     Nearest,
+    /// The release names the series alone, as those of Debian and Ubuntu do; the profile is that of
+    /// its latest kernel.
+    PatchLevelHidden,
 }
 
 /// Major, minor and patch level of a release.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Version(u32, u32, u32);
 
+/// What a release says of its patch level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum PatchLevel {
+    /// `6.1.76`, `6.1.0`, `7.3.0-rc7`.
+    Told,
+    /// `6.1`: the latest is meant.
+    Latest,
+    /// `6.1.0-18-amd64`, `5.15.0-91-generic`: the number of an interface of the distribution
+    /// stands where the patch level is not.
+    Hidden,
+}
+
 impl Version {
     /// Parses the leading numbers of `6.1.0-18-amd64`, `5.15.0-91-generic` or `3.10`.
-    fn parse(release: &str) -> Option<Self> {
+    fn parse(release: &str) -> Option<(Self, PatchLevel)> {
         let numeric = |c: char| !c.is_ascii_digit() && c != '.';
         let head = release.split(numeric).next()?;
         let mut numbers = head.split('.').map(str::parse::<u32>);
         let major = numbers.next()?.ok()?;
         let minor = numbers.next()?.ok()?;
-        let patch = numbers.next().and_then(Result::ok).unwrap_or(0);
-        Some(Self(major, minor, patch))
+        let patch = numbers.next().and_then(Result::ok);
+        let tail = release.strip_prefix(head)?;
+        let has_number =
+            tail.strip_prefix('-').is_some_and(|t| t.starts_with(|c: char| c.is_ascii_digit()));
+        let told = match patch {
+            None if tail.is_empty() => PatchLevel::Latest,
+            None | Some(0) if has_number => PatchLevel::Hidden,
+            _ => PatchLevel::Told,
+        };
+        Some((Self(major, minor, patch.unwrap_or(0)), told))
     }
 }
+
+/// Distributions whose kernels carry so many changes that they are profiles of their own: what their
+/// releases contain, the version that they all have, and the profile.
+const ENTERPRISE: [(&str, Version, &str); 3] = [
+    (".el6", Version(2, 6, 32), "el6"),
+    (".el7", Version(3, 10, 0), "el7"),
+    (".el8", Version(4, 18, 0), "el8"),
+];
 
 use Certainty::{Compared, Nearest};
 
 /// From which release on which profile holds: each row reaches up to the next.
-///
-/// A series without patch level in `uname -r` (distribution kernels such as `6.1.0-18-amd64`)
-/// counts as its first release.
 #[rustfmt::skip]
-const SERIES: [(Version, &str, Certainty); 36] = [
+const SERIES: [(Version, &str, Certainty); 40] = [
     (Version(2, 6, 32),  "2.6.32",      Compared),
     (Version(2, 6, 33),  "2.6.32",      Nearest),
     (Version(3, 10, 0),  "3.10",        Compared),
@@ -184,6 +225,7 @@ const SERIES: [(Version, &str, Certainty); 36] = [
     (Version(4, 19, 1),  "4.19.0",      Nearest),
     (Version(4, 19, 48), "4.19.48",     Compared),
     (Version(4, 19, 49), "4.19.48",     Nearest),
+    (Version(4, 19, 67), "4.19.67",     Nearest),
     (Version(4, 20, 0),  "5.4",         Nearest),
     (Version(5, 4, 0),   "5.4",         Compared),
     (Version(5, 5, 0),   "5.10.0",      Nearest),
@@ -211,7 +253,10 @@ const SERIES: [(Version, &str, Certainty); 36] = [
     (Version(6, 12, 117), "6.12.117",   Compared),
     (Version(6, 13, 0),  "6.18.0",      Compared),
     (Version(6, 18, 30), "6.18.44",     Compared),
+    (Version(6, 19, 0),  "6.18.44",     Nearest),
+    (Version(7, 2, 0),   "6.18.44",     Compared),
     (Version(7, 3, 0),   "6.12.117",    Compared),
+    (Version(7, 4, 0),   "6.12.117",    Nearest),
 ];
 
 #[cfg(test)]
@@ -236,7 +281,18 @@ mod tests {
             ("5.10.46", "5.10.0"),
             ("5.10.218", "5.10.166+"),
             ("5.10.262", "5.10.166+"),
-            ("5.15.0-91-generic", "5.14/5.15.0"),
+            ("5.15.0-91-generic", "5.15.100"),
+            ("4.19", "4.19.67"),
+            ("5.10", "5.10.166+"),
+            ("6.1", "6.1.192"),
+            ("6.12", "6.12.117"),
+            ("6.18", "6.18.44"),
+            ("6.1.0-18-amd64", "6.1.192"),
+            ("6.1.0-0.deb11.17-amd64", "6.1.192"),
+            ("6.1.76-1", "6.6.57"),
+            ("5.4.290-1.el7.elrepo.x86_64", "5.4"),
+            ("5.15.0-200.131.27.el8uek.x86_64", "5.15.100"),
+            ("5.10.218-208.862.amzn2.x86_64", "5.10.166+"),
             ("5.15.149", "5.15.100"),
             ("6.1.0", "6.1.0"),
             ("6.1.192", "6.1.192"),
@@ -253,8 +309,14 @@ mod tests {
         }
         assert_eq!(Profile::for_release("banana"), None);
         assert_eq!(Profile::for_release("2.4.37"), None);
-        let unknown = Profile::for_release("5.14.0-427.el9.x86_64").unwrap();
-        assert_eq!(unknown.certainty, Nearest);
+        let certainty = |release| Profile::for_release(release).unwrap().certainty;
+        let nearest =
+            ["5.14.0-427.el9.x86_64", "5.14.21-150500.55.52-default", "6.19.1", "7.4.0", "4.4.302"];
+        assert_eq!(nearest.map(certainty), [Nearest; 5]);
+        let hidden = ["6.1.0-18-amd64", "5.15.0-91-generic", "5.10.0-30-cloud-amd64"];
+        assert_eq!(hidden.map(certainty), [Certainty::PatchLevelHidden; 3]);
+        let compared = ["5.4.0-150-generic", "6.1", "3.10.0-1160.el7.x86_64", "7.3.0-rc7", "6.1.0"];
+        assert_eq!(compared.map(certainty), [Compared; 5]);
     }
 
     #[test]

@@ -27,6 +27,34 @@ pub struct Sysctls {
     pub limits: Limits,
     /// `nf_conntrack_udp_timeout` and the timeouts of other protocols.
     pub datagram: DatagramTimeouts,
+    /// `nf_conntrack_max`, `nf_conntrack_buckets` and `nf_conntrack_expect_max`.
+    pub table: TableSize,
+}
+
+/// How much the kernel's tables may hold; none where nothing was set, so that the kernel's own
+/// default holds.
+///
+/// The kernel computes its defaults from the memory of the machine when the module is loaded
+/// (`nf_conntrack_init_start()`, `nf_conntrack_core.c`), so a capture cannot tell them. On a machine
+/// of 64 bits with this much of it, buckets and maximum are:
+///
+/// | kernels | up to 1 GiB | above 1 GiB | above 4 GiB | maximum for each bucket |
+/// | --- | --- | --- | --- | --- |
+/// | 2.6.32 to 3.10 | a bucket for 128 KiB | 16,384 and 65,536 | the same | 4 |
+/// | 4.19 to 5.14 | the same | 16,384 and 65,536 | 65,536 and 262,144 | 4 |
+/// | 5.15 on | the same | 65,536 and 65,536 | 262,144 and 262,144 | 1 |
+///
+/// There are at least 32 buckets (1,024 from 5.15 on). With the module's parameter `hashsize` the
+/// maximum is 8 times as many. Table and maximum are the machine's; a network namespace has a count
+/// of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TableSize {
+    /// `nf_conntrack_max`: the most entries; 0 is no bound.
+    pub max: Option<u32>,
+    /// `nf_conntrack_buckets`: the slots of the hash table, at least 1.
+    pub buckets: Option<u32>,
+    /// `nf_conntrack_expect_max`: the most connections that helpers expect, at least 1.
+    pub expect_max: Option<u32>,
 }
 
 impl Default for Sysctls {
@@ -39,16 +67,22 @@ impl Default for Sysctls {
             checksum: Setting::Off,
             limits: Limits::default(),
             datagram: DatagramTimeouts::default(),
+            table: TableSize::default(),
         }
     }
 }
 
 /// The keys that are modelled, without the prefix `net.netfilter.`.
-pub const KEYS: [&str; 21] = [
+pub const KEYS: [&str; 26] = [
+    "nf_conntrack_buckets",
     "nf_conntrack_checksum",
+    "nf_conntrack_expect_max",
     "nf_conntrack_generic_timeout",
+    "nf_conntrack_gre_timeout",
+    "nf_conntrack_gre_timeout_stream",
     "nf_conntrack_icmp_timeout",
     "nf_conntrack_icmpv6_timeout",
+    "nf_conntrack_max",
     "nf_conntrack_tcp_be_liberal",
     "nf_conntrack_tcp_ignore_invalid_rst",
     "nf_conntrack_tcp_loose",
@@ -95,6 +129,12 @@ pub enum SysctlError {
 }
 
 impl Sysctls {
+    /// Returns the defaults of a kernel, but for the checksums.
+    pub fn of(profile: Profile) -> Self {
+        let datagram = DatagramTimeouts::of(profile.features());
+        Self { datagram, ..Self::default() }
+    }
+
     /// Applies `KEY=VALUE`; the prefix `net.netfilter.` may be there or not.
     ///
     /// # Errors
@@ -113,18 +153,24 @@ impl Sysctls {
     ///
     /// As [`Sysctls::apply`].
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), SysctlError> {
+        const LARGEST: u32 = i32::MAX.cast_unsigned();
         let bare = key.strip_prefix("net.netfilter.").unwrap_or(key);
         let known = KEYS.iter().find(|known| **known == bare);
         let key = known.ok_or_else(|| SysctlError::UnknownKey { key: key.to_owned() })?;
-        let max = match *key {
-            "nf_conntrack_tcp_max_retrans" => 255,
-            timeout if timeout.contains("_timeout") => i32::MAX.cast_unsigned(),
-            _ => 1,
+        let (min, max) = match *key {
+            "nf_conntrack_tcp_max_retrans" => (0, 255),
+            "nf_conntrack_max" => (0, LARGEST),
+            "nf_conntrack_buckets" | "nf_conntrack_expect_max" => (1, LARGEST),
+            timeout if timeout.contains("_timeout") => (0, LARGEST),
+            _ => (0, 1),
         };
-        let number =
-            value.parse::<u32>().ok().filter(|&number| number <= max).ok_or_else(|| {
-                SysctlError::BadValue { key, min: 0, max, value: value.to_owned() }
-            })?;
+        let number = value.parse::<u32>().ok().filter(|number| (min..=max).contains(number));
+        let number = number.ok_or_else(|| SysctlError::BadValue {
+            key,
+            min,
+            max,
+            value: value.to_owned(),
+        })?;
         self.assign(key, number);
         Ok(())
     }
@@ -137,6 +183,9 @@ impl Sysctls {
             "nf_conntrack_tcp_ignore_invalid_rst" => self.ignore_invalid_rst = switch,
             "nf_conntrack_tcp_no_window_check" => self.no_window_check = switch,
             "nf_conntrack_checksum" => self.checksum = switch,
+            "nf_conntrack_max" => self.table.max = Some(number),
+            "nf_conntrack_buckets" => self.table.buckets = Some(number),
+            "nf_conntrack_expect_max" => self.table.expect_max = Some(number),
             "nf_conntrack_tcp_max_retrans" => {
                 self.limits.max_retrans = u8::try_from(number).unwrap_or(u8::MAX);
             }
@@ -161,6 +210,8 @@ impl Sysctls {
             "nf_conntrack_udp_timeout_stream" => return Some(&mut self.datagram.udp_stream),
             "nf_conntrack_icmp_timeout" => return Some(&mut self.datagram.icmp),
             "nf_conntrack_icmpv6_timeout" => return Some(&mut self.datagram.icmpv6),
+            "nf_conntrack_gre_timeout" => return Some(&mut self.datagram.gre),
+            "nf_conntrack_gre_timeout_stream" => return Some(&mut self.datagram.gre_stream),
             "nf_conntrack_generic_timeout" => return Some(&mut self.datagram.generic),
             _ => {}
         }
@@ -266,6 +317,8 @@ mod tests {
             "nf_conntrack_tcp_loose=2",
             "nf_conntrack_tcp_max_retrans=256",
             "nf_conntrack_checksum=x",
+            "nf_conntrack_buckets=0",
+            "nf_conntrack_max=-1",
         ] {
             assert!(matches!(sysctls.apply(bad), Err(SysctlError::BadValue { .. })), "{bad}");
         }

@@ -192,6 +192,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Returns the verdict of a packet that a rule exempts from tracking: no entry is looked for.
+    pub const fn untracked() -> Self {
+        Self { ctstate: CtState::Untracked, reason: None, ..Self::invalid(Reason::InvalidNew) }
+    }
+
     /// Returns the verdict of a packet that meets no entry and makes none.
     pub const fn invalid(reason: Reason) -> Self {
         Self {

@@ -12,8 +12,8 @@ use crate::conntrack::entry::judge;
 use crate::conntrack::icmp::judge_error;
 use crate::conntrack::sysctl::KEYS;
 use crate::conntrack::{
-    Addressee, Arrival, Choices, Entry, ErrorArrival, Feature, Features, Limits, Policy, Reason,
-    Setting, Sysctls, Verdict,
+    Arrival, Choices, Entry, ErrorArrival, Feature, Features, Limits, Policy, Reason, Setting,
+    Sysctls, Verdict,
 };
 use crate::frame::Frame;
 use crate::segment::Direction;
@@ -125,10 +125,8 @@ impl Model {
                 }
                 Some(Judged::Segment(verdict, slot))
             }
-            Decoded::TcpError(IcmpError { key, orientation, to_quoted_sender, .. }) => {
-                let addressee =
-                    if to_quoted_sender { Addressee::QuotedSender } else { Addressee::Stranger };
-                let arrival = ErrorArrival { quoted: orientation, addressee, now: frame.clock };
+            Decoded::TcpError(IcmpError { key, orientation, traits, .. }) => {
+                let arrival = ErrorArrival { quoted: orientation, traits, now: frame.clock };
                 let entry = self.entries.get(&key).copied();
                 let choices = &mut Choices::new(self.features);
                 Some(Judged::Error(judge_error(entry.as_ref(), &arrival, choices)))

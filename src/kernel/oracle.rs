@@ -332,3 +332,35 @@ const PROOF: [u8; 40] = [
     2, 2, 0x00, 0x01, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x50, 0x02, 0x10,
     0x00, 0x1b, 0xdd, 0x00, 0x00,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A packet slips in that nobody asked about: its answer must not pass for that of the next.
+    #[test]
+    fn an_answer_about_another_packet_ends_the_run() {
+        let mut oracle = match Oracle::new(&OracleSettings::default()) {
+            Ok(oracle) => oracle,
+            Err(error) => return println!("skipped: {error}"),
+        };
+        oracle.judge(&PROOF, 0).unwrap();
+        oracle.namespace.tap.feed(7777, &PROOF, tap::IpVersion::V4).unwrap();
+        let error = oracle.judge(&PROOF, 0).unwrap_err();
+        assert!(matches!(error, Error::Guard { guard: Guard::OtherNumber { got: 7777 }, .. }));
+        assert!(error.to_string().ends_with("do not trust this run"), "{error}");
+    }
+
+    #[test]
+    fn an_answer_about_other_bytes_ends_the_run() {
+        let mut oracle = match Oracle::new(&OracleSettings::default()) {
+            Ok(oracle) => oracle,
+            Err(error) => return println!("skipped: {error}"),
+        };
+        let mut other = PROOF;
+        other[21] = 2;
+        oracle.namespace.tap.feed(oracle.number + 1, &other, tap::IpVersion::V4).unwrap();
+        let error = oracle.judge(&PROOF, 0).unwrap_err();
+        assert!(matches!(error, Error::Guard { guard: Guard::OtherBytes, .. }), "{error}");
+    }
+}

@@ -1,16 +1,18 @@
 //! What a shard tracks beside TCP: UDP, ICMP queries, other protocols, and ICMP errors about them.
 
 use crate::audit::Totals;
+use crate::conntrack::icmp::{is_astray, names_flow};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
-    Addressee, Choices, CtState, DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts,
-    Feature, Features, Keyed, Table, datagram::judge_datagram,
+    Choices, CtState, DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts, Feature,
+    Features, Keyed, Table, datagram::judge_datagram,
 };
 use crate::pipeline::ledger::{Candidate, Ledger, Place};
 use crate::pipeline::slice::Item;
+use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
-use crate::wire::{ErrorTarget, NonTcp, Tracking};
+use crate::wire::{Fault, NonTcp, Tracking};
 
 /// What a datagram is to the tracker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,9 +20,13 @@ pub(super) enum Datagram {
     /// It has an entry, or makes one.
     Flow(DatagramKind),
     /// An ICMP error about a datagram.
-    Error(Addressee),
+    Error(ErrorTraits),
     /// Never tracked.
     Untracked,
+    /// Never tracked by newer kernels.
+    MulticastRouter,
+    /// GRE that kernels with a tracker for it call INVALID.
+    EnhancedGre,
     /// INVALID whatever the table holds.
     Invalid,
 }
@@ -29,6 +35,7 @@ impl Datagram {
     /// Sorts a decoded datagram in.
     pub(super) fn of(datagram: &NonTcp) -> (FlowKey, Self) {
         const UDP: u8 = 17;
+        const GRE: u8 = 47;
         const UDP_LITE: u8 = 136;
         const ICMPV6: u8 = 58;
         let (key, protocol) = (datagram.key, datagram.key.protocol());
@@ -36,6 +43,7 @@ impl Datagram {
             Tracking::Flow if matches!(protocol, UDP | UDP_LITE) => {
                 (key, Self::Flow(DatagramKind::Udp))
             }
+            Tracking::Flow if protocol == GRE => (key, Self::Flow(DatagramKind::Gre)),
             Tracking::Flow => (key, Self::Flow(DatagramKind::Generic)),
             Tracking::Query(query) => {
                 let kind = match (protocol == ICMPV6, query.is_request) {
@@ -46,11 +54,10 @@ impl Datagram {
                 };
                 (key, Self::Flow(kind))
             }
-            Tracking::Error(ErrorTarget::QuotedSender) => {
-                (key, Self::Error(Addressee::QuotedSender))
-            }
-            Tracking::Error(ErrorTarget::Stranger) => (key, Self::Error(Addressee::Stranger)),
+            Tracking::Error(traits) => (key, Self::Error(traits)),
+            Tracking::MulticastRouter => (key, Self::MulticastRouter),
             Tracking::Untracked => (key, Self::Untracked),
+            Tracking::Invalid(Fault::EnhancedGre) => (key, Self::EnhancedGre),
             Tracking::Invalid(_) => (key, Self::Invalid),
         }
     }
@@ -105,9 +112,16 @@ impl Datagrams {
     ) {
         let ctstate = match datagram {
             Datagram::Flow(kind) => self.track(item, kind, ledger),
-            Datagram::Error(addressee) => self.relate(item, addressee),
+            Datagram::Error(traits) => self.relate(item, traits),
+            Datagram::MulticastRouter => {
+                let is_exempt = self.features.contains(Feature::MulticastRouterDiscovery);
+                if is_exempt { CtState::Untracked } else { CtState::Invalid }
+            }
             Datagram::Untracked => CtState::Untracked,
-            Datagram::Invalid => CtState::Invalid,
+            Datagram::EnhancedGre if !self.features.contains(Feature::GreTracked) => {
+                self.track(item, DatagramKind::Generic, ledger)
+            }
+            Datagram::EnhancedGre | Datagram::Invalid => CtState::Invalid,
         };
         totals.count_datagram(item.packet.key.protocol(), ctstate);
     }
@@ -156,12 +170,12 @@ impl Datagrams {
     }
 
     /// Judges an ICMP error by the entry of what it quotes; it renews nothing.
-    fn relate(&self, item: &Item, addressee: Addressee) -> CtState {
+    fn relate(&self, item: &Item, traits: ErrorTraits) -> CtState {
         let found = self.table.find(&item.packet.key, item.hash);
         let tracked = found.and_then(|position| self.table.get(position));
         let is_live = tracked.is_some_and(|tracked| !tracked.is_over(item.stamp.clock));
-        let is_refused =
-            addressee == Addressee::Stranger && self.features.contains(Feature::IcmpOuterCheck);
-        if is_live && !is_refused { CtState::Related } else { CtState::Invalid }
+        let choices = &mut Choices::new(self.features);
+        let is_about_it = names_flow(traits, choices) && !is_astray(traits, choices);
+        if is_live && is_about_it { CtState::Related } else { CtState::Invalid }
     }
 }

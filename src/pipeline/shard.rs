@@ -3,14 +3,14 @@
 use crate::audit::{Findings, Forgotten, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
-    Addressee, Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track,
-    Verdict,
+    Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
 };
 use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation, Seen};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::ledger::{Candidate, Census, Ledger, Place};
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::{Plan, Wanted};
+use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
@@ -114,7 +114,9 @@ impl Shard {
             for (item, guess) in run.iter().zip(&guesses) {
                 match item.kind {
                     Kind::Segment => self.take_segment(item, *guess),
-                    Kind::Error(addressee) => self.take_error(item, addressee),
+                    Kind::Error(traits) => self.take_error(item, traits),
+                    Kind::ExemptSegment => self.take_exempt(item),
+                    Kind::ExemptError => self.take_exempt_error(item),
                     Kind::Datagram(datagram) => {
                         let Desk { totals, ledger, .. } = &mut self.desk;
                         self.datagrams.take(item, datagram, totals, ledger);
@@ -227,9 +229,9 @@ impl Shard {
     }
 
     /// Judges an ICMP error by the flow that it quotes, which it does not prolong.
-    fn take_error(&mut self, item: &Item, addressee: Addressee) {
+    fn take_error(&mut self, item: &Item, traits: ErrorTraits) {
         let arrival =
-            ErrorArrival { quoted: item.packet.orientation, addressee, now: item.stamp.clock };
+            ErrorArrival { quoted: item.packet.orientation, traits, now: item.stamp.clock };
         let position = self.table.find(&item.packet.key, item.hash);
         let flow = position.and_then(|position| self.table.get(position));
         let flow = flow.filter(|flow| !flow.is_over(item.stamp.clock));
@@ -246,6 +248,33 @@ impl Shard {
             totals.errors_related += 1;
         }
         self.desk.tell(item, flow_id, verdict, liberal.ctstate);
+    }
+
+    /// Takes a segment that a rule exempts: it makes and renews no entry, but is part of its flow.
+    #[cold]
+    fn take_exempt(&mut self, item: &Item) {
+        let position = self.find_or_start(item);
+        let Some(flow) = position.and_then(|position| self.table.get_mut(position)) else { return };
+        let Stamp { number: frame, ts, .. } = item.stamp;
+        self.desk.note(
+            flow,
+            item,
+            &Observation {
+                frame,
+                ts,
+                arrival: arrival(item),
+                verdict: Verdict::untracked(),
+                liberal: CtState::Untracked,
+                invalid_for: Members::default(),
+            },
+        );
+    }
+
+    /// Takes an ICMP error that a rule exempts.
+    #[cold]
+    fn take_exempt_error(&mut self, item: &Item) {
+        self.desk.totals.errors_untracked += 1;
+        self.desk.tell(item, None, Verdict::untracked(), CtState::Untracked);
     }
 
     /// Finds the flow of an item; a flow that is over makes room for the next.
@@ -286,18 +315,24 @@ impl Desk {
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
-        let observation = Observation { frame, ts, arrival, verdict, liberal, invalid_for };
-        let seen = flow.audit.observe(&observation);
-        if let Seen::Closely(repeated) = seen {
+        self.note(flow, item, &Observation { frame, ts, arrival, verdict, liberal, invalid_for });
+        if forked {
+            self.charge(flow);
+        }
+    }
+
+    /// Takes in what a judged segment shows of its flow.
+    #[inline]
+    fn note(&mut self, flow: &mut Flow, item: &Item, observation: &Observation<'_>) {
+        let Observation { arrival, verdict, liberal, invalid_for, .. } = *observation;
+        if let Seen::Closely(repeated) = flow.audit.observe(observation) {
             self.charge(flow);
             if let Some(repeated) = repeated {
                 self.totals.behaviour.count_repeated(repeated);
             }
-        } else if forked {
-            self.charge(flow);
         }
         self.totals.count(&verdict, invalid_for);
-        self.totals.options_cut += u64::from(segment.options_cut);
+        self.totals.options_cut += u64::from(arrival.segment.options_cut);
         self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
     }
 

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use crate::audit::Tally;
-use crate::conntrack::Addressee;
 use crate::frame::{Batch, Frame};
 use crate::pipeline::datagrams::Datagram;
 use crate::pipeline::ledger::{Budget, Census};
-use crate::segment::Segment;
+use crate::segment::{ErrorTraits, Segment};
+use crate::source::rules::Exemptions;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::fragments::{Piece, Reassembler};
@@ -22,9 +22,13 @@ pub(super) enum Kind {
     /// A TCP segment.
     #[default]
     Segment,
+    /// A TCP segment that a rule exempts from tracking.
+    ExemptSegment,
+    /// An ICMP error about TCP that a rule exempts from tracking.
+    ExemptError,
     /// An ICMP error about TCP: key and orientation are those of the quoted packet, and there is
     /// no segment.
-    Error(Addressee),
+    Error(ErrorTraits),
     /// A datagram of another protocol.
     Datagram(Datagram),
     /// No packet: before the frame with this stamp, the flows are counted. Every shard gets it.
@@ -91,10 +95,11 @@ impl Stamp {
 }
 
 /// How frames are decoded and routed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Decoder {
     pub(super) checksums: Checksums,
     pub(super) tunnels: Tunnels,
+    pub(super) exemptions: Exemptions,
     pub(super) seed: u64,
     pub(super) shards: usize,
     /// What says when the flows are counted.
@@ -108,6 +113,26 @@ impl Decoder {
         let left = between - frames % between;
         usize::try_from(left).unwrap_or(usize::MAX)
     }
+
+    /// Says what the rules do with the packet of a frame.
+    fn treatment(&self, frame: &Frame<'_>) -> Treatment {
+        if self.exemptions.is_empty() {
+            return Treatment::Tracked;
+        }
+        match wire::judged_packet(frame, self.tunnels) {
+            Ok((packet, len)) if self.exemptions.cover(frame, &packet, len) => Treatment::Exempt,
+            _ => Treatment::Tracked,
+        }
+    }
+}
+
+/// What a rule does with a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Treatment {
+    /// Nothing: it is tracked.
+    Tracked,
+    /// It is not.
+    Exempt,
 }
 
 /// The time span of frames, and how often it stepped back.
@@ -171,15 +196,20 @@ impl Settler {
         }
         let mut fragments = std::mem::take(&mut slice.fragments);
         for (stamp, piece) in fragments.drain(..) {
-            match self.reassembler.add(&piece, stamp.clock) {
-                Some(Decoded::Other(datagram))
+            let Some(completed) = self.reassembler.add_marked(&piece, stamp.clock) else {
+                slice.tally.fragments += 1;
+                continue;
+            };
+            let treatment =
+                if completed.is_marked { Treatment::Exempt } else { Treatment::Tracked };
+            match completed.decoded {
+                Decoded::Other(datagram)
                     if self.decoder.tunnels == Tunnels::Opened && datagram.may_be_tunnel() =>
                 {
                     let cut = Decoded::Undecodable(Undecodable::TunnelFragmented);
-                    slice.take(stamp, &cut, &self.decoder);
+                    slice.take(stamp, &cut, treatment, &self.decoder);
                 }
-                Some(decoded) => slice.take(stamp, &decoded, &self.decoder),
-                None => slice.tally.fragments += 1,
+                decoded => slice.take(stamp, &decoded, treatment, &self.decoder),
             }
         }
         slice.fragments = fragments;
@@ -245,10 +275,11 @@ impl Slice {
     }
 
     fn decode_run(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
+        let takes_plain = how.checksums == Checksums::Ignored && how.exemptions.is_empty();
         for frame in batch.frames(range) {
             self.times.add(frame.ts);
             let stamp = Stamp::of(&frame);
-            if how.checksums == Checksums::Ignored
+            if takes_plain
                 && let Some(plain) = wire::plain(&frame)
                 && let Some(item) = self.next(&plain.key, how)
             {
@@ -269,31 +300,36 @@ impl Slice {
             Tunnels::Closed => decode_with(frame, how.checksums),
             Tunnels::Opened => decode_innermost(frame, how.checksums),
         };
+        let treatment = how.treatment(frame);
         if let Decoded::Fragment(fragment) = &decoded {
-            self.fragments.push((stamp, fragment.read(frame)));
+            let piece = fragment.read(frame);
+            let is_marked = treatment == Treatment::Exempt && piece.is_first();
+            self.fragments.push((stamp, if is_marked { piece.marked() } else { piece }));
         } else {
-            self.take(stamp, &decoded, how);
+            self.take(stamp, &decoded, treatment, how);
         }
     }
 
     /// Counts what a frame turned out to be, and keeps what it holds for the tracker.
-    fn take(&mut self, stamp: Stamp, decoded: &Decoded, how: &Decoder) {
+    fn take(&mut self, stamp: Stamp, decoded: &Decoded, treatment: Treatment, how: &Decoder) {
+        let is_exempt = treatment == Treatment::Exempt;
         match decoded {
             Decoded::Segment(packet) => {
                 self.tally.segments += 1;
-                self.route(stamp, packet, Kind::Segment, how);
+                let kind = if is_exempt { Kind::ExemptSegment } else { Kind::Segment };
+                self.route(stamp, packet, kind, how);
             }
             Decoded::TcpError(error) => {
                 self.tally.tcp_errors += 1;
-                let IcmpError { key, orientation, to_quoted_sender, .. } = *error;
+                let IcmpError { key, orientation, traits, .. } = *error;
                 let quoted = Packet { key, orientation, segment: Segment::default() };
-                let addressee =
-                    if to_quoted_sender { Addressee::QuotedSender } else { Addressee::Stranger };
-                self.route(stamp, &quoted, Kind::Error(addressee), how);
+                let kind = if is_exempt { Kind::ExemptError } else { Kind::Error(traits) };
+                self.route(stamp, &quoted, kind, how);
             }
             Decoded::Other(datagram) => {
                 *self.tally.other.entry(datagram.key.protocol()).or_default() += 1;
                 let (key, kind) = Datagram::of(datagram);
+                let kind = if is_exempt { Datagram::Untracked } else { kind };
                 let orientation = datagram.orientation;
                 let packet = Packet { key, orientation, segment: Segment::default() };
                 self.route(stamp, &packet, Kind::Datagram(kind), how);

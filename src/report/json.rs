@@ -145,6 +145,9 @@ struct CaptureInterface {
 struct Method {
     kernel_profile: &'static str,
     sysctl: BTreeMap<&'static str, u8>,
+    /// Expressions that exempt packets from tracking.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notrack: Vec<String>,
     assumption: &'static str,
 }
 
@@ -277,6 +280,7 @@ impl Summary {
             ("NEW", totals.new),
             ("ESTABLISHED", totals.established),
             ("INVALID", totals.invalid),
+            ("UNTRACKED", totals.untracked),
             ("DROP", totals.dropped),
         ];
         Self {
@@ -360,7 +364,9 @@ impl Method {
                 ("nf_conntrack_tcp_ignore_invalid_rst", value(sysctls.ignore_invalid_rst)),
                 ("nf_conntrack_tcp_loose", value(sysctls.loose)),
                 ("nf_conntrack_tcp_max_retrans", sysctls.limits.max_retrans),
+                ("nf_conntrack_tcp_no_window_check", value(sysctls.no_window_check)),
             ]),
+            notrack: audit.method.notrack.clone(),
             assumption: "the tracker sits at the capture point and sees every packet captured",
         }
     }

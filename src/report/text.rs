@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use crate::audit::{Audit, Inputs, Place, Tally};
-use crate::conntrack::{Policy, Reason, Setting, TcpState};
+use crate::conntrack::{CtState, Policy, Reason, Setting, TcpState};
 use crate::diagnose::diagnose;
 use crate::flow::{FlowFinding, KeyPacket};
 use crate::report::{Detail, counted, grouped, printable, what_if};
@@ -24,6 +24,9 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     writeln!(out, "{}", answer(audit))?;
     cause::write_verdict(&diagnoses, out)?;
     writeln!(out, "Judged as {} would judge at the capture point.", judge_name(audit))?;
+    if !audit.method.notrack.is_empty() {
+        writeln!(out, "{}", exempt_line(audit))?;
+    }
     for problem in &audit.incomplete {
         writeln!(out, "INCOMPLETE: {}", printable(problem))?;
     }
@@ -63,6 +66,19 @@ fn answer(audit: &Audit) -> String {
         grouped(strict.flows),
         rules(audit),
         grouped(liberal.packets),
+    )
+}
+
+/// Says what the rules of `--notrack` did.
+fn exempt_line(audit: &Audit) -> String {
+    let totals = &audit.totals;
+    let others = totals.datagrams.iter().filter(|((_, state), _)| *state == CtState::Untracked);
+    let others = totals.errors_untracked + others.map(|(_, count)| count).sum::<u64>();
+    format!(
+        "UNTRACKED: {} of TCP, {} others (--notrack {})",
+        counted(totals.untracked, "packet"),
+        grouped(others),
+        printable(&audit.method.notrack.join(", ")),
     )
 }
 
@@ -382,8 +398,10 @@ fn write_method(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
 
 fn policy_line(policy: Policy) -> String {
     let value = |setting| i32::from(setting == Setting::On);
+    let no_window_check =
+        if policy.no_window_check == Setting::On { " no_window_check=1" } else { "" };
     format!(
-        "Linux {}: be_liberal={} loose={} ignore_invalid_rst={}",
+        "Linux {}: be_liberal={} loose={} ignore_invalid_rst={}{no_window_check}",
         policy.profile.name(),
         value(policy.be_liberal),
         value(policy.loose),

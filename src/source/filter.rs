@@ -10,6 +10,9 @@ use super::libpcap::{Library, Program};
 use super::{Error, FilterSummary, FrameSource, SourceSummary};
 use crate::frame::{Batch, Frame, LinkType};
 
+/// The option that takes the expression.
+const OPTION: &str = "--filter";
+
 /// Link types on which an expression is tried before any frame is read: one that none of them
 /// accepts is wrong in itself.
 const TRIED: [LinkType; 4] = [LinkType::ETHERNET, LinkType::LINUX_SLL, LinkType::RAW, RADIOTAP];
@@ -20,21 +23,23 @@ const RADIOTAP: LinkType = LinkType(127);
 pub enum FilterError {
     /// libpcap is not installed.
     #[error(
-        "--filter needs libpcap, which is not installed: install the package libpcap0.8 (Debian, \
+        "{0} needs libpcap, which is not installed: install the package libpcap0.8 (Debian, \
          Ubuntu) or libpcap (Fedora, Arch, Alpine)"
     )]
-    NoLibrary,
+    NoLibrary(&'static str),
     /// The expression is not one.
-    #[error("--filter {expression}: {reason}")]
+    #[error("{option} {expression}: {reason}")]
     Expression {
+        /// The option that takes it.
+        option: &'static str,
         /// As given.
         expression: String,
         /// What libpcap says of it.
         reason: String,
     },
     /// The expression holds a null byte.
-    #[error("--filter: a null byte in the expression")]
-    NullByte,
+    #[error("{0}: a null byte in the expression")]
+    NullByte(&'static str),
 }
 
 /// An expression, compiled for the link types met so far.
@@ -51,8 +56,8 @@ impl Filter {
     ///
     /// [`FilterError`] where libpcap is not installed, or does not understand the expression.
     pub fn new(expression: &str) -> Result<Self, FilterError> {
-        let library = Library::load().ok_or(FilterError::NoLibrary)?;
-        let text = CString::new(expression).map_err(|_| FilterError::NullByte)?;
+        let library = Library::load().ok_or(FilterError::NoLibrary(OPTION))?;
+        let text = CString::new(expression).map_err(|_| FilterError::NullByte(OPTION))?;
         let mut filter = Self { library, expression: text, programs: BTreeMap::new() };
         for link in TRIED {
             filter.compile(link);
@@ -62,7 +67,7 @@ impl Filter {
         match reasons.next() {
             Some(Err(reason)) if !is_usable => {
                 let (expression, reason) = (expression.to_owned(), reason.clone());
-                Err(FilterError::Expression { expression, reason })
+                Err(FilterError::Expression { option: OPTION, expression, reason })
             }
             _ => Ok(filter),
         }
@@ -88,7 +93,7 @@ impl Filter {
 
 /// Returns the number that libpcap knows a link type by: the same but for some old ones
 /// (`pcap-common.c`, libpcap 1.10).
-fn dlt(link: LinkType) -> i32 {
+pub(super) fn dlt(link: LinkType) -> i32 {
     const IS_OPENBSD: bool = cfg!(target_os = "openbsd");
     match link.0 {
         100 => 11,

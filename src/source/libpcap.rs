@@ -117,6 +117,10 @@ pub(super) struct Program {
 // nothing about it in the thread that made it.
 unsafe impl Send for Program {}
 
+// SAFETY: matching only reads the program; the interpreter's registers and memory are its own
+// local variables (`pcapint_filter_with_aux_data()`, libpcap 1.10).
+unsafe impl Sync for Program {}
+
 impl Program {
     /// Returns whether a frame passes the filter.
     pub(super) fn matches(&self, frame: &Frame<'_>) -> bool {

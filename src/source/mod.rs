@@ -25,6 +25,7 @@ pub mod merged;
 mod open;
 mod pcap;
 mod pcapng;
+pub mod rules;
 
 pub use error::{Damage, Error};
 use file::FileSource;

@@ -29,6 +29,14 @@ impl Addresses {
         }
     }
 
+    /// Returns the addresses of a packet that goes the other way.
+    pub(super) const fn flip(self) -> Self {
+        match self {
+            Self::V4 { src, dst } => Self::V4 { src: dst, dst: src },
+            Self::V6 { src, dst } => Self::V6 { src: dst, dst: src },
+        }
+    }
+
     /// Builds the key of a packet between these addresses and the given ports.
     #[inline]
     pub(super) fn key(self, protocol: u8, ports: [u16; 2]) -> (FlowKey, Orientation) {

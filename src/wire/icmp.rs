@@ -4,12 +4,15 @@
 //!
 //! Does not: know whether the quoted flow exists.
 
+use std::net::IpAddr;
+
 use super::bytes::{Missing, Payload};
 use super::checksum::Sum;
 use super::datagram::{Addresses, Datagram, ports};
-use super::transport::{HeaderCut, ICMP, ICMPV6, has_ports};
-use super::{Decoded, ErrorTarget, Fault, IcmpError, NonTcp, Query, Tracking, ipv6};
-use crate::tuple::TCP;
+use super::transport::{GRE, HeaderCut, ICMP, ICMPV6, gre_ports, has_ports};
+use super::{Decoded, Fault, IcmpError, NonTcp, Query, Tracking, ipv6};
+use crate::segment::ErrorTraits;
+use crate::tuple::{FlowKey, Orientation, TCP};
 
 /// Length of the header in front of an error's quote or a query's data, in bytes.
 const HEADER_LEN: usize = 8;
@@ -69,8 +72,9 @@ pub(super) fn decode_v6(datagram: &Datagram<'_>) -> Result<Decoded, HeaderCut> {
         return Ok(invalid(datagram, Fault::BadChecksum));
     }
     match header.icmp_type {
-        // Multicast listeners, neighbour discovery, multicast router discovery.
-        130..=136 | 143 | 151 | 152 => Ok(Decoded::Other(datagram.portless(Tracking::Untracked))),
+        // Multicast listeners, neighbour discovery.
+        130..=136 | 143 => Ok(Decoded::Other(datagram.portless(Tracking::Untracked))),
+        151 | 152 => Ok(Decoded::Other(datagram.portless(Tracking::MulticastRouter))),
         REDIRECT => redirect(datagram, header),
         0..LOWEST_INFORMATIONAL => error(datagram, header, HEADER_LEN),
         _ => Ok(query(datagram, header)),
@@ -85,6 +89,9 @@ fn invalid(datagram: &Datagram<'_>, fault: Fault) -> Decoded {
 fn redirect(datagram: &Datagram<'_>, header: Header) -> Result<Decoded, HeaderCut> {
     if datagram.payload.len < REDIRECT_LEN {
         return Ok(invalid(datagram, Fault::ShortRedirect));
+    }
+    if header.code != 0 {
+        return Ok(invalid(datagram, Fault::NotInvertible));
     }
     if datagram.ttl != 255 || !is_link_local(datagram.addresses) {
         return Ok(invalid(datagram, Fault::RedirectOrigin));
@@ -110,11 +117,21 @@ fn query(datagram: &Datagram<'_>, header: Header) -> Decoded {
     let Some(request_type) = request_type(datagram.protocol, header.icmp_type) else {
         return invalid(datagram, Fault::NotInvertible);
     };
-    let (key, orientation) = datagram.addresses.key(datagram.protocol, [header.id; 2]);
-    let key = key.with_detail([request_type, header.code]);
     let is_request = request_type == header.icmp_type;
     let query = Query { request_type, code: header.code, is_request };
+    let (key, orientation) = query_key(datagram.addresses, datagram.protocol, query, header.id);
     Decoded::Other(NonTcp { key, orientation, tracking: Tracking::Query(query) })
+}
+
+/// Builds the key of a query or its answer. Requests of both sides under one id are two flows, so
+/// that the key tells which end asked.
+fn query_key(addresses: Addresses, protocol: u8, query: Query, id: u16) -> (FlowKey, Orientation) {
+    const ASKED_BY_HIGH: u8 = 0x80;
+    let request = if query.is_request { addresses } else { addresses.flip() };
+    let (key, orientation) = request.key(protocol, [id; 2]);
+    let asker = if orientation == Orientation::HighToLow { ASKED_BY_HIGH } else { 0 };
+    let key = key.with_detail([query.request_type ^ asker, query.code]);
+    (key, if query.is_request { orientation } else { orientation.flip() })
 }
 
 /// Returns the type of the request that this message is or answers: the kernel's `invmap`.
@@ -132,11 +149,12 @@ const fn request_type(protocol: u8, icmp_type: u8) -> Option<u8> {
 
 /// The tuple of a quoted packet.
 struct Quote {
-    addresses: Addresses,
-    protocol: u8,
-    ports: [u16; 2],
-    /// Type of the request and code of a quoted ICMP query.
-    detail: [u8; 2],
+    key: FlowKey,
+    orientation: Orientation,
+    /// Who sent it.
+    src: IpAddr,
+    /// Whether eight bytes of layer 4 are there.
+    has_eight_bytes: bool,
 }
 
 /// Decodes an error whose quote starts `quote_at` bytes into the message, as
@@ -145,16 +163,18 @@ fn error(datagram: &Datagram<'_>, header: Header, quote_at: usize) -> Result<Dec
     let bytes = datagram.payload.after(quote_at);
     let quote = if datagram.addresses.is_v4() { quote_v4(bytes) } else { quote_v6(bytes) }?;
     let Some(quote) = quote else { return Ok(invalid(datagram, Fault::Quote)) };
-    let (key, orientation) = quote.addresses.key(quote.protocol, quote.ports);
-    let key = key.with_detail(quote.detail);
-    let to_quoted_sender = datagram.addresses.dst() == quote.addresses.src();
-    if quote.protocol == TCP {
+    let Quote { key, orientation, .. } = quote;
+    let traits = ErrorTraits {
+        to_quoted_sender: datagram.addresses.dst() == quote.src,
+        quotes_eight_bytes: quote.has_eight_bytes,
+        is_redirect: !datagram.addresses.is_v4() && header.icmp_type == REDIRECT,
+    };
+    if key.protocol() == TCP {
         let (icmp_type, icmp_code) = (header.icmp_type, header.code);
-        let error = IcmpError { key, orientation, to_quoted_sender, icmp_type, icmp_code };
+        let error = IcmpError { key, orientation, traits, icmp_type, icmp_code };
         return Ok(Decoded::TcpError(error));
     }
-    let target = if to_quoted_sender { ErrorTarget::QuotedSender } else { ErrorTarget::Stranger };
-    Ok(Decoded::Other(NonTcp { key, orientation, tracking: Tracking::Error(target) }))
+    Ok(Decoded::Other(NonTcp { key, orientation, tracking: Tracking::Error(traits) }))
 }
 
 /// Reads a quoted IPv4 packet: a whole header, the first fragment, and a tuple.
@@ -203,20 +223,29 @@ fn quote(
     protocol: u8,
     layer4: Payload<'_>,
 ) -> Result<Option<Quote>, HeaderCut> {
-    let found = |ports| Ok(Some(Quote { addresses, protocol, ports, detail: [0, 0] }));
+    let src = addresses.src();
+    let found = |ports, has_eight_bytes| {
+        let (key, orientation) = addresses.key(protocol, ports);
+        Ok(Some(Quote { key, orientation, src, has_eight_bytes }))
+    };
     let absent = |missing: Missing| missing.or(None);
     if has_ports(protocol) {
-        return layer4.chunk(0).map_or_else(absent, |bytes| found(ports(bytes)));
+        let has_eight_bytes = layer4.len >= 8;
+        return layer4.chunk(0).map_or_else(absent, |bytes| found(ports(bytes), has_eight_bytes));
+    }
+    if protocol == GRE {
+        return gre_ports(layer4)?.map_or(Ok(None), |ports| found(ports, true));
     }
     if !matches!(protocol, ICMP | ICMPV6) {
-        return found([0, 0]);
+        return found([0, 0], true);
     }
-    match layer4.chunk(0).map(Header::new) {
-        Ok(Header { icmp_type, code, id, .. }) => {
-            let request_type = request_type(protocol, icmp_type);
-            let quote = |kind| Quote { addresses, protocol, ports: [id; 2], detail: [kind, code] };
-            Ok(request_type.map(quote))
-        }
-        Err(missing) => absent(missing),
-    }
+    let header = match layer4.chunk(0) {
+        Ok(bytes) => Header::new(bytes),
+        Err(missing) => return absent(missing),
+    };
+    let Some(request_type) = request_type(protocol, header.icmp_type) else { return Ok(None) };
+    let is_request = request_type == header.icmp_type;
+    let query = Query { request_type, code: header.code, is_request };
+    let (key, orientation) = query_key(addresses, protocol, query, header.id);
+    Ok(Some(Quote { key, orientation, src, has_eight_bytes: true }))
 }

@@ -3,6 +3,8 @@
 //!
 //! Does not: know link layers or layer 4.
 
+use std::borrow::Cow;
+
 use super::bytes::{Missing, Payload};
 use super::datagram::{Addresses, Datagram};
 use super::fragments::Fragment;
@@ -71,6 +73,22 @@ pub(super) fn carried(packet: Packetized<'_>) -> Option<(Datagram<'_>, usize)> {
     let payload = whole.payload.after(upper.at);
     let datagram = Datagram { protocol: upper.protocol, payload, ..whole };
     Some((datagram, HEADER_LEN + upper.at))
+}
+
+/// Returns the bytes of a packet with the fragment header cut out that follows its header at once.
+pub(super) fn without_fragment_header(packet: &[u8]) -> Cow<'_, [u8]> {
+    const NEXT_HEADER_AT: usize = 6;
+    let Some((header, rest)) = packet.split_first_chunk::<HEADER_LEN>() else {
+        return Cow::Borrowed(packet);
+    };
+    match rest.split_at_checked(FRAGMENT_HEADER_LEN) {
+        Some(([next, ..], rest)) if header[0] >> 4 == 6 && header[NEXT_HEADER_AT] == FRAGMENT => {
+            let mut header = *header;
+            header[NEXT_HEADER_AT] = *next;
+            Cow::Owned([&header, rest].concat())
+        }
+        _ => Cow::Borrowed(packet),
+    }
 }
 
 /// Describes the datagram behind a header that was checked, extension headers included.

@@ -23,8 +23,10 @@ mod tcp;
 mod transport;
 mod tunnel;
 
+use std::borrow::Cow;
+
 use crate::frame::Frame;
-use crate::segment::Segment;
+use crate::segment::{ErrorTraits, Segment};
 use crate::tuple::{FlowKey, Orientation};
 use fragments::Fragment;
 pub use plain::{Plain, plain};
@@ -85,6 +87,31 @@ pub fn ip_packet<'a>(frame: &Frame<'a>) -> Result<(&'a [u8], usize), Undecodable
     let captured = frame.bytes.get(network.offset..).unwrap_or_default();
     let original_len = (frame.original_len as usize).max(frame.bytes.len());
     Ok((captured, original_len - frame.bytes.len() + captured.len()))
+}
+
+/// Returns the captured bytes from the header of the IP packet on that is judged, and how many there
+/// were on the wire; of a first fragment without its fragment header, as reassembly leaves it.
+///
+/// # Errors
+///
+/// Why the frame holds no IP packet.
+pub fn judged_packet<'a>(
+    frame: &Frame<'a>,
+    tunnels: Tunnels,
+) -> Result<(Cow<'a, [u8]>, usize), Undecodable> {
+    let outermost = ip_packet(frame);
+    let (captured, original_len) = match tunnels {
+        Tunnels::Closed => outermost?,
+        Tunnels::Opened => match tunnel::innermost_at(frame, decode(frame)) {
+            Some(at) => {
+                let captured = frame.bytes.get(at..).unwrap_or_default();
+                let beyond = (frame.original_len as usize).saturating_sub(frame.bytes.len());
+                (captured, captured.len() + beyond)
+            }
+            None => outermost?,
+        },
+    };
+    Ok((ipv6::without_fragment_header(captured), original_len))
 }
 
 /// An IP packet as the link layer hands it over.
@@ -161,9 +188,8 @@ pub struct IcmpError {
     pub key: FlowKey,
     /// Which way the quoted packet travelled.
     pub orientation: Orientation,
-    /// Whether the message is addressed to the sender of the quoted packet; if not, Linux 5.1 and
-    /// later call it INVALID (`nf_conntrack_inet_error()`, `nf_conntrack_proto_icmp.c`).
-    pub to_quoted_sender: bool,
+    /// What else decides its verdict.
+    pub traits: ErrorTraits,
     /// The ICMP or ICMPv6 type; the address family of the key tells which.
     pub icmp_type: u8,
     /// The code within the type.
@@ -174,7 +200,7 @@ pub struct IcmpError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NonTcp {
     /// The flow, with the IP protocol number. UDP, UDP-Lite, SCTP and DCCP have their ports;
-    /// ICMP queries have their id as both ports, and type and code of the request in the key; other protocols have none (0).
+    /// ICMP queries have their id as both ports, and in the key type and code of the request and who asked; other protocols have none (0).
     pub key: FlowKey,
     /// Which way the datagram travels.
     pub orientation: Orientation,
@@ -189,22 +215,14 @@ pub enum Tracking {
     Flow,
     /// An ICMP query or its answer. Different codes are different flows.
     Query(Query),
-    /// An ICMP error; key and orientation are those of the quoted packet. Whether the message is
-    /// addressed to the sender of the quoted packet, see [`IcmpError::to_quoted_sender`].
-    Error(ErrorTarget),
+    /// An ICMP error; key and orientation are those of the quoted packet.
+    Error(ErrorTraits),
     /// Never tracked: ICMPv6 neighbour discovery and multicast listener messages.
     Untracked,
+    /// Multicast router discovery of IPv6: not tracked either by newer kernels, INVALID to others.
+    MulticastRouter,
     /// INVALID whatever the table holds.
     Invalid(Fault),
-}
-
-/// Whom an ICMP error is addressed to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ErrorTarget {
-    /// The sender of the quoted packet.
-    QuotedSender,
-    /// Somebody else.
-    Stranger,
 }
 
 /// An ICMP query or its answer: echo, timestamp, information, address mask, node information.
@@ -225,12 +243,17 @@ pub enum Fault {
     /// No tuple: too few bytes for ports, extension headers that do not end, no next header, a
     /// later fragment that was not reassembled (no text).
     NotTrackable,
+    /// Enhanced GRE that carries no PPP, such as `EoIP` (no text); to kernels before 5.0 a datagram
+    /// as any other.
+    EnhancedGre,
     /// Fewer than 8 bytes of UDP, ICMP or ICMPv6 header ("short packet").
     ShortPacket,
-    /// A UDP length below 8 or beyond the datagram ("truncated/malformed packet").
+    /// A UDP length below 8 or beyond the datagram ("truncated/malformed packet"), or a checksum of
+    /// UDP-Lite that covers so much ("invalid checksum coverage").
     Malformed,
-    /// A wrong checksum, where judged ("bad checksum", "bad hw icmp checksum", "`ICMPv6` checksum
-    /// failed").
+    /// UDP-Lite without a checksum ("checksum missing"), or a wrong one, where judged: those of
+    /// UDP-Lite where they cover all ("bad checksum", "bad hw icmp checksum",
+    /// "`ICMPv6` checksum failed").
     BadChecksum,
     /// An ICMP type above 18 ("invalid icmp type").
     IcmpType,
@@ -282,7 +305,13 @@ pub enum Undecodable {
 impl NonTcp {
     /// Returns whether the datagram may be a tunnel, as far as protocol and ports tell.
     pub fn may_be_tunnel(&self) -> bool {
-        self.tracking == Tracking::Flow && tunnel::is_announced(self)
+        self.tracking.may_be_tunnel() && tunnel::is_announced(self)
+    }
+}
+
+impl Tracking {
+    const fn may_be_tunnel(self) -> bool {
+        matches!(self, Self::Flow | Self::Invalid(Fault::EnhancedGre))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Does not: know TCP or ICMP headers.
 
-use super::bytes::Missing;
+use super::bytes::{Missing, Payload};
 use super::datagram::{Datagram, ports};
 use super::{Decoded, Fault, NonTcp, Tracking, Undecodable};
 use super::{icmp, tcp};
@@ -14,6 +14,8 @@ pub(super) const ICMP: u8 = 1;
 pub(super) const UDP: u8 = 17;
 /// IP protocol number of DCCP (RFC 4340).
 const DCCP: u8 = 33;
+/// IP protocol number of GRE (RFC 2784).
+pub(super) const GRE: u8 = 47;
 /// IP protocol number of `ICMPv6` (RFC 4443).
 pub(super) const ICMPV6: u8 = 58;
 /// IP protocol number of SCTP (RFC 9260).
@@ -43,6 +45,8 @@ fn decode_other(datagram: &Datagram<'_>) -> Decoded {
         // The trackers of both refuse the other address family.
         (ICMP, false) | (ICMPV6, true) => Ok(datagram.invalid(Fault::NotTrackable)),
         (UDP, _) => udp(datagram),
+        (UDP_LITE, _) => udp_lite(datagram),
+        (GRE, _) => gre(datagram),
         (protocol, _) if has_ports(protocol) => with_ports(datagram),
         _ => Ok(datagram.portless(Tracking::Flow)),
     };
@@ -79,24 +83,84 @@ fn with_ports(datagram: &Datagram<'_>) -> Result<NonTcp, HeaderCut> {
     }
 }
 
+/// Takes the call of PPTP, which stands for ports.
+fn gre(datagram: &Datagram<'_>) -> Result<NonTcp, HeaderCut> {
+    let Some(ports) = gre_ports(datagram.payload)? else {
+        return Ok(datagram.invalid(Fault::EnhancedGre));
+    };
+    let (key, orientation) = datagram.addresses.key(GRE, ports);
+    Ok(NonTcp { key, orientation, tracking: Tracking::Flow })
+}
+
+/// Finds the call of enhanced GRE, as `gre_pkt_to_tuple()` does (`nf_conntrack_proto_gre.c`, Linux
+/// 6.18): PPTP names the receiver's call, so that each direction is a flow of its own. Other GRE has
+/// no ports; enhanced GRE that carries no PPP has no tuple.
+pub(super) fn gre_ports(payload: Payload<'_>) -> Result<Option<[u16; 2]>, HeaderCut> {
+    const VERSION_MASK: u8 = 7;
+    const ENHANCED: u8 = 1;
+    const PPP: [u8; 2] = [0x88, 0x0b];
+    match payload.chunk::<8>(0) {
+        Ok([_, version, ..]) if version & VERSION_MASK != ENHANCED => Ok(Some([0, 0])),
+        Ok([_, _, p0, p1, _, _, c0, c1]) if [p0, p1] == PPP => {
+            Ok(Some([0, u16::from_be_bytes([c0, c1])]))
+        }
+        Ok(_) => Ok(None),
+        Err(missing) => missing.or(Some([0, 0])),
+    }
+}
+
 /// Checks a UDP header as `udp_error()` does (`nf_conntrack_proto_udp.c`, Linux 6.18).
 fn udp(datagram: &Datagram<'_>) -> Result<NonTcp, HeaderCut> {
+    with_header(datagram, |UdpHeader { len, checksum }| {
+        let has_checksum = checksum != [0, 0];
+        if len > datagram.payload.len || len < UDP_HEADER_LEN {
+            Some(Fault::Malformed)
+        } else if has_checksum && datagram.is_corrupt(datagram.pseudo_header()) {
+            Some(Fault::BadChecksum)
+        } else {
+            None
+        }
+    })
+}
+
+/// Checks a UDP-Lite header as `udplite_error()` does (same file): the length field says how much
+/// the checksum covers, 0 being all, and there must be one.
+fn udp_lite(datagram: &Datagram<'_>) -> Result<NonTcp, HeaderCut> {
+    with_header(datagram, |UdpHeader { len, checksum }| {
+        let all = datagram.payload.len;
+        let covered = if len == 0 { all } else { len };
+        if covered < UDP_HEADER_LEN || covered > all {
+            Some(Fault::Malformed)
+        } else if checksum == [0, 0]
+            || (covered == all && datagram.is_corrupt(datagram.pseudo_header()))
+        {
+            Some(Fault::BadChecksum)
+        } else {
+            None
+        }
+    })
+}
+
+/// The last two fields of a UDP header.
+struct UdpHeader {
+    len: usize,
+    checksum: [u8; 2],
+}
+
+/// Reads the header that follows the rules of UDP, and asks `fault` what is wrong with it.
+fn with_header(
+    datagram: &Datagram<'_>,
+    fault: impl Fn(UdpHeader) -> Option<Fault>,
+) -> Result<NonTcp, HeaderCut> {
     let decoded = with_ports(datagram)?;
     if decoded.tracking != Tracking::Flow {
         return Ok(decoded);
     }
     let invalid = |fault| NonTcp { tracking: Tracking::Invalid(fault), ..decoded };
-    let [_, _, _, _, l0, l1, c0, c1] = match datagram.payload.chunk::<UDP_HEADER_LEN>(0) {
+    let [_, _, _, _, l0, l1, checksum @ ..] = match datagram.payload.chunk::<UDP_HEADER_LEN>(0) {
         Ok(header) => header,
         Err(missing) => return missing.or(invalid(Fault::ShortPacket)),
     };
-    let udp_len = usize::from(u16::from_be_bytes([l0, l1]));
-    if udp_len > datagram.payload.len || udp_len < UDP_HEADER_LEN {
-        return Ok(invalid(Fault::Malformed));
-    }
-    let has_checksum = [c0, c1] != [0, 0];
-    if has_checksum && datagram.is_corrupt(datagram.pseudo_header()) {
-        return Ok(invalid(Fault::BadChecksum));
-    }
-    Ok(decoded)
+    let header = UdpHeader { len: usize::from(u16::from_be_bytes([l0, l1])), checksum };
+    Ok(fault(header).map_or(decoded, invalid))
 }

@@ -8,7 +8,7 @@
 
 mod conversation;
 pub mod packet;
-mod random;
+pub mod random;
 mod side;
 
 use std::collections::VecDeque;

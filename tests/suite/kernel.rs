@@ -2,8 +2,11 @@
 
 mod agreement;
 mod behaviour;
+mod datagrams;
 mod hostility;
 mod kept;
+#[cfg(target_os = "linux")]
+mod program;
 mod recorded;
 
 use tcp_window_audit::kernel::{Oracle, OracleSettings};

@@ -34,6 +34,7 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod merged;
+mod notrack;
 mod outputs;
 mod pipeline;
 mod program;

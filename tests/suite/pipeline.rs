@@ -5,6 +5,7 @@ use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Reason, Setting, Sysctls};
 use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
 use tcp_window_audit::source::file::FileSource;
+use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
 use tcp_window_audit::wire::{Checksums, Tunnels};
 
@@ -112,12 +113,14 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
     sysctls.limits.max_retrans = u8::try_from(settings.max_retrans).unwrap();
     let checksums = if settings.checksum == 0 { Checksums::Ignored } else { Checksums::Verified };
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
-    let method = Method { policies: vec![policy, policy.liberal()], sysctls };
+    let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
     let (tunnels, wanted, flow) = (Tunnels::Closed, Wanted::Verdicts, None);
+    let exemptions = Exemptions::default();
     let plan = Plan {
         method,
         checksums,
         tunnels,
+        exemptions,
         threads,
         inputs: 1,
         wanted,

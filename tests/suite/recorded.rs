@@ -10,6 +10,7 @@ use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{CtState, Policy, Profile, Sysctls};
 use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
 use tcp_window_audit::segment::Direction;
+use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::wire::{Checksums, Tunnels};
 
@@ -85,11 +86,12 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
         sysctls.set(key, "2147483647").unwrap();
     }
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
-    let method = Method { policies: vec![policy, policy.liberal()], sysctls };
+    let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
     let mut run = Run::new(&Plan {
         method,
         checksums: Checksums::Ignored,
         tunnels: Tunnels::Closed,
+        exemptions: Exemptions::default(),
         threads: 2,
         inputs: 1,
         wanted: Wanted::Verdicts,

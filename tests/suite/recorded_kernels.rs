@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tcp_window_audit::conntrack::entry::judge;
 use tcp_window_audit::conntrack::icmp::judge_error;
 use tcp_window_audit::conntrack::{
-    Addressee, Arrival, Choices, Entry, ErrorArrival, Feature, Features, Limits, Policy, Profile,
-    Reason, Setting, Sysctls, Verdict,
+    Arrival, Choices, Entry, ErrorArrival, Feature, Features, Limits, Policy, Profile, Reason,
+    Setting, Sysctls, Verdict,
 };
 use tcp_window_audit::frame::{Batch, Frame};
 use tcp_window_audit::kernel::compare::reason_code;
@@ -177,10 +177,8 @@ impl Model {
                 let entry = *slot;
                 Some(self.agrees(&verdict, entry.as_ref(), said, frame))
             }
-            Decoded::TcpError(IcmpError { key, orientation, to_quoted_sender, .. }) => {
-                let addressee =
-                    if to_quoted_sender { Addressee::QuotedSender } else { Addressee::Stranger };
-                let arrival = ErrorArrival { quoted: orientation, addressee, now: frame.clock };
+            Decoded::TcpError(IcmpError { key, orientation, traits, .. }) => {
+                let arrival = ErrorArrival { quoted: orientation, traits, now: frame.clock };
                 let entry = self.entries.get(&key).copied().flatten();
                 let choices = &mut Choices::new(self.features);
                 let verdict = judge_error(entry.as_ref(), &arrival, choices);

@@ -14,6 +14,7 @@ use tcp_window_audit::flow::{Happening, Kind};
 use tcp_window_audit::frame::LinkType;
 use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
 use tcp_window_audit::segment::PerDirection;
+use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::tuple::Endpoint;
 use tcp_window_audit::wire::{Checksums, Tunnels};
@@ -127,13 +128,15 @@ impl Observer for Nobody {
 pub(crate) fn audit(path: &Path, flow: Option<u64>) -> Audit {
     let sysctls = Sysctls::default();
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
-    let method = Method { policies: vec![policy, policy.liberal()], sysctls };
+    let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
     let (checksums, wanted) = (Checksums::Ignored, Wanted::Findings);
     let tunnels = Tunnels::Closed;
+    let exemptions = Exemptions::default();
     let plan = Plan {
         method,
         checksums,
         tunnels,
+        exemptions,
         threads: 1,
         inputs: 1,
         wanted,

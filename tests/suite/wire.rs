@@ -336,7 +336,10 @@ fn reached(decoded: Option<&Decoded>) -> Reached {
             _ => Reached::Tracker(None),
         },
         Some(Decoded::Segment(packet)) => Reached::Tracker(packet.segment.fault),
-        Some(Decoded::Other(NonTcp { tracking: Tracking::Untracked, .. })) => Reached::Untracked,
+        Some(Decoded::Other(NonTcp {
+            tracking: Tracking::Untracked | Tracking::MulticastRouter,
+            ..
+        })) => Reached::Untracked,
         Some(_) => Reached::Tracker(None),
     }
 }

@@ -84,6 +84,7 @@ impl Fragment {
             head_len: 0,
             sum: Sum::default().add_bytes(captured),
             is_cut: captured.len() < len as usize,
+            is_marked: false,
         };
         if is_at_head {
             for (slot, byte) in piece.head.iter_mut().zip(captured) {
@@ -118,12 +119,38 @@ pub struct Piece {
     sum: Sum,
     /// Whether some of them were not captured.
     is_cut: bool,
+    is_marked: bool,
 }
 
 impl Piece {
+    /// Puts a mark on the fragment: the whole datagram will bear that of its first one.
+    #[must_use]
+    pub const fn marked(self) -> Self {
+        Self { is_marked: true, ..self }
+    }
+
+    /// Returns whether this is the first part of its datagram, which holds the ports.
+    pub const fn is_first(&self) -> bool {
+        self.fragment.offset == 0
+    }
+
     fn head(&self) -> &[u8] {
         self.head.get(..usize::from(self.head_len)).unwrap_or_default()
     }
+}
+
+/// What stands on the frame of a fragment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Completed {
+    /// The whole datagram, or why there will be none.
+    pub decoded: Decoded,
+    /// Whether the first fragment bore a mark.
+    pub is_marked: bool,
+}
+
+impl Completed {
+    const DROPPED: Self =
+        Self { decoded: Decoded::Undecodable(Undecodable::FragmentDropped), is_marked: false };
 }
 
 /// What the fragments of one datagram have in common.
@@ -157,11 +184,14 @@ impl Reassembler {
     /// whole datagram when it completes one; [`Undecodable::FragmentDropped`] when the kernel
     /// drops it.
     pub fn add(&mut self, piece: &Piece, clock: Timestamp) -> Option<Decoded> {
+        self.add_marked(piece, clock).map(|completed| completed.decoded)
+    }
+
+    /// As [`Reassembler::add`], with the mark that the first fragment bore.
+    pub fn add_marked(&mut self, piece: &Piece, clock: Timestamp) -> Option<Completed> {
         self.expire(clock);
         let key = piece.fragment.key();
-        let Some(queue) = self.open(key, clock) else {
-            return Some(Decoded::Undecodable(Undecodable::FragmentDropped));
-        };
+        let Some(queue) = self.open(key, clock) else { return Some(Completed::DROPPED) };
         let charge = queue.charged;
         let insertion = queue.insert(piece);
         let grown = queue.charged - charge;
@@ -176,18 +206,19 @@ impl Reassembler {
                 None
             }
             Insertion::Held => None,
-            Insertion::Dropped => Some(Decoded::Undecodable(Undecodable::FragmentDropped)),
+            Insertion::Dropped => Some(Completed::DROPPED),
             Insertion::Discarded => {
                 self.abandon(&key);
-                Some(Decoded::Undecodable(Undecodable::FragmentDropped))
+                Some(Completed::DROPPED)
             }
             Insertion::Passed => {
                 self.abandon(&key);
-                Some(self.pass(piece))
+                Some(Completed { decoded: self.pass(piece), is_marked: piece.is_marked })
             }
-            Insertion::Complete => {
-                self.close(&key).map(|queue| self.complete(&piece.fragment, &queue))
-            }
+            Insertion::Complete => self.close(&key).map(|queue| Completed {
+                decoded: self.complete(&piece.fragment, &queue),
+                is_marked: queue.first.is_marked,
+            }),
         }
     }
 

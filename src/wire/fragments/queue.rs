@@ -27,6 +27,8 @@ pub(super) struct First {
     pub(super) protocol: u8,
     pub(super) ttl: u8,
     pub(super) header_len: u16,
+    /// Whether it bears a mark.
+    pub(super) is_marked: bool,
 }
 
 /// Bytes that came one fragment after the other, `start..end` of the payload.
@@ -179,7 +181,7 @@ impl Queue {
         self.sum = self.sum.plus(piece.sum);
         if offset == 0 {
             self.first_seen = true;
-            self.first = First { protocol, ttl, header_len };
+            self.first = First { protocol, ttl, header_len, is_marked: piece.is_marked };
         }
         let slots = self.head.iter_mut().enumerate().skip(offset as usize);
         for ((at, slot), byte) in slots.zip(piece.head()) {

@@ -45,7 +45,7 @@ fn each_error_type_names_the_quoted_flow() {
         let error = tcp_error(raw(&error(icmp_type, 28)));
         assert_eq!((error.key, error.orientation), (packet.key, packet.orientation));
         assert_eq!((error.icmp_type, error.icmp_code), (icmp_type, 3));
-        assert!(error.to_quoted_sender);
+        assert!(error.traits.to_quoted_sender);
     }
 }
 
@@ -53,12 +53,14 @@ fn each_error_type_names_the_quoted_flow() {
 fn an_error_to_somebody_else_is_told() {
     let mut packet = error(3, 28);
     packet[19] ^= 1;
-    assert!(!tcp_error(raw(&with_checksum(packet))).to_quoted_sender);
+    assert!(!tcp_error(raw(&with_checksum(packet))).traits.to_quoted_sender);
 }
 
 #[test]
 fn a_quote_needs_a_whole_header_the_first_fragment_and_four_bytes() {
-    tcp_error(raw(&error(3, 24)));
+    assert!(!tcp_error(raw(&error(3, 24))).traits.quotes_eight_bytes);
+    assert!(!tcp_error(raw(&error(3, 27))).traits.quotes_eight_bytes);
+    assert!(tcp_error(raw(&error(3, 28))).traits.quotes_eight_bytes);
     for quoted in [0, 19, 20, 23] {
         assert_eq!(invalid(raw(&error(3, quoted))), Fault::Quote, "{quoted}");
     }
@@ -87,13 +89,13 @@ fn errors_about_other_protocols_name_their_flow() {
     let mut packet = error(3, 28);
     packet[28 + 9] = 17;
     let datagram = non_tcp(raw(&packet));
-    assert_eq!(datagram.tracking, Tracking::Error(ErrorTarget::QuotedSender));
+    assert!(matches!(datagram.tracking, Tracking::Error(traits) if traits.to_quoted_sender));
     assert_eq!(datagram.key.protocol(), 17);
     assert_eq!(datagram.key.endpoints(datagram.orientation).1.port, 80);
     packet[28 + 9] = 1;
     packet[48] = 8;
     let echo = non_tcp(raw(&packet));
-    assert_eq!(echo.tracking, Tracking::Error(ErrorTarget::QuotedSender));
+    assert!(matches!(echo.tracking, Tracking::Error(traits) if traits.to_quoted_sender));
     packet[48] = 3;
     assert_eq!(invalid(raw(&packet)), Fault::Quote, "an error about an error");
 }
@@ -135,7 +137,7 @@ fn icmpv6_errors_are_all_types_below_128() {
         let error = tcp_error(raw(&v6_from([9; 16], 64, &message)));
         let packet = segment(raw(&v6()));
         assert_eq!((error.key, error.orientation), (packet.key, packet.orientation));
-        assert!(error.to_quoted_sender);
+        assert!(error.traits.to_quoted_sender);
         let short = raw(&v6_from([9; 16], 64, &message[..message.len() - 1]));
         assert_eq!(invalid(short), Fault::Quote);
     }
@@ -166,7 +168,8 @@ fn icmpv6_types_are_tracked_untracked_or_invalid() {
                 let query = Query { request_type, code: 0, is_request };
                 assert_eq!(tracking, Tracking::Query(query));
             }
-            130..=136 | 143 | 151 | 152 => assert_eq!(tracking, Tracking::Untracked, "{icmp_type}"),
+            130..=136 | 143 => assert_eq!(tracking, Tracking::Untracked, "{icmp_type}"),
+            151 | 152 => assert_eq!(tracking, Tracking::MulticastRouter, "{icmp_type}"),
             137 => assert_eq!(tracking, Tracking::Invalid(Fault::ShortRedirect)),
             _ => assert_eq!(tracking, Tracking::Invalid(Fault::NotInvertible), "{icmp_type}"),
         }
@@ -183,7 +186,11 @@ fn an_icmpv6_redirect_is_an_error_on_conditions() {
     message.extend([4, 7, 0, 0, 0, 0, 0, 0]);
     message.extend_from_slice(&v6()[..48]);
     let redirect = |src, hop_limit, message: &[u8]| raw(&v6_from(src, hop_limit, message));
-    assert_eq!(tcp_error(redirect(link_local, 255, &message)).icmp_type, 137);
+    let error = tcp_error(redirect(link_local, 255, &message));
+    assert!(error.icmp_type == 137 && error.traits.is_redirect);
+    message[1] = 1;
+    assert_eq!(invalid(redirect(link_local, 255, &message)), Fault::NotInvertible, "a code");
+    message[1] = 0;
     assert_eq!(invalid(redirect(link_local, 254, &message)), Fault::RedirectOrigin);
     assert_eq!(invalid(redirect([0xfe; 16], 255, &message)), Fault::RedirectOrigin);
     assert_eq!(invalid(redirect(link_local, 255, &message[..39])), Fault::ShortRedirect);

@@ -64,7 +64,7 @@ fn a_udp_checksum_counts_unless_it_is_empty() {
 
 #[test]
 fn ports_are_taken_where_the_kernel_finds_them() {
-    for (protocol, expected) in [(132, (1, 2)), (33, (1, 2)), (136, (1, 2)), (47, (0, 0))] {
+    for (protocol, expected) in [(132, (1, 2)), (33, (1, 2)), (47, (0, 0))] {
         let datagram = non_tcp(raw(&of_protocol(protocol, &[0, 1, 0, 2, 9])));
         assert_eq!(ports(&datagram), expected, "{protocol}");
         assert_eq!(datagram.tracking, Tracking::Flow);
@@ -84,4 +84,26 @@ fn a_header_that_the_snap_length_cut_cannot_be_judged() {
     }
     let cut = cut_frame(LinkType::RAW, &packet[..28], packet.len());
     assert_eq!(decode(&cut), raw(&packet));
+}
+
+#[test]
+fn gre_has_the_call_of_pptp_and_else_no_ports() {
+    let of = |payload: &[u8]| non_tcp(raw(&of_protocol(47, payload)));
+    let plain = of(&[0x20, 0, 8, 0, 0, 0, 0, 7]);
+    assert_eq!((plain.tracking, ports(&plain)), (Tracking::Flow, (0, 0)));
+    let call = of(&[0x30, 1, 0x88, 0x0b, 0, 4, 0x12, 0x34]);
+    assert_eq!((call.tracking, ports(&call)), (Tracking::Flow, (0, 0x1234)));
+    let other = of(&[0x30, 1, 8, 0, 0, 4, 0x12, 0x34]);
+    assert_eq!(other.tracking, Tracking::Invalid(Fault::EnhancedGre));
+    assert_eq!(of(&[0x30, 1, 0x88]).tracking, Tracking::Flow, "too short to be enhanced");
+}
+
+#[test]
+fn udp_lite_must_have_a_checksum_that_covers_its_header() {
+    let of = |len: u8, checksum: u8| {
+        non_tcp(raw(&of_protocol(136, &[0, 1, 0, 2, 0, len, 0, checksum, 0, 0]))).tracking
+    };
+    assert_eq!([of(0, 1), of(8, 1), of(10, 1)], [Tracking::Flow; 3]);
+    assert_eq!([of(7, 1), of(11, 1)], [Tracking::Invalid(Fault::Malformed); 2]);
+    assert_eq!(of(8, 0), Tracking::Invalid(Fault::BadChecksum));
 }

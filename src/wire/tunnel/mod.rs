@@ -27,7 +27,7 @@ use super::bytes::{Missing, Payload};
 use super::datagram::Datagram;
 use super::link::{self, Network, Protocol};
 use super::transport::{self, UDP};
-use super::{Checksums, Decoded, NonTcp, Packetized, Tracking, Undecodable, ipv4, ipv6};
+use super::{Checksums, Decoded, NonTcp, Packetized, Undecodable, ipv4, ipv6};
 use crate::frame::Frame;
 
 /// Headers opened in one frame, each around the next, before it is given up as
@@ -107,6 +107,8 @@ impl Opened {
 #[derive(Clone, Copy, Debug)]
 struct Carrier<'a> {
     datagram: Datagram<'a>,
+    /// Where its IP packet starts in the frame.
+    packet_at: usize,
     /// Where its payload starts in the frame.
     at: usize,
 }
@@ -114,11 +116,19 @@ struct Carrier<'a> {
 /// Finds the innermost packet of a frame that decodes to `outer`.
 #[cold]
 pub(super) fn innermost(frame: &Frame<'_>, outer: Decoded, checksums: Checksums) -> Decoded {
-    descend(frame, outer, checksums).unwrap_or_else(|closed| match closed {
+    let found = descend(frame, outer, checksums).map(|level| level.decoded);
+    found.unwrap_or_else(|closed| match closed {
         Closed::NoTunnel => outer,
         Closed::Cut => Decoded::Undecodable(Undecodable::TunnelHeaderCut),
         Closed::TooDeep => Decoded::Undecodable(Undecodable::TunnelTooDeep),
     })
+}
+
+/// Returns where the innermost IP packet of a frame that decodes to `outer` starts in it; none when
+/// the frame holds none behind a tunnel.
+pub(super) fn innermost_at(frame: &Frame<'_>, outer: Decoded) -> Option<usize> {
+    let level = descend(frame, outer, Checksums::Ignored).ok()?;
+    level.carrier.map(|carrier| carrier.packet_at)
 }
 
 /// Returns whether a datagram of a protocol that is no layer 4 for itself may be a tunnel.
@@ -134,7 +144,11 @@ pub(super) fn is_announced(datagram: &NonTcp) -> bool {
 }
 
 /// Opens a frame tunnel by tunnel, as deep as there are any.
-fn descend(frame: &Frame<'_>, outer: Decoded, checksums: Checksums) -> Result<Decoded, Closed> {
+fn descend<'a>(
+    frame: &Frame<'a>,
+    outer: Decoded,
+    checksums: Checksums,
+) -> Result<Level<'a>, Closed> {
     let original_len = (frame.original_len as usize).max(frame.bytes.len());
     let payload = Payload { captured: frame.bytes, len: original_len };
     let whole = Stretch { payload, at: 0, checksums };
@@ -147,14 +161,16 @@ fn descend(frame: &Frame<'_>, outer: Decoded, checksums: Checksums) -> Result<De
         Level { decoded: outer, carrier: Carrier::of(network.protocol, packet) }
     };
     for _ in 0..MAX_DEPTH {
-        let may_be_tunnel =
-            matches!(level.decoded, Decoded::Other(NonTcp { tracking: Tracking::Flow, .. }));
+        let may_be_tunnel = matches!(
+            level.decoded,
+            Decoded::Other(NonTcp { tracking, .. }) if tracking.may_be_tunnel()
+        );
         let Some(outside) = level.carrier.filter(|_| may_be_tunnel) else {
-            return Ok(level.decoded);
+            return Ok(level);
         };
         match outside.step() {
             Ok(inner) => level = inner,
-            Err(Closed::NoTunnel) => return Ok(level.decoded),
+            Err(Closed::NoTunnel) => return Ok(level),
             Err(closed) => return Err(closed),
         }
     }
@@ -168,7 +184,7 @@ impl<'a> Carrier<'a> {
             Protocol::Ipv4 => ipv4::carried(packet),
             Protocol::Ipv6 => ipv6::carried(packet),
         }?;
-        Some(Self { datagram, at: packet.offset + headers_len })
+        Some(Self { datagram, packet_at: packet.offset, at: packet.offset + headers_len })
     }
 
     /// Opens the tunnel that the datagram is.
@@ -178,7 +194,7 @@ impl<'a> Carrier<'a> {
         if let Inside::Layer4(protocol) = opened.inside {
             let payload = payload.after(opened.at);
             let datagram = Datagram { protocol, payload, payload_sum: None, ..self.datagram };
-            let carrier = Self { datagram, at: self.at + opened.at };
+            let carrier = Self { datagram, at: self.at + opened.at, ..self };
             return Ok(Level { decoded: transport::decode(&datagram), carrier: Some(carrier) });
         }
         Level::inside(Stretch { payload, at: self.at, checksums }, opened)

@@ -9,6 +9,7 @@ use tcp_window_audit::frame::{Batch, Frame, LinkType};
 use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
 use tcp_window_audit::report::{self, Detail, Format};
 use tcp_window_audit::source::file::FileSource;
+use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
 use tcp_window_audit::time::Timestamp;
 use tcp_window_audit::wire::fragments::Reassembler;
@@ -111,12 +112,14 @@ pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audi
         Setting::On => Checksums::Verified,
         Setting::Off => Checksums::Ignored,
     };
-    let method = Method { policies: vec![policy, policy.liberal()], sysctls };
+    let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
     let (wanted, flow) = (Wanted::Verdicts, None);
+    let exemptions = Exemptions::default();
     let plan = Plan {
         method,
         checksums,
         tunnels,
+        exemptions,
         threads,
         inputs: 1,
         wanted,

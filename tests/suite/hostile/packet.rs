@@ -89,6 +89,11 @@ impl Packet {
     }
 }
 
+/// Puts an IP header before a payload of any protocol.
+pub fn of_protocol(src: IpAddr, dst: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    datagram(src, dst, protocol, (&[], payload), 0)
+}
+
 /// Puts an IP header before a TCP header of any shape.
 pub fn tcp_datagram(src: IpAddr, dst: IpAddr, transport: &[u8]) -> Vec<u8> {
     datagram(src, dst, TCP, (&[], transport), 0)
