@@ -10,34 +10,17 @@ use crate::frame;
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
-use crate::tuple::SECTIONS;
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
+mod findings;
 mod histogram;
+mod provenance;
 
 pub use behaviour::{Behaviour, FlowsWith};
+pub use findings::{Collected, Findings, MAX_FINDINGS, MAX_SUSPECTS, MAX_TROUBLED};
 pub use histogram::Histogram;
-
-/// The flows with findings that are kept with their evidence, earliest first.
-///
-/// Flows beyond are counted, and their number is reported.
-pub const MAX_FINDINGS: usize = 100_000;
-
-/// The flows with findings that are kept of one section while the run goes on, earliest first: the
-/// earliest of all are among them, unless one section has far more than its share.
-///
-/// A finding takes 2 KiB, so that a capture in which everything is INVALID costs 550 MB at most,
-/// with any number of threads.
-const SECTION_FINDINGS: u8 = 128;
-/// Findings of a shard below which none is dropped.
-const FEW_FINDINGS: usize = 2048;
-
-/// The flows whose ends had the most trouble that are kept, whatever the tracker said of them.
-pub const MAX_TROUBLED: usize = 50;
-
-/// The flows kept because their ends behaved as under a known fault, earliest first.
-pub const MAX_SUSPECTS: usize = 1000;
+pub use provenance::{Addresses, Origin, Provenance, Times};
 
 /// What became of the frames of a run; every frame is in exactly one count.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -306,6 +289,8 @@ impl Inputs {
 pub struct Audit {
     /// What judged.
     pub method: Method,
+    /// Where that came from, and what was asked for.
+    pub provenance: Provenance,
     /// Which packet of a frame was judged.
     pub tunnels: Tunnels,
     /// The inputs.
@@ -368,122 +353,6 @@ impl Audit {
         worst.truncate(most);
         worst
     }
-}
-
-/// The findings of one shard, or of several, bounded and in the order of their first frames.
-#[derive(Clone, Default, Debug)]
-pub struct Findings {
-    kept: Vec<FlowFinding>,
-    /// The findings left when some were last dropped.
-    kept_at_trim: usize,
-    not_kept: u64,
-    troubled: Vec<FlowTrouble>,
-    /// Flows with trouble, those that were not kept included.
-    troubled_seen: u64,
-    suspects: Vec<FlowTrouble>,
-    story: Option<Box<FlowStory>>,
-}
-
-impl Findings {
-    /// Adds a finding; when there are too many, the latest are dropped and counted.
-    pub fn push(&mut self, finding: FlowFinding) {
-        self.kept.push(finding);
-        if self.kept.len() >= 2 * self.kept_at_trim.max(FEW_FINDINGS) {
-            self.trim();
-        }
-    }
-
-    /// Adds a flow whose ends had trouble; when there are too many, those with the least go.
-    pub fn push_troubled(&mut self, trouble: FlowTrouble) {
-        self.troubled.push(trouble);
-        self.troubled_seen += 1;
-        if self.troubled.len() >= 2 * MAX_TROUBLED {
-            self.trim_troubled();
-        }
-    }
-
-    /// Adds a flow whose ends behaved as under a known fault; the latest are dropped.
-    pub fn push_suspect(&mut self, suspect: FlowTrouble) {
-        self.suspects.push(suspect);
-        if self.suspects.len() >= 2 * MAX_SUSPECTS {
-            self.trim_suspects();
-        }
-    }
-
-    /// Adds the flow that is reported in full.
-    pub fn tell(&mut self, story: FlowStory) {
-        self.story = Some(Box::new(story));
-    }
-
-    /// Adds the findings of another shard.
-    pub fn merge(&mut self, part: Self) {
-        self.not_kept += part.not_kept;
-        self.kept.extend(part.kept);
-        self.trim();
-        self.troubled.extend(part.troubled);
-        self.troubled_seen += part.troubled_seen;
-        self.trim_troubled();
-        self.suspects.extend(part.suspects);
-        self.trim_suspects();
-        self.story = self.story.take().or(part.story);
-    }
-
-    /// Returns the findings in order, how many were not kept, and the flows with trouble.
-    pub fn finish(mut self) -> Collected {
-        self.trim();
-        self.not_kept += self.kept.len().saturating_sub(MAX_FINDINGS) as u64;
-        self.kept.truncate(MAX_FINDINGS);
-        self.trim_troubled();
-        self.trim_suspects();
-        let Self { kept, not_kept, troubled, troubled_seen, suspects, story, .. } = self;
-        let troubled_not_kept = troubled_seen - troubled.len() as u64;
-        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story }
-    }
-
-    /// Keeps the flows with the most trouble; among equals the earlier ones.
-    fn trim_troubled(&mut self) {
-        self.troubled
-            .sort_by_key(|flow| (u64::MAX - flow.summary.weight(), flow.audit.first_frame));
-        self.troubled.truncate(MAX_TROUBLED);
-    }
-
-    fn trim_suspects(&mut self) {
-        self.suspects.sort_by_key(|flow| flow.audit.first_frame);
-        self.suspects.truncate(MAX_SUSPECTS);
-    }
-
-    /// Keeps the earliest of each section, which is with one shard alone.
-    fn trim(&mut self) {
-        let before = self.kept.len();
-        let mut room = vec![SECTION_FINDINGS; SECTIONS];
-        self.kept.sort_by_key(|finding| finding.audit.first_frame);
-        self.kept.retain(|finding| match room.get_mut(finding.key.section()) {
-            Some(0) | None => false,
-            Some(places) => {
-                *places -= 1;
-                true
-            }
-        });
-        self.not_kept += (before - self.kept.len()) as u64;
-        self.kept_at_trim = self.kept.len();
-    }
-}
-
-/// The findings of all shards, in final order.
-#[derive(Clone, Debug)]
-pub struct Collected {
-    /// The flows with INVALID packets.
-    pub kept: Vec<FlowFinding>,
-    /// How many more there were.
-    pub not_kept: u64,
-    /// The flows whose ends had the most trouble.
-    pub troubled: Vec<FlowTrouble>,
-    /// How many more there were.
-    pub troubled_not_kept: u64,
-    /// The flows whose ends behaved as under a known fault.
-    pub suspects: Vec<FlowTrouble>,
-    /// The flow that was asked for in full.
-    pub story: Option<Box<FlowStory>>,
 }
 
 /// The verdict on one packet, as the verdict stream shows it.

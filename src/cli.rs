@@ -1,18 +1,26 @@
 //! The command line: clap's types in, a checked [`Config`] out. Nothing else knows clap.
 
+mod judge;
+mod memory;
+mod privacy;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use tcp_window_audit::audit::Method;
-use tcp_window_audit::conntrack::profile::Certainty;
+use tcp_window_audit::audit::{Method, Provenance};
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
 use tcp_window_audit::diagnose::{explain, known_ids};
 use tcp_window_audit::kernel::host;
 use tcp_window_audit::pipeline::Budget;
-use tcp_window_audit::report::{Detail, Format};
+use tcp_window_audit::report::{Colours, Detail, Format, Look, json_schema};
 use tcp_window_audit::wire::Tunnels;
+
+use judge::{Judge, JudgeArgs};
+pub(crate) use privacy::Privacy;
+use privacy::PrivacyArgs;
 
 /// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 ///
@@ -36,6 +44,9 @@ struct Args {
     #[command(flatten)]
     judge: JudgeArgs,
 
+    #[command(flatten)]
+    privacy: PrivacyArgs,
+
     /// Audit only the packets that a BPF filter lets pass; needs libpcap
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
@@ -53,13 +64,14 @@ struct Args {
     #[arg(long)]
     inner: bool,
 
-    /// Write a report, in the format that the extension tells (.txt or .json); repeatable
+    /// Write a report, in the format that the extension tells: .txt, .json, .md, .ndjson or .html;
+    /// repeatable
     #[arg(short, long = "output", value_name = "FILE")]
     outputs: Vec<PathBuf>,
 
     /// Format of standard output
-    #[arg(long, value_enum, default_value_t = FormatName::Text)]
-    format: FormatName,
+    #[arg(long, default_value = Format::Text.name(), value_parser = format_parser())]
+    format: Format,
 
     /// Write the verdict on every TCP packet, one JSON object a line; `-` is standard output
     #[arg(long, value_name = "FILE")]
@@ -75,7 +87,7 @@ struct Args {
 
     /// Memory for remembered connections, such as 512M or 8G: beyond, those that the tracker would
     /// forget soonest are forgotten early, and the report says so
-    #[arg(long, value_name = "SIZE", default_value = "5G", value_parser = memory)]
+    #[arg(long, value_name = "SIZE", default_value = "5G", value_parser = memory::budget)]
     memory: Budget,
 
     /// Print the answer alone
@@ -89,6 +101,10 @@ struct Args {
     /// When to show progress on standard error
     #[arg(long, value_enum, default_value_t = When::Auto)]
     progress: When,
+
+    /// When to colour the text on standard output: `auto` is on a terminal, unless `NO_COLOR` is set
+    #[arg(long, value_enum, default_value_t = When::Auto)]
+    color: When,
 }
 
 #[derive(Subcommand, Debug)]
@@ -112,38 +128,20 @@ enum Command {
         /// A cause, such as C01, or a reason, such as `ack_over`
         id: String,
     },
+    /// Print the JSON Schema of the JSON report
+    Schema,
 }
 
-/// What judges.
-#[derive(clap::Args, Debug)]
-struct JudgeArgs {
-    /// Kernel to judge by: a version as `uname -r` prints it, a profile's name, or `host`
-    #[arg(long, value_name = "VERSION", default_value = Profile::DEFAULT.name())]
-    kernel: String,
-
-    /// Setting to judge by, such as `nf_conntrack_tcp_loose=0`, or `host`; repeatable
-    #[arg(long = "sysctl", value_name = "KEY=VALUE")]
-    sysctls: Vec<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum FormatName {
-    Text,
-    Json,
-}
-
-impl From<FormatName> for Format {
-    fn from(name: FormatName) -> Self {
-        match name {
-            FormatName::Text => Self::Text,
-            FormatName::Json => Self::Json,
-        }
-    }
+/// Accepts the formats by their names.
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    let find = |name: String| Format::ALL.into_iter().find(|format| format.name() == name);
+    let names = PossibleValuesParser::new(Format::ALL.map(Format::name));
+    names.map(move |name| find(name).unwrap_or(Format::Text))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum When {
-    /// When standard error is a terminal and the input large
+    /// On a terminal; progress for large inputs only
     Auto,
     Always,
     Never,
@@ -177,10 +175,10 @@ pub(crate) enum Progress {
 /// What the user asked for, checked.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
-    Audit(Config),
-    Verify(Verification),
-    /// What to say about an id.
-    Explain(String),
+    Audit(Box<Config>),
+    Verify(Box<Verification>),
+    /// A text that answers the question.
+    Print(String),
 }
 
 /// A comparison with this machine's kernel.
@@ -199,6 +197,10 @@ pub(crate) struct Verification {
 pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) method: Method,
+    /// Where it came from, and what else decides what a report says.
+    pub(crate) provenance: Provenance,
+    /// What reports may give away.
+    pub(crate) privacy: Privacy,
     pub(crate) filter: Option<String>,
     pub(crate) input: Reading,
     pub(crate) tunnels: Tunnels,
@@ -209,11 +211,21 @@ pub(crate) struct Config {
     pub(crate) flow: Option<u64>,
     pub(crate) outputs: Vec<Output>,
     pub(crate) format: Format,
-    pub(crate) detail: Detail,
+    pub(crate) look: Look,
     pub(crate) verdicts: Option<PathBuf>,
     pub(crate) progress: Progress,
     /// Said on standard error before the audit.
     pub(crate) notes: Vec<String>,
+}
+
+impl Config {
+    /// Returns whether a report names its inputs by their hashes. The answer on a terminal does not:
+    /// nobody waits for it there. Nor does a report of mapped addresses, nor that of a growing file.
+    pub(crate) fn wants_digests(&self) -> bool {
+        let stdout = self.format.is_document() || self.look.detail == Detail::Verbose;
+        let is_wanted = stdout || !self.outputs.is_empty();
+        is_wanted && !self.privacy.maps() && self.input == Reading::ToTheEnd
+    }
 }
 
 /// Why the command line was not accepted.
@@ -226,7 +238,11 @@ pub(crate) enum Error {
     UnknownKernel(String),
     #[error("--sysctl")]
     Sysctl(#[from] SysctlError),
-    #[error("-o {}: the name must end in .txt or .json", .0.display())]
+    #[error(
+        "-o {}: the name must end in {names}",
+        .0.display(),
+        names = Format::ALL.map(|format| format!(".{}", format.extension())).join(", ")
+    )]
     OutputFormat(PathBuf),
     #[error("standard input can be read only once")]
     StdinTwice,
@@ -234,6 +250,8 @@ pub(crate) enum Error {
     UnknownId(String),
     #[error(transparent)]
     Host(#[from] host::Error),
+    #[error(transparent)]
+    Privacy(#[from] privacy::Error),
     #[error("--follow needs one file, and no standard input")]
     FollowOne,
 }
@@ -243,74 +261,45 @@ pub(crate) fn parse() -> Result<Task, Error> {
     Args::parse().check()
 }
 
-impl JudgeArgs {
-    /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
-    fn check(&self, notes: &mut Vec<String>) -> Result<(Policy, Sysctls), Error> {
-        let kernel = self.kernel(notes)?;
-        let mut sysctls = Sysctls::of(kernel);
-        for assignment in &self.sysctls {
-            if assignment != "host" {
-                sysctls.apply(assignment)?;
-                continue;
-            }
-            for (key, value) in host::sysctls()? {
-                sysctls.set(key, &value)?;
-            }
-        }
-        Ok((Policy::new(kernel, &sysctls), sysctls))
-    }
-
-    /// Finds the kernel, and notes how far the mapping can be trusted.
-    fn kernel(&self, notes: &mut Vec<String>) -> Result<Profile, Error> {
-        let is_host = self.kernel == "host";
-        let release = if is_host { host::release()? } else { self.kernel.clone() };
-        let find = |release: &String| {
-            Profile::for_release(release).ok_or_else(|| Error::UnknownKernel(release.clone()))
-        };
-        let mut kernel = find(&release)?;
-        if is_host
-            && kernel.certainty == Certainty::PatchLevelHidden
-            && let Some(version) = host::full_version()
-        {
-            kernel = find(&version)?;
-        }
-        let name = kernel.profile.name();
-        match kernel.certainty {
-            Certainty::Compared => {}
-            Certainty::Nearest => notes.push(format!(
-                "Linux {release} was not compared with the model; judging by the nearest that \
-                 was, {name}"
-            )),
-            Certainty::PatchLevelHidden => notes.push(format!(
-                "Linux {release} does not tell its patch level; judging by the latest of the \
-                 series, {name}. \"cat /proc/version\" (Debian) or \"cat \
-                 /proc/version_signature\" (Ubuntu) tells it: --kernel 6.1.76, for example"
-            )),
-        }
-        Ok(kernel.profile)
-    }
-}
-
 impl Args {
+    /// Writes the options beside those of the judge that decide what a report says.
+    fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        if let Some(filter) = &self.filter {
+            options.extend(["--filter".to_owned(), filter.clone()]);
+        }
+        for rule in &self.notrack {
+            options.extend(["--notrack".to_owned(), rule.clone()]);
+        }
+        options.extend(self.inner.then(|| "--inner".to_owned()));
+        if let Some(flow) = self.flow {
+            options.extend(["--flow".to_owned(), flow.to_string()]);
+        }
+        options.extend(self.privacy.options().map(str::to_owned));
+        options
+    }
+
     fn check(mut self) -> Result<Task, Error> {
         match self.command.take() {
             Some(Command::Verify { files, sysctls }) => {
                 let mut notes = Vec::new();
                 let judge = JudgeArgs { kernel: "host".to_owned(), sysctls };
-                let (policy, sysctls) = judge.check(&mut notes)?;
+                let Judge { policy, sysctls, .. } = judge.check(&mut notes)?;
                 let release = host::release()?;
-                Ok(Task::Verify(Verification { files, policy, sysctls, release, notes }))
+                Ok(Task::Verify(Box::new(Verification { files, policy, sysctls, release, notes })))
             }
             Some(Command::Explain { id }) => {
-                explain(&id).map(Task::Explain).ok_or(Error::UnknownId(id))
+                explain(&id).map(Task::Print).ok_or(Error::UnknownId(id))
             }
-            None => self.check_audit().map(Task::Audit),
+            Some(Command::Schema) => Ok(Task::Print(json_schema().to_owned())),
+            None => self.check_audit().map(|config| Task::Audit(Box::new(config))),
         }
     }
 
     fn check_audit(self) -> Result<Config, Error> {
         let mut notes = Vec::new();
-        let (policy, sysctls) = self.judge.check(&mut notes)?;
+        let Judge { policy, sysctls, mut provenance } = self.judge.check(&mut notes)?;
+        provenance.options.extend(self.options());
         if self.files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
             return Err(Error::StdinTwice);
         }
@@ -340,9 +329,11 @@ impl Args {
             flow: self.flow,
             files: self.files,
             method,
+            provenance,
+            privacy: self.privacy.check()?,
             outputs,
-            format: self.format.into(),
-            detail,
+            format: self.format,
+            look: Look { detail, colours: colours(self.color) },
             verdicts: self.verdicts,
             progress,
             notes,
@@ -352,32 +343,24 @@ impl Args {
 
 /// Chooses the format of an output by its extension.
 fn output(path: &Path) -> Result<Output, Error> {
-    let format = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("txt") => Format::Text,
-        Some("json") => Format::Json,
-        _ => return Err(Error::OutputFormat(path.to_owned())),
-    };
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let mut formats = Format::ALL.into_iter();
+    let format = formats
+        .find(|format| Some(format.extension()) == extension)
+        .ok_or_else(|| Error::OutputFormat(path.to_owned()))?;
     Ok(Output { path: path.to_owned(), format })
 }
 
-/// Reads a size: bytes, or kibi-, mebi-, gibi- or tebibytes with K, M, G or T.
-fn memory(text: &str) -> Result<Budget, String> {
-    let unit = |suffix| match suffix {
-        'K' | 'k' => Some(10),
-        'M' | 'm' => Some(20),
-        'G' | 'g' => Some(30),
-        'T' | 't' => Some(40),
-        _ => None,
+/// Decides on colours as terminals and their users expect it: `NO_COLOR`, `CLICOLOR`,
+/// `CLICOLOR_FORCE` and `TERM=dumb` count.
+fn colours(when: When) -> Colours {
+    use anstream::{AutoStream, ColorChoice};
+    let is_wanted = match when {
+        When::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
+        When::Always => true,
+        When::Never => false,
     };
-    let shift = text.chars().last().and_then(unit);
-    let digits = if shift.is_some() { text.get(..text.len() - 1) } else { Some(text) };
-    let number: Option<u64> = digits.and_then(|digits| digits.parse().ok());
-    let bytes = number.and_then(|number| number.checked_mul(1 << shift.unwrap_or(0)));
-    match bytes {
-        Some(bytes) if bytes >= Budget::LEAST_BYTES => Ok(Budget::of(bytes)),
-        Some(_) => Err(format!("at least {}M are needed", Budget::LEAST_BYTES >> 20)),
-        None => Err("a size is a number with K, M, G or T behind it, such as 512M".to_owned()),
-    }
+    if is_wanted { Colours::Ansi } else { Colours::None }
 }
 
 fn all_cores() -> usize {
@@ -421,18 +404,6 @@ mod tests {
         let args = Args::try_parse_from(["tcp-window-audit", "explain", "C99"]).unwrap();
         let error = args.check().unwrap_err().to_string();
         assert!(error.contains("C01, C03") && error.contains("ack_over"), "{error}");
-    }
-
-    #[test]
-    fn a_size_has_a_unit_and_is_not_too_small() {
-        let bytes = |text: &str| config(&["--memory", text, "a.pcap"]).unwrap().memory.bytes();
-        assert_eq!(bytes("512M"), 512 << 20);
-        assert_eq!(bytes("8g"), 8 << 30);
-        assert_eq!(bytes("100000000"), 100_000_000);
-        assert_eq!(config(&["a.pcap"]).unwrap().memory, Budget::DEFAULT);
-        for text in ["1K", "63M", "", "G", "-1", "1.5G", "99999999T", "5é", "5X"] {
-            assert!(memory(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -23,6 +23,7 @@
 //! * [`audit`]: all flows and totals of a run, mergeable.
 //! * [`diagnose`]: from the facts of a run to causes, how sure they are, and what to do.
 //! * [`pipeline`]: batches, shards, threads.
+//! * [`anonymize`]: an audit that can be handed on.
 //! * [`report`]: an audit to bytes, one file a format; it computes nothing.
 //!
 //! Dependencies point one way, and a test keeps it so: `conntrack` knows no file, clock or thread,
@@ -40,6 +41,7 @@
 //!   leaves only its numbers.
 //! * **Deterministic.** The same bytes give the same report, for any number of threads.
 
+pub mod anonymize;
 pub mod audit;
 pub mod conntrack;
 pub mod diagnose;

@@ -4,13 +4,17 @@ mod cli;
 mod output;
 mod verify;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread::JoinHandle;
 
 use cli::{Config, Reading, Task};
 use output::{Sinks, say};
-use tcp_window_audit::audit::Audit;
+use tcp_window_audit::audit::{Audit, Input, Provenance};
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
+use tcp_window_audit::source::digest::Digest;
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
 use tcp_window_audit::source::merged::Merged;
@@ -27,7 +31,7 @@ fn main() -> ExitCode {
     let status = match cli::parse() {
         Ok(Task::Audit(config)) => audit(&config),
         Ok(Task::Verify(verification)) => verify::run(&verification),
-        Ok(Task::Explain(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
+        Ok(Task::Print(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
         Err(error) => {
             say(&chain(&error));
             FAILED
@@ -87,13 +91,26 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     if let Some(filter) = filter {
         source = Box::new(Filtered::new(source, filter));
     }
+    // Beside the audit, which reads the same blocks at about the same time.
+    let digests = config.wants_digests().then(|| hash(config.files.clone()));
     run.read(&mut *source, sinks);
     sinks.end_progress();
-    let audit = run.finish();
+    let mut audit = run.finish();
     for problem in &audit.incomplete {
         say(problem);
     }
+    let digests = digests.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let name = |input: &Input| digests.get(&input.summary.name).copied();
+    let digests = audit.inputs.read.iter().map(name).collect();
+    audit.provenance = Provenance { digests, ..config.provenance.clone() };
+    config.privacy.apply(&mut audit);
     Some(audit)
+}
+
+/// Reads the sizes and hashes of files on a thread of its own; a file that cannot be read has none.
+fn hash(files: Vec<PathBuf>) -> JoinHandle<BTreeMap<String, Digest>> {
+    let digest = |path: PathBuf| Some((path.display().to_string(), Digest::of(&path).ok()??));
+    std::thread::spawn(move || files.into_iter().filter_map(digest).collect())
 }
 
 /// Says an error, and returns what there is without one.

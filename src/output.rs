@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::{Config, Output, Progress, Reading};
 use tcp_window_audit::audit::{Audit, Inputs, PacketVerdict};
 use tcp_window_audit::pipeline::Observer;
-use tcp_window_audit::report::{self, Detail};
+use tcp_window_audit::report::{self, Look};
 use tcp_window_audit::source::FrameSource;
 
 /// Bytes of input below which progress is not worth showing: 64 MiB, well under a second.
@@ -162,7 +162,7 @@ impl Sinks {
         results.extend(outputs.map(|output| write_file(audit, output)));
         if !stdout_is_taken {
             let mut out = BufWriter::new(io::stdout().lock());
-            let written = report::write(audit, config.format, config.detail, &mut out);
+            let written = report::write(audit, config.format, config.look, &mut out);
             let written = forgive_closed_pipe(written.and_then(|()| out.flush()));
             results.push(written.map_err(Error::at(standard_output)));
         }
@@ -173,7 +173,7 @@ impl Sinks {
 /// Writes a report to a file.
 fn write_file(audit: &Audit, output: &Output) -> Result<(), Error> {
     let mut pending = Pending::create(&output.path)?;
-    report::write(audit, output.format, Detail::Verbose, &mut pending.file)
+    report::write(audit, output.format, Look::FILE, &mut pending.file)
         .map_err(Error::at(&output.path))?;
     pending.complete()
 }

@@ -17,12 +17,14 @@ mod slice;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Findings, Forgotten, Input, Inputs, Method, PacketVerdict, Tally, Totals,
+    Audit, Collected, Findings, Forgotten, Input, Inputs, Method, PacketVerdict, Provenance, Tally,
+    Totals,
 };
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
 use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
+use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
@@ -218,12 +220,15 @@ impl Run {
             findings.merge(found);
         }
         if totals.forgotten.is_any() {
-            self.reports.incomplete.push(forgotten(&totals.forgotten, self.memory));
+            let begin = self.settler.times.range().map(|(earliest, _)| earliest);
+            let text = forgotten(&totals.forgotten, begin.unwrap_or_default(), self.memory);
+            self.reports.incomplete.push(text);
         }
         let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story } =
             findings.finish();
         Audit {
             method: self.method,
+            provenance: Provenance::default(),
             tunnels: self.settler.decoder.tunnels,
             inputs: self.reports.inputs,
             incomplete: self.reports.incomplete,
@@ -247,12 +252,13 @@ fn inputs(source: &dyn FrameSource) -> impl Iterator<Item = Input> {
 }
 
 /// Says that flows were forgotten before the tracker would have done so.
-fn forgotten(forgotten: &Forgotten, memory: Budget) -> String {
+fn forgotten(forgotten: &Forgotten, begin: Timestamp, memory: Budget) -> String {
     let Forgotten { flows, others, since } = *forgotten;
-    let since = since.map(|since| format!(" from {since} on")).unwrap_or_default();
+    let seconds = since.unwrap_or(begin).nanos_since(begin) / NANOS_PER_SEC;
     format!(
-        "{flows} connections and {others} flows of other protocols were forgotten early{since}, to \
-         stay within --memory {}M: what came of them later is judged as begun before the capture",
+        "{flows} connections and {others} flows of other protocols were forgotten early, from \
+         second {seconds} on, to stay within --memory {}M: what came of them later is judged as begun \
+         before the capture",
         memory.bytes() >> 20,
     )
 }

@@ -149,6 +149,15 @@ impl FlowKey {
         Self { rest: self.rest | detail, ..self }
     }
 
+    /// Returns the key with other addresses of the same families in the places of its own. Low stays
+    /// low, so that what is known of the ways between the endpoints holds; as a key for look-ups the
+    /// result is not fit.
+    #[must_use]
+    pub fn mapped(self, to: impl Fn(IpAddr) -> IpAddr) -> Self {
+        let [low, high] = [self.low, self.high].map(|side| words(to(self.addr(side))));
+        Self { low, high, ..self }
+    }
+
     /// Returns the IP protocol number.
     pub const fn protocol(&self) -> u8 {
         (self.rest & 0xff) as u8

@@ -135,29 +135,29 @@ impl Sysctls {
         Self { datagram, ..Self::default() }
     }
 
-    /// Applies `KEY=VALUE`; the prefix `net.netfilter.` may be there or not.
+    /// Applies `KEY=VALUE`, and returns the key; the prefix `net.netfilter.` may be there or not.
     ///
     /// # Errors
     ///
     /// [`SysctlError`] for an unknown key or a value out of range; nothing is changed then.
-    pub fn apply(&mut self, assignment: &str) -> Result<(), SysctlError> {
+    pub fn apply(&mut self, assignment: &str) -> Result<&'static str, SysctlError> {
         let (key, value) = assignment
             .split_once('=')
             .ok_or_else(|| SysctlError::NoValue(assignment.to_owned()))?;
         self.set(key.trim(), value.trim())
     }
 
-    /// Sets one key; the prefix `net.netfilter.` may be there or not.
+    /// Sets one key, and returns it bare; the prefix `net.netfilter.` may be there or not.
     ///
     /// # Errors
     ///
     /// As [`Sysctls::apply`].
-    pub fn set(&mut self, key: &str, value: &str) -> Result<(), SysctlError> {
+    pub fn set(&mut self, key: &str, value: &str) -> Result<&'static str, SysctlError> {
         const LARGEST: u32 = i32::MAX.cast_unsigned();
         let bare = key.strip_prefix("net.netfilter.").unwrap_or(key);
         let known = KEYS.iter().find(|known| **known == bare);
-        let key = known.ok_or_else(|| SysctlError::UnknownKey { key: key.to_owned() })?;
-        let (min, max) = match *key {
+        let key = *known.ok_or_else(|| SysctlError::UnknownKey { key: key.to_owned() })?;
+        let (min, max) = match key {
             "nf_conntrack_tcp_max_retrans" => (0, 255),
             "nf_conntrack_max" => (0, LARGEST),
             "nf_conntrack_buckets" | "nf_conntrack_expect_max" => (1, LARGEST),
@@ -172,7 +172,24 @@ impl Sysctls {
             value: value.to_owned(),
         })?;
         self.assign(key, number);
-        Ok(())
+        Ok(key)
+    }
+
+    /// Returns the value of a key, in the key's own unit; none where the kernel's own default holds.
+    pub fn value(&self, key: &str) -> Option<u32> {
+        let switch = |setting| u32::from(setting == Setting::On);
+        match key {
+            "nf_conntrack_tcp_be_liberal" => Some(switch(self.be_liberal)),
+            "nf_conntrack_tcp_loose" => Some(switch(self.loose)),
+            "nf_conntrack_tcp_ignore_invalid_rst" => Some(switch(self.ignore_invalid_rst)),
+            "nf_conntrack_tcp_no_window_check" => Some(switch(self.no_window_check)),
+            "nf_conntrack_checksum" => Some(switch(self.checksum)),
+            "nf_conntrack_max" => self.table.max,
+            "nf_conntrack_buckets" => self.table.buckets,
+            "nf_conntrack_expect_max" => self.table.expect_max,
+            "nf_conntrack_tcp_max_retrans" => Some(u32::from(self.limits.max_retrans)),
+            _ => u32::try_from(self.timeout(key)? / NANOS_PER_SEC).ok(),
+        }
     }
 
     fn assign(&mut self, key: &str, number: u32) {
@@ -305,6 +322,7 @@ mod tests {
             let value = if key.ends_with("_loose") { "0" } else { "1" };
             sysctls.set(key, value).unwrap();
             assert_ne!(sysctls, Sysctls::default(), "{key}");
+            assert_eq!(sysctls.value(key).unwrap().to_string(), value, "{key}");
         }
     }
 

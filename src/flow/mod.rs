@@ -169,6 +169,11 @@ impl Evidence {
         by_reason(&self.passed)
     }
 
+    /// Returns the capture times of the key packets.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.key_packets.iter_mut().map(|packet| &mut packet.ts)
+    }
+
     fn add(&mut self, observation: &Observation<'_>) {
         let verdict = &observation.verdict;
         self.hit_under = self.hit_under.or(observation.invalid_for);
@@ -404,6 +409,12 @@ impl FlowAudit {
     /// Returns what travelled in each direction.
     pub fn directions(&self) -> PerDirection<OneWay> {
         PerDirection { original: self.ways[self.original], reply: self.ways[self.original.flip()] }
+    }
+
+    /// Returns every capture time that a report may tell, so that all can be shifted alike.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let evidence = self.evidence.iter_mut().flat_map(|evidence| evidence.times());
+        [&mut self.first_ts, &mut self.last_ts].into_iter().chain(evidence)
     }
 
     /// Returns the direction of a packet that went this way.

@@ -116,6 +116,16 @@ pub struct Sample {
     pub flight: u32,
 }
 
+impl Event {
+    fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let inside = match &mut self.what {
+            Happening::Stalled(stall) => Some(&mut stall.ts),
+            _ => None,
+        };
+        inside.into_iter().chain([&mut self.ts])
+    }
+}
+
 /// One flow in full.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Story {
@@ -130,6 +140,12 @@ pub struct Story {
 }
 
 impl Story {
+    /// Returns every capture time, so that all can be shifted alike.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let samples = self.samples.iter_mut().map(|sample| &mut sample.ts);
+        self.events.iter_mut().flat_map(Event::times).chain(samples)
+    }
+
     pub(super) fn tell(&mut self, event: Event) {
         if self.events.len() < MAX_EVENTS {
             self.events.push(event);

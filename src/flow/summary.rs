@@ -16,6 +16,7 @@ use crate::flow::sack::SackAudit;
 use crate::flow::scaling::{self, Scaling};
 use crate::flow::window::WindowAudit;
 use crate::segment::{Direction, PerDirection};
+use crate::time::Timestamp;
 use crate::tuple::Orientation;
 
 /// Bytes above the highest seen that an acknowledgement may cover and still tell of missed frames.
@@ -122,6 +123,11 @@ impl Summary {
             handshake: detail.map(|detail| detail.handshake.clone()).unwrap_or_default(),
             effects: detail.map(Detail::effects).unwrap_or_default(),
         }
+    }
+
+    /// Returns every capture time, so that all can be shifted alike.
+    pub fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        self.stall.iter_mut().map(|stall| &mut stall.ts)
     }
 
     /// Returns the history of the flow in letters.

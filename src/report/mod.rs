@@ -1,16 +1,20 @@
 //! What people and programs read: an [`Audit`] in, bytes out.
 //!
-//! One file a format. Does not: compute anything, read a capture, or know a clock. Text that comes
-//! from outside (file and interface names) is data: [`printable`] escapes it.
+//! One module a format; those for people render the one [`view::View`]. Does not: judge anything,
+//! read a capture, or know a clock. Text that comes from outside (file and interface names) is data:
+//! each format escapes it in its own way, [`printable`] for a terminal.
 
 use std::io::{self, Write};
 
 use crate::audit::Audit;
 
+mod html;
 mod json;
+mod markdown;
+mod ndjson;
 mod text;
 mod verdicts;
-mod what_if;
+pub mod view;
 
 pub use verdicts::write_verdicts;
 
@@ -21,6 +25,67 @@ pub enum Format {
     Text,
     /// One JSON document.
     Json,
+    /// Markdown to paste into a ticket, at most 30,000 characters.
+    Markdown,
+    /// One JSON object a line, as Suricata's EVE log has them.
+    Ndjson,
+    /// One self-contained HTML file.
+    Html,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Markdown, Self::Ndjson, Self::Html];
+
+    /// Returns the name by which it is asked for.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Markdown => "markdown",
+            Self::Ndjson => "ndjson",
+            Self::Html => "html",
+        }
+    }
+
+    /// Returns the extension of its files.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Text => "txt",
+            Self::Json => "json",
+            Self::Markdown => "md",
+            Self::Ndjson => "ndjson",
+            Self::Html => "html",
+        }
+    }
+
+    /// Returns whether the report names the input by its hash, whatever the detail.
+    pub const fn is_document(self) -> bool {
+        !matches!(self, Self::Text)
+    }
+}
+
+/// Whether a report for a terminal is coloured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Colours {
+    /// Text alone.
+    None,
+    /// ANSI escape sequences around what matters.
+    Ansi,
+}
+
+/// How a report looks; documents are the same for every look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Look {
+    /// How much is told.
+    pub detail: Detail,
+    /// Whether it is coloured.
+    pub colours: Colours,
+}
+
+impl Look {
+    /// Everything, without colours: for a file.
+    pub const FILE: Self = Self { detail: Detail::Verbose, colours: Colours::None };
 }
 
 /// How much a text report tells.
@@ -39,16 +104,23 @@ pub enum Detail {
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(audit: &Audit, format: Format, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(audit: &Audit, format: Format, look: Look, out: &mut dyn Write) -> io::Result<()> {
     match format {
-        Format::Text => text::write(audit, detail, out),
+        Format::Text => text::write(audit, look, out),
         Format::Json => json::write(audit, out),
+        Format::Markdown => markdown::write(audit, out),
+        Format::Ndjson => ndjson::write(audit, out),
+        Format::Html => html::write(audit, out),
     }
+}
+
+/// Returns the JSON Schema of the JSON report.
+pub const fn json_schema() -> &'static str {
+    json::JSON_SCHEMA
 }
 
 /// Escapes what could move a cursor, end a line or change the direction of writing.
 pub fn printable(text: &str) -> String {
-    let is_harmless = |c: char| !c.is_control() && !is_format_control(c);
     text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
         if is_harmless(c) {
             safe.push(c);
@@ -59,9 +131,22 @@ pub fn printable(text: &str) -> String {
     })
 }
 
-/// Returns whether a character steers how text is laid out (Unicode UAX #9 and line separators).
-const fn is_format_control(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+/// Returns whether a character stands for itself, and neither moves a cursor nor steers how text is
+/// laid out (Unicode UAX #9, line separators, invisible characters and tags).
+const fn is_harmless(c: char) -> bool {
+    !matches!(
+        c,
+        '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 /// Counts a noun: `1 packet`, `2 packets`, with commas between thousands.

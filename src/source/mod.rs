@@ -9,6 +9,7 @@ use crate::time::CaptureClock;
 
 mod bytes;
 mod decompress;
+pub mod digest;
 mod error;
 pub mod file;
 pub mod filter;

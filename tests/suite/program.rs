@@ -25,7 +25,7 @@ pub fn text(bytes: &[u8]) -> &str {
 }
 
 /// Every folder of testdata/captures with the name of its capture.
-fn cases() -> Vec<(PathBuf, String)> {
+pub fn cases() -> Vec<(PathBuf, String)> {
     let folder = testdata().join("captures");
     let mut cases: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
@@ -63,7 +63,7 @@ impl Drop for Scratch {
     }
 }
 
-fn expect_text(path: &Path, found: &str) {
+pub fn expect_text(path: &Path, found: &str) {
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(path, found).unwrap();
     }

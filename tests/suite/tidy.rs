@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Which module may name which others, and who stands at the bottom: a row may use the rows above
 /// that it lists.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("seq", &[]),
     ("time", &[]),
     ("segment", &["seq", "time"]),
@@ -33,6 +33,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
             "wire",
         ],
     ),
+    ("anonymize", &["audit", "flow", "time", "tuple"]),
     (
         "report",
         &[

@@ -5,41 +5,57 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::audit::{Audit, Behaviour, Histogram};
-use crate::flow::community_id::community_id;
 use crate::flow::{
     EffectCounts, FlowStory, FlowTrouble, Handshake, KindCount, KindCounts, Offer, Proofs,
     SackAudit, Scaling, SideSummary, Stall, Summary, WindowAudit,
 };
+use crate::report::json::flow::Record;
 use crate::report::json::story::Telling;
 use crate::segment::PerDirection;
-use crate::tuple::FlowKey;
 
 /// Totals over all flows.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Totals {
+    /// Segments below the highest number sent, by kind.
     segments: BTreeMap<&'static str, Count>,
+    /// Those of them that were sent again.
     retransmitted: Count,
+    /// Proofs that something had been sent again without need.
     proofs: ProofCounts,
+    /// Flows with something to tell, by what it is.
     flows_with: BTreeMap<&'static str, u64>,
+    /// Flows by how they ended, in the words of Zeek.
     conn_states: BTreeMap<&'static str, u64>,
+    /// What became of INVALID packets behind the capture point.
     effects: Effects,
+    /// Payload bytes that were acknowledged and never seen.
     missed_bytes: u64,
+    /// Gaps that were not followed because there were too many in one flow.
     holes_forgotten: u64,
+    /// The longest time in which nothing passed although something was due.
     longest_stall_us: u32,
+    /// Round trips to the originators.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_near_us: Option<Distribution>,
+    /// Round trips to the responders.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_far_us: Option<Distribution>,
+    /// Handshakes.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_handshake_us: Option<Distribution>,
+    /// From first sending to sending again.
     #[serde(skip_serializing_if = "Option::is_none")]
     retransmission_delay_us: Option<Distribution>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Count {
     packets: u64,
+    /// Payload bytes.
     bytes: u64,
+    /// The first frame of the kind.
     #[serde(skip_serializing_if = "super::is_zero")]
     first_frame: u64,
 }
@@ -51,9 +67,13 @@ impl From<KindCount> for Count {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ProofCounts {
+    /// Duplicates reported by the receiver (RFC 2883).
     dsack: u32,
+    /// Acknowledged before it could have been, by its timestamp (RFC 3522).
     eifel: u32,
+    /// Acknowledged sooner than a round trip takes.
     too_early: u32,
 }
 
@@ -64,9 +84,13 @@ impl From<Proofs> for ProofCounts {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Effects {
+    /// The receiver never processed them.
     dropped: u64,
+    /// The receiver processed them.
     not_dropped: u64,
+    /// Nothing proves either.
     unknown: u64,
 }
 
@@ -78,6 +102,7 @@ impl From<EffectCounts> for Effects {
 
 /// A distribution of times; quantiles are exact to 0.1 %.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Distribution {
     count: u64,
     min: u64,
@@ -127,35 +152,28 @@ impl Totals {
 
 /// A flow whose ends had trouble.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Troubled {
-    id: u64,
-    originator: String,
-    responder: String,
-    first_ts: String,
+    #[serde(flatten)]
+    record: Record,
+    /// Capture time of the last packet.
     last_ts: String,
     tcp: Tcp,
 }
 
 impl Troubled {
-    pub(super) fn all(audit: &Audit) -> Vec<Self> {
-        audit.troubled.iter().map(Self::of).collect()
-    }
-
-    fn of(flow: &FlowTrouble) -> Self {
-        let (original, reply) = flow.key.endpoints(flow.audit.original);
+    pub(super) fn of(flow: &FlowTrouble, audit: &Audit) -> Self {
         Self {
-            id: flow.audit.first_frame,
-            originator: original.to_string(),
-            responder: reply.to_string(),
-            first_ts: flow.audit.first_ts.to_string(),
+            record: Record::of(&flow.key, &flow.audit, &flow.summary, audit),
             last_ts: flow.audit.last_ts.to_string(),
-            tcp: Tcp::of(&flow.key, &flow.summary),
+            tcp: Tcp::of(&flow.summary),
         }
     }
 }
 
 /// The flow that was asked for in full.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Full {
     #[serde(flatten)]
     flow: Troubled,
@@ -164,27 +182,27 @@ pub(super) struct Full {
 }
 
 impl Full {
-    pub(super) fn of(told: &FlowStory) -> Self {
-        let FlowStory { key, audit, summary, story } = told;
-        let (audit, summary) = (audit.clone(), summary.clone());
-        let direction = |orientation| audit.direction_of(orientation).name();
+    pub(super) fn of(told: &FlowStory, audit: &Audit) -> Self {
+        let FlowStory { key, audit: flow, summary, story } = told;
+        let direction = |orientation| flow.direction_of(orientation).name();
         let story = Telling::of(story, direction);
-        Self { flow: Troubled::of(&FlowTrouble { key: *key, audit, summary }), story }
+        let trouble = FlowTrouble { key: *key, audit: flow.clone(), summary: summary.clone() };
+        Self { flow: Troubled::of(&trouble, audit), story }
     }
 }
 
 /// What the ends of one flow did.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Tcp {
-    community_id: String,
-    conn_state: &'static str,
-    history: String,
-    missed_bytes: u64,
+    /// Time of the handshake.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_handshake_us: Option<u64>,
+    /// Times in which nothing passed although something was due.
     stalls: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     longest_stall: Option<LongestStall>,
+    /// What became of INVALID packets behind the capture point.
     effects: Effects,
     #[serde(skip_serializing_if = "Option::is_none")]
     handshake: Option<Opening>,
@@ -194,7 +212,9 @@ pub(super) struct Tcp {
 
 /// The longest time in which nothing passed although something was due.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct LongestStall {
+    /// Microseconds.
     us: u32,
     waiting_for: &'static str,
     ended_by: &'static str,
@@ -211,6 +231,7 @@ impl From<Stall> for LongestStall {
 
 /// Trouble with the handshake.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Opening {
     syn_retries_us: Vec<u32>,
     syn_retries_not_kept: u32,
@@ -237,43 +258,63 @@ impl Opening {
 
 /// What one side did.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Side {
     scaling: ScalingOf,
+    /// The segment size that its SYN announced.
     #[serde(skip_serializing_if = "Option::is_none")]
     mss: Option<u16>,
+    /// Whether its SYN permitted SACK.
     sack_permitted: bool,
+    /// Whether its segments carry timestamps.
     timestamps: bool,
+    /// Segments below the highest number sent, by kind.
     segments: BTreeMap<&'static str, Count>,
     retransmitted: Count,
     proofs: ProofCounts,
+    /// Timeouts in a row, at most.
     longest_backoff: u32,
     window: Window,
     sack: Sack,
+    /// The most bytes in flight.
     max_flight: u32,
+    /// Bytes of this side that were acknowledged and never seen.
     missed_bytes: u64,
+    /// Acknowledgements that this side sent of bytes never seen.
     acked_unseen: u32,
+    /// The shortest time the other side took to answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_min_us: Option<u32>,
+    /// The same, smoothed.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_smoothed_us: Option<u32>,
+    /// The same for the SYN or SYN-ACK.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_handshake_us: Option<u32>,
+    /// Gaps given up because there were too many.
     holes_forgotten: u32,
 }
 
 /// Window scaling of one side.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ScalingOf {
+    /// What its SYN said: `offered`, `not_offered` or `not_seen`.
     offer: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     offered_shift: Option<u8>,
+    /// How its windows are to be read: `on`, `off` or `unknown`.
     effect: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     shift: Option<u8>,
+    /// The least shift that its windows must have been meant with, where that is more than the
+    /// handshake says.
     #[serde(skip_serializing_if = "Option::is_none")]
     hidden_shift: Option<u8>,
+    /// The shift that its first window suggests, where none was negotiated.
     #[serde(skip_serializing_if = "Option::is_none")]
     suspected_shift: Option<u8>,
+    /// Whether the other side seems not to know that these windows are scaled.
     peer_is_blind: bool,
 }
 
@@ -303,15 +344,24 @@ impl ScalingOf {
 
 /// The windows that one side offered.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Window {
+    /// Times that it was zero.
     zero: u32,
+    /// How long, in all.
     zero_us: u64,
     longest_zero_us: u32,
+    /// Times that the other side filled it.
     full: u32,
+    /// Times that its right edge moved left.
     shrunk: u32,
+    /// By how many bytes at most.
     most_shrunk: u32,
+    /// Segments of the other side beyond it.
     overrun: u32,
+    /// By how many bytes at most.
     most_overrun: u32,
+    /// Windows below a segment.
     silly: u32,
 }
 
@@ -333,13 +383,21 @@ impl From<WindowAudit> for Window {
 
 /// The SACK blocks that one side sent, and the bounds of a shift that would explain them.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Sack {
+    /// Blocks between the acknowledgement and the data sent.
     inside: u32,
+    /// Blocks above the data sent.
     beyond: u32,
+    /// Blocks below the acknowledgement.
     below: u32,
+    /// Reports of duplicates.
     dsack: u32,
+    /// Blocks without a byte.
     empty: u32,
+    /// Blocks that one shift explains.
     explained: u32,
+    /// The least and the largest such shift.
     #[serde(skip_serializing_if = "Option::is_none")]
     shift: Option<[i32; 2]>,
 }
@@ -377,14 +435,10 @@ impl Side {
 }
 
 impl Tcp {
-    pub(super) fn of(key: &FlowKey, summary: &Summary) -> Self {
+    pub(super) fn of(summary: &Summary) -> Self {
         let PerDirection { original, reply } = &summary.sides;
         let handshake = summary.handshake_us();
         Self {
-            community_id: community_id(key),
-            conn_state: summary.conn_state.name(),
-            history: summary.history(),
-            missed_bytes: summary.missed_bytes(),
             rtt_handshake_us: handshake.map(|(far, near)| u64::from(far) + u64::from(near)),
             stalls: summary.stalls,
             longest_stall: summary.stall.map(LongestStall::from),

@@ -9,12 +9,17 @@ use crate::diagnose::{Diagnoses, Diagnosis, Level, Quality as Gate, Remedy as Ad
 
 /// The conclusion; its fields stand beside the counts.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Conclusion {
+    /// `confirmed`, `probable`, `possible`, `none` or `cannot_judge`.
     level: &'static str,
+    /// Id of the cause that it rests on.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'static str>,
+    /// Score of that cause, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<u32>,
+    /// The verdict in one sentence.
     sentence: String,
 }
 
@@ -31,45 +36,70 @@ impl Conclusion {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Cause {
     id: &'static str,
     name: &'static str,
+    /// `confirmed`, `probable` or `possible`.
     level: &'static str,
+    /// 0 to 100: the sum of the parts times the quality of the capture.
     score: u32,
+    /// Points and what they are for.
     parts: BTreeMap<&'static str, i32>,
+    /// Percent by which the quality of the capture multiplies the sum.
     quality_percent: u32,
+    /// The most that this cause can be, where its facts allow another reading.
     #[serde(skip_serializing_if = "Option::is_none")]
     at_most: Option<&'static str>,
+    /// What was found, in one sentence.
     finding: String,
+    /// What explains it further.
     notes: Vec<String>,
+    /// What argues against it.
     against: Vec<String>,
+    /// Flows affected.
     flow_count: u64,
+    /// Ids of the first of them.
     flows: Vec<u64>,
+    /// Measured numbers.
     params: BTreeMap<String, String>,
+    /// Frames that show it.
     evidence: Vec<Frame>,
+    /// What to do, the best first.
     remedies: Vec<Remedy>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Frame {
+    /// Position of its file, when there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<usize>,
+    /// The number of the frame in its file, from 1.
     frame: u64,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Remedy {
     id: &'static str,
     title: &'static str,
+    /// What takes effect at once.
     steps: Vec<Lines>,
+    /// What makes it survive a reboot.
     persist: Vec<Lines>,
+    /// What it may break.
     risk: &'static str,
+    /// How to see whether it helped.
     check: &'static str,
+    /// How to take it back.
     undo: &'static str,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Lines {
+    /// Who runs them: `nft`, `sysctl`, `shell` or `vendor`.
     runner: &'static str,
     lines: Vec<String>,
 }
@@ -123,14 +153,18 @@ impl Remedy {
 
 /// What the capture is good for.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Quality {
+    /// Percent that the worst shortcoming leaves of a score.
     percent: u32,
     shortcomings: Vec<Shortcoming>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Shortcoming {
     code: &'static str,
+    /// Percent that it leaves of a score.
     percent: u32,
     what: String,
 }

@@ -7,34 +7,49 @@ use crate::tuple::Orientation;
 
 /// What happened, in order.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Telling {
+    /// What happened, in order.
     events: Vec<Told>,
+    /// Events beyond those.
     events_not_kept: u64,
+    /// The most that are kept.
     most_events: usize,
+    /// The windows over time.
     windows: Vec<WindowAt>,
+    /// The most that are kept.
     most_windows: usize,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Told {
+    /// The number of the frame within the run.
     frame: u64,
     ts: String,
     dir: &'static str,
+    /// What happened.
     what: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u32>,
+    /// How long, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     us: Option<u32>,
+    /// The frame that it speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     about_frame: Option<u64>,
 }
 
 /// The window that one side offers, and what the other one has in flight.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct WindowAt {
     ts: String,
+    /// The side that sent.
     dir: &'static str,
+    /// The window that it offers, in bytes.
     window: u32,
+    /// Bytes of the other side in flight.
     flight: u32,
 }
 

@@ -3,23 +3,32 @@
 use std::io::{self, Write};
 
 use crate::audit::{Audit, Histogram};
-use crate::flow::community_id::community_id;
 use crate::flow::{
-    FlowStory, FlowTrouble, Happening, KindCounts, Offer, Scaling, SideSummary, Summary,
+    FlowStory, FlowTrouble, Happening, Kind, KindCounts, Offer, Scaling, SideSummary, Summary,
 };
-use crate::report::text::offset;
+use crate::report::text::look::{Palette, WIDTH, write_wrapped};
+use crate::report::text::write_heading;
+use crate::report::view::{View, community, ending, millis, offset};
 use crate::report::{Detail, counted, grouped};
 use crate::segment::{Direction, PerDirection};
-use crate::tuple::FlowKey;
-
-/// Columns of a line.
-const WIDTH: usize = 100;
 
 /// Writes what the ends of all flows did, and the flows with the most trouble.
-pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(
+    view: &View<'_>,
+    detail: Detail,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let audit = view.audit;
     let behaviour = &audit.totals.behaviour;
-    writeln!(out, "\nEndpoints")?;
-    write_list("  ", &again_words(&behaviour.kinds), out)?;
+    write_heading("Endpoints", palette, out)?;
+    writeln!(out, "  {}", again_in_all(&behaviour.kinds))?;
+    write_kinds(&behaviour.kinds, Kind::is_retransmission, out)?;
+    let is_other = |kind: Kind| !kind.is_retransmission();
+    if behaviour.kinds.iter().any(|(kind, _)| is_other(kind)) {
+        writeln!(out, "  beside these, below the highest number sent")?;
+        write_kinds(&behaviour.kinds, is_other, out)?;
+    }
     let flows = behaviour.flows.list().into_iter().filter(|(_, count)| *count > 0);
     let flows: Vec<_> = flows.map(|(code, n)| format!("{code} {}", grouped(n))).collect();
     if !flows.is_empty() {
@@ -32,10 +41,16 @@ pub(super) fn write(audit: &Audit, detail: Detail, out: &mut dyn Write) -> io::R
     }
     write_effects(audit, out)?;
     let most = if detail == Detail::Verbose { usize::MAX } else { 3 };
-    for flow in audit.troubled.iter().take(most) {
+    // A flow that has been shown as evidence is told of again only where everything is.
+    let is_news = |flow: &&FlowTrouble| {
+        let is_shown = view.evidence.iter().any(|shown| shown.id == flow.audit.first_frame);
+        detail == Detail::Verbose || !is_shown
+    };
+    let troubled: Vec<_> = audit.troubled.iter().filter(is_news).collect();
+    for flow in troubled.iter().take(most) {
         write_troubled(flow, out)?;
     }
-    let hidden = audit.troubled.len().saturating_sub(most) as u64 + audit.troubled_not_kept;
+    let hidden = troubled.len().saturating_sub(most) as u64 + audit.troubled_not_kept;
     if hidden > 0 {
         let hidden = counted(hidden, "connection");
         writeln!(out, "\n  {hidden} with less trouble not shown; --flow ID tells one in full")?;
@@ -63,17 +78,33 @@ fn write_list(lead: &str, words: &[String], out: &mut dyn Write) -> io::Result<(
 
 /// Says what was sent below the highest number, by kind.
 fn again_words(kinds: &KindCounts) -> Vec<String> {
-    let again = kinds.retransmitted();
-    let mut words = Vec::new();
-    if again.packets == 0 {
-        words.push("nothing sent again".to_owned());
-    } else {
-        let packets = counted(again.packets, "packet");
-        words.push(format!("{packets} sent again ({} bytes)", grouped(again.bytes)));
-    }
+    let mut words = vec![again_in_all(kinds)];
     let by_kind = kinds.iter();
     words.extend(by_kind.map(|(kind, n)| format!("{} {}", kind.code(), grouped(n.packets))));
     words
+}
+
+/// Writes the kinds of packets that are such, a line each.
+fn write_kinds(
+    kinds: &KindCounts,
+    is_such: impl Fn(Kind) -> bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for (kind, count) in kinds.iter().filter(|(kind, _)| is_such(*kind)) {
+        let packets = grouped(count.packets);
+        writeln!(out, "    {:<20} {packets:>9}  {}", kind.code(), kind.words())?;
+    }
+    Ok(())
+}
+
+/// Says how much was sent again.
+fn again_in_all(kinds: &KindCounts) -> String {
+    let again = kinds.retransmitted();
+    if again.packets == 0 {
+        return "nothing sent again".to_owned();
+    }
+    let packets = counted(again.packets, "packet");
+    format!("{packets} sent again ({} bytes)", grouped(again.bytes))
 }
 
 /// Writes the medians and the extremes of what was timed.
@@ -116,13 +147,10 @@ fn write_effects(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
 fn write_troubled(flow: &FlowTrouble, out: &mut dyn Write) -> io::Result<()> {
     let (original, reply) = flow.key.endpoints(flow.audit.original);
     let summary = &flow.summary;
-    writeln!(
-        out,
-        "\n  flow {}  {original} > {reply}\n    {} {}",
-        flow.audit.first_frame,
-        summary.conn_state.name(),
-        summary.history()
-    )?;
+    writeln!(out)?;
+    let flow = flow.audit.first_frame;
+    write_wrapped("  ", &format!("flow {flow}  {original} > {reply}"), out)?;
+    write_wrapped("    ", &ending(summary), out)?;
     write_sides(summary, out)?;
     write_stall(summary, out)
 }
@@ -193,8 +221,11 @@ fn write_stall(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
             format!("{} waiting for {}", millis(u64::from(stall.micros)), stall.waiting.code()),
             format!("ended by {} in frame {}", stall.end.code(), stall.frame),
         ];
-        let stalls = counted(u64::from(summary.stalls), "stall");
-        write_list(&format!("    longest of {stalls}: "), &words, out)?;
+        let lead = match summary.stalls {
+            1 => "    stall: ".to_owned(),
+            stalls => format!("    longest of {stalls} stalls: "),
+        };
+        write_list(&lead, &words, out)?;
     }
     let handshake = &summary.handshake;
     if !handshake.syn_retries_us.is_empty() {
@@ -215,11 +246,17 @@ fn write_stall(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Writes one flow in full.
-pub(super) fn write_full(told: &FlowStory, out: &mut dyn Write) -> io::Result<()> {
-    let FlowStory { key, audit, summary, story } = told;
-    let (original, reply) = key.endpoints(audit.original);
-    writeln!(out, "\nFlow {} in full", audit.first_frame)?;
-    writeln!(out, "  {original} > {reply}\n  {}", id_line(key, summary))?;
+pub(super) fn write_full(
+    audit: &Audit,
+    told: &FlowStory,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let FlowStory { key, audit: flow, summary, story } = told;
+    let (original, reply) = key.endpoints(flow.original);
+    write_heading(&format!("Flow {} in full", flow.first_frame), palette, out)?;
+    let community = community(key, audit).map_or_else(String::new, |id| format!("{id}  "));
+    writeln!(out, "  {original} > {reply}\n  {community}{}", ending(summary))?;
     for direction in Direction::BOTH {
         write_side(direction, &summary.sides[direction], out)?;
     }
@@ -227,12 +264,12 @@ pub(super) fn write_full(told: &FlowStory, out: &mut dyn Write) -> io::Result<()
     write_stall(summary, out)?;
     writeln!(out, "  what happened:")?;
     for event in &story.events {
-        let direction = audit.direction_of(event.orientation);
+        let direction = flow.direction_of(event.orientation);
         writeln!(
             out,
             "    frame {:<7} {} {:<8} {}",
             event.frame,
-            offset(event.ts, audit.first_ts),
+            offset(event.ts, flow.first_ts),
             direction.name(),
             words(&event.what)
         )?;
@@ -241,13 +278,6 @@ pub(super) fn write_full(told: &FlowStory, out: &mut dyn Write) -> io::Result<()
         writeln!(out, "    and {}", counted(story.events_not_kept, "further event"))?;
     }
     Ok(())
-}
-
-fn id_line(key: &FlowKey, summary: &Summary) -> String {
-    let missed = summary.missed_bytes();
-    let missed = if missed == 0 { String::new() } else { format!("  missed {missed} bytes") };
-    let (state, history) = (summary.conn_state.name(), summary.history());
-    format!("{}  {state} {history}{missed}", community_id(key))
 }
 
 fn write_side(direction: Direction, side: &SideSummary, out: &mut dyn Write) -> io::Result<()> {
@@ -307,9 +337,4 @@ fn words(what: &Happening) -> String {
 
 fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{} times", grouped(u64::from(count))) }
-}
-
-/// Writes a time in milliseconds with microseconds behind the point.
-fn millis(micros: u64) -> String {
-    format!("{}.{:03} ms", micros / 1000, micros % 1000)
 }

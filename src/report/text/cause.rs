@@ -2,46 +2,44 @@
 
 use std::io::{self, Write};
 
-use crate::audit::{Audit, Inputs};
-use crate::diagnose::{Diagnoses, Diagnosis, Level, Remedy, Step};
-use crate::report::text::place_name;
+use crate::diagnose::{Diagnosis, Level, Remedy, Step};
+use crate::report::text::look::{Palette, write_wrapped};
+use crate::report::text::write_heading;
+use crate::report::view::View;
 use crate::report::{Detail, counted};
 
-/// Columns of a line.
-const WIDTH: usize = 100;
 /// The causes shown unless more is asked for.
 const CAUSES: usize = 2;
 
-/// Writes the verdict.
-pub(super) fn write_verdict(diagnoses: &Diagnoses, out: &mut dyn Write) -> io::Result<()> {
-    write_wrapped("", &diagnoses.conclusion.sentence, out)
-}
-
-/// Writes the causes and what to do about the surest.
+/// Writes the causes.
 pub(super) fn write(
-    audit: &Audit,
-    diagnoses: &Diagnoses,
+    view: &View<'_>,
     detail: Detail,
+    palette: Palette,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let most = if detail == Detail::Verbose { usize::MAX } else { CAUSES };
-    if !diagnoses.causes.is_empty() {
-        writeln!(out, "\nCause")?;
+    let causes = &view.diagnoses.causes;
+    if !causes.is_empty() {
+        write_heading("Cause", palette, out)?;
     }
-    for cause in diagnoses.causes.iter().take(most) {
-        write_cause(cause, &audit.inputs, detail, out)?;
+    for cause in causes.iter().take(most) {
+        write_cause(view, cause, detail, palette, out)?;
     }
-    write_quality(diagnoses, out)?;
-    let surest = diagnoses
-        .causes
-        .iter()
-        .filter(|found| detail == Detail::Verbose || found.score.level() >= Some(Level::Probable));
-    let Some(cause) = surest.clone().find(|found| !found.remedies.is_empty()) else {
-        return Ok(());
-    };
-    writeln!(out, "\nRemedy for {}", cause.cause.id())?;
-    for (index, remedy) in cause.remedies.iter().enumerate() {
-        write_remedy(index + 1, remedy, detail, out)?;
+    Ok(())
+}
+
+/// Writes what to do about the surest cause.
+pub(super) fn write_remedies(
+    view: &View<'_>,
+    detail: Detail,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some(cause) = view.cause_to_mend() else { return Ok(()) };
+    write_heading(&format!("Remedy for {}", cause.cause.id()), palette, out)?;
+    for (index, remedy) in view.remedies().iter().enumerate() {
+        write_remedy(index + 1, remedy, detail, palette, out)?;
     }
     if detail != Detail::Verbose {
         writeln!(
@@ -53,14 +51,16 @@ pub(super) fn write(
 }
 
 fn write_cause(
+    view: &View<'_>,
     found: &Diagnosis,
-    inputs: &Inputs,
     detail: Detail,
+    palette: Palette,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let level = found.score.level().map_or("", Level::code);
     let (id, title, score) = (found.cause.id(), found.cause.title(), found.score.total());
-    writeln!(out, "  {id} {title}: {level}, {score}/100")?;
+    let style = palette.strong;
+    writeln!(out, "  {style}{id} {title}: {level}, {score}/100{style:#}")?;
     write_wrapped("    ", &format!("{}.", found.finding), out)?;
     for note in &found.notes {
         write_wrapped("    ", note, out)?;
@@ -74,9 +74,7 @@ fn write_cause(
         write_wrapped("    ", &format!("{name}: {value}"), out)?;
     }
     if !found.evidence.is_empty() {
-        let places = found.evidence.iter().map(|frame| place_name(inputs.place(*frame)));
-        let places: Vec<_> = places.collect();
-        write_wrapped("    see ", &places.join(", "), out)?;
+        write_wrapped("    see ", &view.places(found).join(", "), out)?;
     }
     if detail == Detail::Verbose && !found.flows.is_empty() {
         let flows: Vec<_> = found.flows.iter().map(ToString::to_string).collect();
@@ -86,12 +84,17 @@ fn write_cause(
     Ok(())
 }
 
-fn write_quality(diagnoses: &Diagnoses, out: &mut dyn Write) -> io::Result<()> {
-    let quality = &diagnoses.quality;
+/// Writes what the capture is good for, where something is wrong with it.
+pub(super) fn write_quality(
+    view: &View<'_>,
+    palette: Palette,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let quality = &view.diagnoses.quality;
     if quality.shortcomings.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\nCapture quality {} %", quality.percent)?;
+    write_heading(&format!("Capture quality {} %", quality.percent), palette, out)?;
     for found in &quality.shortcomings {
         let line = format!("{} ({}, {} %)", found.what, found.code, found.percent);
         write_wrapped("  ", &line, out)?;
@@ -103,9 +106,11 @@ fn write_remedy(
     number: usize,
     remedy: &Remedy,
     detail: Detail,
+    palette: Palette,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    writeln!(out, "  {number}. {}", remedy.title)?;
+    let style = palette.strong;
+    writeln!(out, "  {style}{number}. {}{style:#}", remedy.title)?;
     write_steps(&remedy.steps, out)?;
     if detail != Detail::Verbose {
         return Ok(());
@@ -131,24 +136,4 @@ fn write_steps(steps: &[Step], out: &mut dyn Write) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Writes words behind a lead, on as many lines as they need.
-fn write_wrapped(lead: &str, words: &str, out: &mut dyn Write) -> io::Result<()> {
-    let indent = lead.len() - lead.trim_start().len() + 2;
-    let mut line = lead.to_owned();
-    let mut is_empty = true;
-    for word in words.split(' ') {
-        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            writeln!(out, "{line}")?;
-            line = " ".repeat(indent);
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_empty = false;
-    }
-    writeln!(out, "{line}")
 }

@@ -7,7 +7,7 @@ use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Setting, Sysctls};
 use tcp_window_audit::frame::{Batch, Frame, LinkType};
 use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
-use tcp_window_audit::report::{self, Detail, Format};
+use tcp_window_audit::report::{self, Format, Look};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
@@ -89,14 +89,24 @@ pub fn report(data: &[u8]) {
 
 fn check_reports(audit: &Audit) {
     let mut json = Vec::new();
-    report::write(audit, Format::Json, Detail::Verbose, &mut json).expect("memory takes all");
+    report::write(audit, Format::Json, Look::FILE, &mut json).expect("memory takes all");
     let value: serde_json::Value = serde_json::from_slice(&json).expect("valid JSON");
     assert_eq!(value["capture"]["frames"].as_u64(), Some(audit.tally.frames()));
-    let mut text = Vec::new();
-    report::write(audit, Format::Text, Detail::Verbose, &mut text).expect("memory takes all");
-    let text = String::from_utf8(text).expect("UTF-8");
-    let moves_the_cursor = |c: char| c.is_control() && c != '\n';
-    assert!(!text.contains(moves_the_cursor), "a capture steers the terminal");
+    let is_harmful = |c: char| c.is_control() && c != '\n';
+    for format in Format::ALL {
+        let mut text = Vec::new();
+        report::write(audit, format, Look::FILE, &mut text).expect("memory takes all");
+        let text = String::from_utf8(text).expect("UTF-8");
+        assert!(!text.contains(is_harmful), "a capture steers the terminal by {}", format.name());
+        match format {
+            Format::Markdown => assert!(text.chars().count() <= 30_000, "{}", text.len()),
+            Format::Ndjson => text.lines().for_each(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+                assert_eq!(line["event_type"], "tcp_window_audit");
+            }),
+            _ => {}
+        }
+    }
 }
 
 fn open(data: &[u8]) -> Option<FileSource> {

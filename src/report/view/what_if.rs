@@ -1,6 +1,4 @@
-//! What other kernels and settings would call INVALID, as a small table.
-
-use std::io::{self, Write};
+//! What other kernels and settings would call INVALID, as a small table: kernels by settings.
 
 use crate::audit::{Audit, Hits};
 use crate::conntrack::{Policy, Profile, Setting};
@@ -37,14 +35,6 @@ impl Column {
         }
     }
 
-    /// Returns how wide the column is, so that its title stands apart and a line fits 100 columns.
-    const fn width(self) -> usize {
-        match self {
-            Self::AsJudged | Self::Liberal | Self::Loose => 16,
-            Self::IgnoreInvalidRst => 23,
-        }
-    }
-
     const fn change(self, own: Policy, profile: Profile) -> Policy {
         let policy = Policy { profile, ..own };
         match self {
@@ -58,43 +48,58 @@ impl Column {
     }
 }
 
+/// What other kernels and settings would call INVALID.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WhatIf {
+    /// The columns: `as judged`, then a setting changed in each.
+    pub columns: [&'static str; 4],
+    /// The rows, the oldest kernels first.
+    pub rows: Vec<WhatIfRow>,
+    /// What the star in a row's name means.
+    pub legend: String,
+}
+
 /// Kernels in a row that come to the same numbers.
-struct Row {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WhatIfRow {
     first: Profile,
     last: Profile,
-    cells: [Option<Hits>; 4],
+    /// What they call INVALID, by column; none where a kernel lacks the setting.
+    pub cells: [Option<Hits>; 4],
+    /// Whether the kernel that judged is among them.
+    pub is_own: bool,
 }
 
-/// Writes the table: a row for neighbouring kernels with the same numbers.
-pub(super) fn write(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
-    let Some(own) = audit.method.policies.first().copied() else { return Ok(()) };
-    writeln!(out, "\nINVALID packets (connections) under other kernels and settings")?;
-    write!(out, "  {:<24}", "Linux")?;
-    for column in COLUMNS {
-        write!(out, "{:>width$}", column.title(own), width = column.width())?;
+impl WhatIf {
+    /// Fills the table, a row for neighbouring kernels with the same numbers; none when nothing is
+    /// INVALID.
+    pub(super) fn of(audit: &Audit) -> Option<Self> {
+        let own = audit.method.policies.first().copied()?;
+        let columns = COLUMNS.map(|column| column.title(own));
+        let legend = format!("* with Linux {}, which judged here", own.profile.name());
+        (audit.strict().packets > 0).then(|| Self { columns, rows: rows(audit, own), legend })
     }
-    writeln!(out)?;
-    for row in rows(audit, own) {
-        write!(out, "  {:<24}", row.name())?;
-        for (column, cell) in COLUMNS.into_iter().zip(row.cells) {
-            let text = cell.map_or_else(
-                || "-".to_owned(),
-                |hits| format!("{} ({})", grouped(hits.packets), grouped(hits.flows)),
-            );
-            write!(out, "{text:>width$}", width = column.width())?;
-        }
-        writeln!(out)?;
+
+    /// Writes a cell: packets, and connections in brackets.
+    pub fn cell(cell: Option<Hits>) -> String {
+        cell.map_or_else(
+            || "-".to_owned(),
+            |hits| format!("{} ({})", grouped(hits.packets), grouped(hits.flows)),
+        )
     }
-    Ok(())
 }
 
-fn rows(audit: &Audit, own: Policy) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
+fn rows(audit: &Audit, own: Policy) -> Vec<WhatIfRow> {
+    let mut rows: Vec<WhatIfRow> = Vec::new();
     for profile in Profile::all() {
         let cells = COLUMNS.map(|column| hits(audit, column.change(own, profile)));
+        let is_own = profile == own.profile;
         match rows.last_mut() {
-            Some(row) if row.cells == cells => row.last = profile,
-            _ => rows.push(Row { first: profile, last: profile, cells }),
+            Some(row) if row.cells == cells => {
+                row.last = profile;
+                row.is_own |= is_own;
+            }
+            _ => rows.push(WhatIfRow { first: profile, last: profile, cells, is_own }),
         }
     }
     rows
@@ -106,12 +111,14 @@ fn hits(audit: &Audit, policy: Policy) -> Option<Hits> {
     audit.totals.hits.get(position).copied()
 }
 
-impl Row {
-    fn name(&self) -> String {
+impl WhatIfRow {
+    /// Names the kernels, with a star where the one that judged is among them.
+    pub fn name(&self) -> String {
+        let star = if self.is_own { " *" } else { "" };
         if self.first == self.last {
-            self.first.name().to_owned()
+            format!("{}{star}", self.first.name())
         } else {
-            format!("{} to {}", self.first.name(), self.last.name())
+            format!("{} to {}{star}", self.first.name(), self.last.name())
         }
     }
 }

@@ -1,0 +1,139 @@
+//! What was captured, as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::audit::{Audit, Tally};
+use crate::source::digest::Digest;
+use crate::source::{FilterSummary, Interface, SourceSummary};
+use crate::wire::Tunnels;
+
+/// What was captured; every frame is in exactly one count.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Capture {
+    files: Vec<File>,
+    frames: u64,
+    /// Capture time of the earliest frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_ts: Option<String>,
+    /// Capture time of the latest frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_ts: Option<String>,
+    /// Frames that are earlier than the one before them.
+    time_steps_back: u64,
+    /// TCP segments judged.
+    tcp_segments: u64,
+    /// ICMP errors about TCP judged.
+    tcp_errors: u64,
+    /// Fragments of datagrams.
+    fragments: u64,
+    /// Datagrams of other protocols, by protocol number.
+    other_protocols: BTreeMap<String, u64>,
+    /// Frames that gave nothing to judge, by reason.
+    undecodable: BTreeMap<String, u64>,
+    /// Segments whose options the snap length cut.
+    options_cut: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<Filter>,
+    /// Whether tunnels were opened.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    inner: bool,
+}
+
+/// What was left out on request, and is in no other count.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Filter {
+    expression: String,
+    frames_left_out: u64,
+}
+
+impl Filter {
+    fn of(filter: &FilterSummary) -> Self {
+        Self { expression: filter.expression.clone(), frames_left_out: filter.left_out }
+    }
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct File {
+    /// Its name as it was asked for.
+    name: String,
+    format: String,
+    /// Bytes of the file, compressed as it may be, that were read.
+    bytes_read: u64,
+    /// Its size in bytes; absent when it cannot be read twice, and when addresses are mapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// Its SHA-256 in hexadecimal digits; absent as the size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    interfaces: Vec<CaptureInterface>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct CaptureInterface {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// A LINKTYPE_ value.
+    link_type: u16,
+    /// Bytes captured of a packet at most; 0 when unlimited.
+    snaplen: u32,
+    /// Packets that the interface dropped, if the capture says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drops_if: Option<u64>,
+    /// Packets that the capturing host dropped, if the capture says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drops_os: Option<u64>,
+}
+
+impl Capture {
+    pub(super) fn of(audit: &Audit) -> Self {
+        let tally: &Tally = &audit.tally;
+        let digests = audit.provenance.digests.iter().copied().chain(std::iter::repeat(None));
+        let files = audit.inputs.read.iter().zip(digests);
+        Self {
+            files: files.map(|(input, digest)| File::of(&input.summary, digest)).collect(),
+            frames: tally.frames(),
+            first_ts: audit.first_ts.map(|ts| ts.to_string()),
+            last_ts: audit.last_ts.map(|ts| ts.to_string()),
+            time_steps_back: audit.time_steps_back,
+            tcp_segments: tally.segments,
+            tcp_errors: tally.tcp_errors,
+            fragments: tally.fragments,
+            other_protocols: tally.other.iter().map(|(p, count)| (p.to_string(), *count)).collect(),
+            undecodable: tally.undecodable.iter().map(|(r, count)| (r.code(), *count)).collect(),
+            options_cut: audit.totals.options_cut,
+            filter: audit.inputs.filter.as_ref().map(Filter::of),
+            inner: audit.tunnels == Tunnels::Opened,
+        }
+    }
+}
+
+impl File {
+    fn of(input: &SourceSummary, digest: Option<Digest>) -> Self {
+        Self {
+            name: input.name.clone(),
+            format: input.format.clone(),
+            bytes_read: input.bytes_read,
+            size: digest.map(|digest| digest.size),
+            sha256: digest.map(|digest| digest.hex()),
+            interfaces: input.interfaces.iter().map(CaptureInterface::of).collect(),
+        }
+    }
+}
+
+impl CaptureInterface {
+    fn of(interface: &Interface) -> Self {
+        Self {
+            name: interface.name.clone(),
+            link_type: interface.link_type,
+            snaplen: interface.snaplen,
+            drops_if: interface.dropped_by_interface,
+            drops_os: interface.dropped_by_host,
+        }
+    }
+}
