@@ -26,7 +26,7 @@ use std::path::Path;
 
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls, what_if};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::wire::{Checksums, Tunnels};
@@ -50,17 +50,16 @@ impl Observer for Silent {
 fn audit(path: &Path, policies: Vec<Policy>) -> (f64, u64) {
     let method = Method { policies, sysctls: Sysctls::default(), notrack: Vec::new() };
     let (checksums, tunnels) = (Checksums::Ignored, Tunnels::Closed);
-    let (wanted, flow) = (Wanted::Findings, None);
-    let exemptions = Exemptions::default();
     let plan = Plan {
         method,
         checksums,
         tunnels,
-        exemptions,
+        exemptions: Exemptions::default(),
         threads: 1,
         inputs: 1,
-        wanted,
-        flow,
+        wanted: Wanted::Findings,
+        flows: Vec::new(),
+        table: TableView::Counted,
         memory: Budget::DEFAULT,
     };
     let begin = tools::cpu_ns();

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::audit::{Addresses, Audit, Times};
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
+use crate::wire;
 
 /// Bytes of key material at least: 128 bits.
 pub const LEAST_KEY: usize = 16;
@@ -94,6 +95,16 @@ impl Mapping {
         for problem in &mut audit.incomplete {
             *problem = self.text(problem);
         }
+        audit.exhibits.missing = audit.exhibits.missing.take().map(|missing| self.text(&missing));
+        for packet in &mut audit.exhibits.packets {
+            wire::map_addresses(&mut packet.headers, &|address| self.address(address));
+        }
+        if let Some(table) = &mut audit.table {
+            table.map_addresses(|address| self.address(address));
+        }
+        for address in audit.totals.peers.addresses() {
+            *address = self.address(*address);
+        }
         keys(audit).for_each(|key| *key = key.mapped(|address| self.address(address)));
     }
 }
@@ -102,8 +113,10 @@ impl Mapping {
 fn keys(audit: &mut Audit) -> impl Iterator<Item = &mut FlowKey> {
     let findings = audit.findings.iter_mut().map(|flow| &mut flow.key);
     let troubled = audit.troubled.iter_mut().chain(&mut audit.suspects).map(|flow| &mut flow.key);
-    let story = audit.story.iter_mut().map(|told| &mut told.key);
-    findings.chain(troubled).chain(story)
+    let shown = audit.exhibits.flows.iter_mut().map(|shown| &mut shown.told);
+    let stories = audit.stories.iter_mut().chain(shown).map(|told| &mut told.key);
+    let table = audit.table.iter_mut().flat_map(|table| table.keys());
+    findings.chain(troubled).chain(stories).chain(table)
 }
 
 /// Counts all times of an audit from its earliest frame, which comes to stand at
@@ -113,6 +126,7 @@ pub fn relative_times(audit: &mut Audit) {
     let Some(Timestamp(start)) = audit.first_ts else { return };
     let shift = |ts: &mut Timestamp| ts.0 = ts.0.saturating_sub(start);
     audit.first_ts.iter_mut().chain(&mut audit.last_ts).for_each(shift);
+    audit.totals.peers.times().for_each(shift);
     for flow in &mut audit.findings {
         flow.audit.times().chain(flow.summary.times()).for_each(shift);
         flow.evidence.times().for_each(shift);
@@ -120,7 +134,19 @@ pub fn relative_times(audit: &mut Audit) {
     for flow in audit.troubled.iter_mut().chain(&mut audit.suspects) {
         flow.audit.times().chain(flow.summary.times()).for_each(shift);
     }
-    if let Some(told) = &mut audit.story {
+    audit.totals.timeline.count_from(Timestamp(start));
+    audit.totals.occupancy.count_from(Timestamp(start));
+    if let Some(table) = &mut audit.table {
+        table.times().for_each(shift);
+    }
+    for packet in &mut audit.exhibits.packets {
+        shift(&mut packet.ts);
+    }
+    for shown in &mut audit.exhibits.flows {
+        shown.trace.times().for_each(shift);
+    }
+    let shown = audit.exhibits.flows.iter_mut().map(|shown| &mut shown.told);
+    for told in audit.stories.iter_mut().chain(shown) {
         told.audit.times().chain(told.summary.times()).for_each(shift);
         told.story.times().for_each(shift);
     }

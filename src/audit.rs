@@ -7,22 +7,29 @@ use std::collections::BTreeMap;
 use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
 use crate::flow::{FlowFinding, FlowStory, FlowTrouble};
 use crate::frame;
+use crate::occupancy::{Assessment, Capacity, Occupancy};
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
+mod exhibit;
 mod findings;
 mod histogram;
+mod peers;
 mod provenance;
+mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
+pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use findings::{Collected, Findings, MAX_FINDINGS, MAX_SUSPECTS, MAX_TROUBLED};
-pub use histogram::Histogram;
+pub use histogram::{Bin, Histogram};
+pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
 pub use provenance::{Addresses, Origin, Provenance, Times};
+pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 
-/// What became of the frames of a run; every frame is in exactly one count.
+/// What became of the frames of a run; every frame is in exactly one of the first counts.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
     /// TCP segments that were judged.
@@ -35,6 +42,9 @@ pub struct Tally {
     pub fragments: u64,
     /// Frames that gave nothing to judge, by reason.
     pub undecodable: BTreeMap<Undecodable, u64>,
+    /// Frames, counted above too, whose checksums would have been judged if the capturing host had
+    /// not sent them.
+    pub excused_checksums: u64,
 }
 
 impl Tally {
@@ -60,6 +70,7 @@ impl Tally {
         self.segments += part.segments;
         self.tcp_errors += part.tcp_errors;
         self.fragments += part.fragments;
+        self.excused_checksums += part.excused_checksums;
         for (protocol, count) in &part.other {
             *self.other.entry(*protocol).or_default() += count;
         }
@@ -148,6 +159,12 @@ pub struct Totals {
     pub hits: Vec<Hits>,
     /// What the ends of the flows did.
     pub behaviour: Behaviour,
+    /// The entries of the connection table over time.
+    pub occupancy: Occupancy,
+    /// When packets were INVALID or sent again.
+    pub timeline: Timeline,
+    /// Who answered whom.
+    pub peers: Peers,
 }
 
 impl Totals {
@@ -220,6 +237,9 @@ impl Totals {
         self.forgotten.merge(&part.forgotten);
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
+        self.occupancy.merge(&part.occupancy);
+        self.timeline.merge(&part.timeline);
+        self.peers.merge(&part.peers);
         for (key, count) in &part.datagrams {
             *self.datagrams.entry(*key).or_default() += count;
         }
@@ -317,11 +337,28 @@ pub struct Audit {
     pub troubled_not_kept: u64,
     /// Flows whose ends behaved as under a known fault, by first frame; at most [`MAX_SUSPECTS`].
     pub suspects: Vec<FlowTrouble>,
-    /// The flow that was asked for in full, if it was there.
-    pub story: Option<Box<FlowStory>>,
+    /// The flows that were asked for in full and were there, by first frame.
+    pub stories: Vec<FlowStory>,
+    /// Packets and flows themselves, where a report shows them.
+    pub exhibits: Exhibits,
+    /// The connection table in full, if that was asked for and there was an entry.
+    pub table: Option<Box<Assessment>>,
 }
 
 impl Audit {
+    /// Returns the size of the connection table.
+    pub fn capacity(&self) -> Option<Capacity> {
+        let own = self.method.policies.first()?;
+        Some(Capacity::of(own.profile, self.method.sysctls.table))
+    }
+
+    /// Returns whether the connection table would ever have been more than half full.
+    pub fn table_is_half_full(&self) -> bool {
+        let max = self.capacity().and_then(|capacity| capacity.max);
+        let peak = self.totals.occupancy.peak().map(|reading| reading.total());
+        max.zip(peak).is_some_and(|(max, peak)| peak > max / 2)
+    }
+
     /// Returns the INVALID packets and flows under the run's own policy.
     pub fn strict(&self) -> Hits {
         self.totals.hits.first().copied().unwrap_or_default()

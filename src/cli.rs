@@ -64,10 +64,14 @@ struct Args {
     #[arg(long)]
     inner: bool,
 
-    /// Write a report, in the format that the extension tells: .txt, .json, .md, .ndjson or .html;
-    /// repeatable
+    /// Write a report, in the format that the extension tells: .txt, .json, .md, .ndjson, .html or
+    /// .pcapng; repeatable
     #[arg(short, long = "output", value_name = "FILE")]
     outputs: Vec<PathBuf>,
+
+    /// Write all formats into a new folder, to attach to a ticket; nothing is left if one fails
+    #[arg(long, value_name = "DIR")]
+    incident: Option<PathBuf>,
 
     /// Format of standard output
     #[arg(long, default_value = Format::Text.name(), value_parser = format_parser())]
@@ -80,6 +84,14 @@ struct Args {
     /// Report one connection in full, by its id: the number of its first frame
     #[arg(long, value_name = "ID")]
     flow: Option<u64>,
+
+    /// How full the connection table would be, and what would relieve it; without WHEN, always
+    ///
+    /// By default shown when the table would be more than half full; files are then read a second
+    /// time.
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value_t = When::Auto, default_missing_value = "always")]
+    table: When,
 
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -98,7 +110,7 @@ struct Args {
     #[arg(short, long)]
     verbose: bool,
 
-    /// When to show progress on standard error
+    /// When to show progress on standard error; auto: on a terminal, for large inputs
     #[arg(long, value_enum, default_value_t = When::Auto)]
     progress: When,
 
@@ -141,7 +153,7 @@ fn format_parser() -> impl TypedValueParser<Value = Format> {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum When {
-    /// On a terminal; progress for large inputs only
+    /// On a terminal; when it matters
     Auto,
     Always,
     Never,
@@ -161,6 +173,15 @@ pub(crate) enum Reading {
     ToTheEnd,
     /// Beyond it, as the file grows.
     WhileItGrows,
+}
+
+/// When the connection table is assessed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TableWanted {
+    Never,
+    /// When it would be more than half full, and the inputs can be read again.
+    WhenHalfFull,
+    Always,
 }
 
 /// When progress is shown.
@@ -209,7 +230,10 @@ pub(crate) struct Config {
     pub(crate) memory: Budget,
     /// The flow to report in full.
     pub(crate) flow: Option<u64>,
+    pub(crate) table: TableWanted,
     pub(crate) outputs: Vec<Output>,
+    /// The folder for all formats.
+    pub(crate) incident: Option<PathBuf>,
     pub(crate) format: Format,
     pub(crate) look: Look,
     pub(crate) verdicts: Option<PathBuf>,
@@ -219,11 +243,17 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Returns whether a report shows packets and flows themselves.
+    pub(crate) fn shows_exhibits(&self) -> bool {
+        let mut formats = self.outputs.iter().map(|output| output.format).chain([self.format]);
+        self.incident.is_some() || formats.any(Format::shows_exhibits)
+    }
+
     /// Returns whether a report names its inputs by their hashes. The answer on a terminal does not:
     /// nobody waits for it there. Nor does a report of mapped addresses, nor that of a growing file.
     pub(crate) fn wants_digests(&self) -> bool {
         let stdout = self.format.is_document() || self.look.detail == Detail::Verbose;
-        let is_wanted = stdout || !self.outputs.is_empty();
+        let is_wanted = stdout || !self.outputs.is_empty() || self.incident.is_some();
         is_wanted && !self.privacy.maps() && self.input == Reading::ToTheEnd
     }
 }
@@ -327,11 +357,17 @@ impl Args {
             threads: self.threads.map_or_else(all_cores, usize::from),
             memory: self.memory,
             flow: self.flow,
+            table: match self.table {
+                When::Auto => TableWanted::WhenHalfFull,
+                When::Always => TableWanted::Always,
+                When::Never => TableWanted::Never,
+            },
             files: self.files,
             method,
             provenance,
             privacy: self.privacy.check()?,
             outputs,
+            incident: self.incident,
             format: self.format,
             look: Look { detail, colours: colours(self.color) },
             verdicts: self.verdicts,

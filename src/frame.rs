@@ -73,6 +73,8 @@ pub struct Frame<'a> {
     pub link: LinkType,
     /// Bytes on the wire.
     pub original_len: u32,
+    /// Whether the file says, beside the frame, that the capturing host sent it.
+    pub is_outbound: bool,
     /// The bytes that were captured.
     pub bytes: &'a [u8],
 }
@@ -83,7 +85,7 @@ struct Record {
     ts: Timestamp,
     clock: Timestamp,
     start: u32,
-    captured_len: u32,
+    captured: Captured,
     original_len: u32,
     link: LinkType,
     /// How many numbers between the first frame of the batch and this one belong to no frame.
@@ -91,6 +93,31 @@ struct Record {
 }
 
 const _: () = assert!(size_of::<Record>() == 32, "two records share a cache line");
+
+/// How many bytes were captured, and in the uppermost bit, which no length needs, whether the
+/// capturing host sent them.
+#[derive(Clone, Copy, Debug)]
+struct Captured(u32);
+
+impl Captured {
+    const OUTBOUND: u32 = 1 << 31;
+    const MAX_LEN: u32 = Self::OUTBOUND - 1;
+
+    #[inline]
+    fn new(len: u32, is_outbound: bool) -> Self {
+        Self(len.min(Self::MAX_LEN) | if is_outbound { Self::OUTBOUND } else { 0 })
+    }
+
+    #[inline]
+    const fn len(self) -> usize {
+        (self.0 & Self::MAX_LEN) as usize
+    }
+
+    #[inline]
+    const fn is_outbound(self) -> bool {
+        self.0 & Self::OUTBOUND != 0
+    }
+}
 
 /// A run of consecutive frames over one buffer, filled by a source and read by many threads.
 ///
@@ -118,21 +145,23 @@ impl Batch {
     /// Adds a frame that lies at `start..start + captured_len` of the buffer.
     #[inline]
     pub fn push(&mut self, header: FrameHeader, clock: &mut CaptureClock) {
-        let FrameHeader { ts, link, start, captured_len, original_len } = header;
+        let FrameHeader { ts, link, start, captured_len, original_len, is_outbound } = header;
         let clock = clock.advance(ts);
+        let captured = Captured::new(captured_len, is_outbound);
         let numbers_skipped = self.numbers_skipped;
-        let record = Record { ts, clock, start, captured_len, original_len, link, numbers_skipped };
+        let record = Record { ts, clock, start, captured, original_len, link, numbers_skipped };
         self.records.push(record);
     }
 
     /// Adds a copy of a frame of another batch, with its number.
     pub fn push_copy(&mut self, frame: &Frame<'_>, clock: &mut CaptureClock) {
-        let Frame { number, ts, link, original_len, bytes, .. } = *frame;
+        let Frame { number, ts, link, original_len, is_outbound, bytes, .. } = *frame;
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let (start, captured_len) = (len(&self.buffer), len(bytes));
         self.buffer.extend_from_slice(bytes);
         self.numbers.push(number);
-        self.push(FrameHeader { ts, link, start, captured_len, original_len }, clock);
+        let header = FrameHeader { ts, link, start, captured_len, original_len, is_outbound };
+        self.push(header, clock);
     }
 
     /// Sets the tracker's time of all frames by another clock.
@@ -211,7 +240,7 @@ impl Batch {
     #[inline]
     fn frame_of(&self, position: usize, record: &Record) -> Frame<'_> {
         let start = record.start as usize;
-        let end = start + record.captured_len as usize;
+        let end = start + record.captured.len();
         let follows = self.first_number + position as u64 + u64::from(record.numbers_skipped);
         Frame {
             number: self.numbers.get(position).copied().unwrap_or(follows),
@@ -219,6 +248,7 @@ impl Batch {
             clock: record.clock,
             link: record.link,
             original_len: record.original_len,
+            is_outbound: record.captured.is_outbound(),
             bytes: self.buffer.get(start..end).unwrap_or_default(),
         }
     }
@@ -233,8 +263,10 @@ pub struct FrameHeader {
     pub link: LinkType,
     /// Offset of the first byte in the buffer.
     pub start: u32,
-    /// Bytes that were captured.
+    /// Bytes that were captured, less than 2 GiB.
     pub captured_len: u32,
     /// Bytes on the wire.
     pub original_len: u32,
+    /// Whether the file says, beside the frame, that the capturing host sent it.
+    pub is_outbound: bool,
 }

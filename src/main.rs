@@ -7,13 +7,16 @@ mod verify;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use cli::{Config, Reading, Task};
-use output::{Sinks, say};
-use tcp_window_audit::audit::{Audit, Input, Provenance};
+use cli::{Config, Reading, TableWanted, Task};
+use output::{Silence, Sinks, say};
+use tcp_window_audit::audit::{Audit, Exhibits, Input, Inputs, Provenance};
 use tcp_window_audit::conntrack::Setting;
-use tcp_window_audit::pipeline::{Plan, Run, Wanted, chain};
+use tcp_window_audit::diagnose::{diagnose, wish};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, chain, gather};
 use tcp_window_audit::source::digest::Digest;
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
@@ -67,39 +70,38 @@ fn audit(config: &Config) -> u8 {
     if failures.is_empty() { status(&audit) } else { FAILED }
 }
 
+/// Reads the inputs again to look at the connection table in full, if they can be read again.
+fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit) {
+    if config.input == Reading::WhileItGrows || !config.files.iter().all(is_file) {
+        return;
+    }
+    let plan = Plan { table: TableView::Assessed, wanted: Wanted::Findings, ..plan.clone() };
+    let again = read(config, &plan, &mut Silence);
+    audit.table = again.and_then(|again| again.table);
+}
+
+/// Returns whether a path can be read again from its beginning.
+fn is_file(path: &PathBuf) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file())
+}
+
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
-    let wanted = if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings };
-    let method = config.method.clone();
-    let checksums = match method.sysctls.checksum {
-        Setting::On => Checksums::Verified,
-        Setting::Off => Checksums::Ignored,
-    };
-    let inputs = config.files.len();
-    let (tunnels, flow, memory) = (config.tunnels, config.flow, config.memory);
-    // What has been read is judged at once when nobody waits for the next block.
-    let threads = if config.input == Reading::WhileItGrows { 1 } else { config.threads };
-    let filter = said(config.filter.as_deref().map(Filter::new).transpose())?;
-    let exemptions = said(Exemptions::new(&method.notrack))?;
-    let plan =
-        Plan { method, checksums, tunnels, exemptions, threads, inputs, wanted, flow, memory };
-    let mut run = Run::new(&plan);
-    let mut source = open(config, |error| {
-        say(&chain(error));
-        run.miss(error);
-    })?;
-    if let Some(filter) = filter {
-        source = Box::new(Filtered::new(source, filter));
-    }
+    let plan = plan(config)?;
     // Beside the audit, which reads the same blocks at about the same time.
-    let digests = config.wants_digests().then(|| hash(config.files.clone()));
-    run.read(&mut *source, sinks);
+    let digests = config.wants_digests().then(|| Hashing::start(config.files.clone()));
+    let mut audit = read(config, &plan, sinks)?;
     sinks.end_progress();
-    let mut audit = run.finish();
+    if config.shows_exhibits() {
+        audit.exhibits = exhibits(config, &plan, &audit);
+    }
     for problem in &audit.incomplete {
         say(problem);
     }
-    let digests = digests.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() {
+        look_at_table(config, &plan, &mut audit);
+    }
+    let digests = digests.map(|hashing| hashing.finish(&audit.inputs)).unwrap_or_default();
     let name = |input: &Input| digests.get(&input.summary.name).copied();
     let digests = audit.inputs.read.iter().map(name).collect();
     audit.provenance = Provenance { digests, ..config.provenance.clone() };
@@ -107,10 +109,90 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     Some(audit)
 }
 
-/// Reads the sizes and hashes of files on a thread of its own; a file that cannot be read has none.
-fn hash(files: Vec<PathBuf>) -> JoinHandle<BTreeMap<String, Digest>> {
-    let digest = |path: PathBuf| Some((path.display().to_string(), Digest::of(&path).ok()??));
-    std::thread::spawn(move || files.into_iter().filter_map(digest).collect())
+/// Reads all inputs once.
+fn read(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Audit> {
+    let mut run = Run::new(plan);
+    let mut source = open(config, |error| {
+        say(&chain(error));
+        run.miss(error);
+    })?;
+    run.read(&mut *source, observer);
+    Some(run.finish())
+}
+
+/// Decides how the run is done; none when a rule for exemptions cannot be read.
+fn plan(config: &Config) -> Option<Plan> {
+    let method = config.method.clone();
+    let checksums = match method.sysctls.checksum {
+        Setting::On => Checksums::Verified,
+        Setting::Off => Checksums::Ignored,
+    };
+    let exemptions = said(Exemptions::new(&method.notrack))?;
+    Some(Plan {
+        method,
+        checksums,
+        exemptions,
+        tunnels: config.tunnels,
+        // What has been read is judged at once when nobody waits for the next block.
+        threads: if config.input == Reading::WhileItGrows { 1 } else { config.threads },
+        inputs: config.files.len(),
+        wanted: if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings },
+        flows: config.flow.into_iter().collect(),
+        memory: config.memory,
+        table: match config.table {
+            TableWanted::Always => TableView::Assessed,
+            TableWanted::WhenHalfFull | TableWanted::Never => TableView::Counted,
+        },
+    })
+}
+
+/// Reads the inputs a second time for the packets and flows that reports show themselves.
+fn exhibits(config: &Config, plan: &Plan, audit: &Audit) -> Exhibits {
+    let wish = wish(audit, &diagnose(audit));
+    if wish.is_empty() {
+        return Exhibits::default();
+    }
+    if !config.files.iter().all(is_file) {
+        return Exhibits::without("an input that is no file cannot be read a second time");
+    }
+    // Whatever has come to a growing file since is beyond what is shown.
+    let config = Config { input: Reading::ToTheEnd, ..config.clone() };
+    let mut problem = None;
+    match open(&config, |error| problem = Some(chain(error))) {
+        Some(mut source) => gather(plan, &wish, &mut *source),
+        None => Exhibits::without(&problem.unwrap_or_default()),
+    }
+}
+
+/// Sizes and hashes of files, read on a thread of its own.
+struct Hashing {
+    give_up: Arc<AtomicBool>,
+    thread: JoinHandle<BTreeMap<String, Digest>>,
+}
+
+impl Hashing {
+    fn start(files: Vec<PathBuf>) -> Self {
+        let give_up = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&give_up);
+        let digest = move |path: PathBuf| {
+            Some((path.display().to_string(), Digest::of(&path, &told).ok()??))
+        };
+        let thread = std::thread::spawn(move || files.into_iter().filter_map(digest).collect());
+        Self { give_up, thread }
+    }
+
+    /// Waits for the hashes; there are none when an input was left before its end, since a file may
+    /// claim to be larger than anybody would wait for.
+    fn finish(self, inputs: &Inputs) -> BTreeMap<String, Digest> {
+        let is_read = |input: &Input| {
+            input.summary.file_len.is_none_or(|len| input.summary.bytes_read >= len)
+        };
+        if inputs.read.len() < inputs.asked_for || !inputs.read.iter().all(is_read) {
+            self.give_up.store(true, Ordering::Relaxed);
+            return BTreeMap::new();
+        }
+        self.thread.join().unwrap_or_default()
+    }
 }
 
 /// Says an error, and returns what there is without one.
@@ -118,8 +200,19 @@ fn said<T>(result: Result<T, FilterError>) -> Option<T> {
     result.inspect_err(|error| say(&chain(error))).ok()
 }
 
+/// Opens all inputs, behind the filter if there is one; returns none when not a single one can be
+/// read.
+fn open(config: &Config, miss: impl FnMut(&source::Error)) -> Option<Box<dyn FrameSource + Send>> {
+    let filter = said(config.filter.as_deref().map(Filter::new).transpose())?;
+    let source = open_files(config, miss)?;
+    match filter {
+        Some(filter) => Some(Box::new(Filtered::new(source, filter))),
+        None => Some(source),
+    }
+}
+
 /// Opens one file, or several as one time line; returns none when not a single one can be read.
-fn open(
+fn open_files(
     config: &Config,
     mut miss: impl FnMut(&source::Error),
 ) -> Option<Box<dyn FrameSource + Send>> {

@@ -2,11 +2,14 @@
 //!
 //! Files are written beside their place and renamed, so that a failure leaves no half report.
 
+mod incident;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Config, Output, Progress, Reading};
+use incident::Incident;
 use tcp_window_audit::audit::{Audit, Inputs, PacketVerdict};
 use tcp_window_audit::pipeline::Observer;
 use tcp_window_audit::report::{self, Look};
@@ -110,6 +113,7 @@ enum VerdictSink {
 /// Everything that is written during and after a run.
 pub(crate) struct Sinks {
     verdicts: VerdictSink,
+    incident: Option<Incident>,
     progress: Progress,
     next_update: u64,
     /// Whether verdicts are to be seen as soon as they are known.
@@ -130,10 +134,11 @@ impl Sinks {
         for output in &config.outputs {
             Pending::check(&output.path)?;
         }
+        let incident = config.incident.as_deref().map(Incident::create).transpose()?;
         let progress = config.progress;
         let is_followed = config.input == Reading::WhileItGrows;
         let next_update = PROGRESS_STEP;
-        Ok(Self { verdicts, progress, next_update, is_followed, line_shown: false })
+        Ok(Self { verdicts, incident, progress, next_update, is_followed, line_shown: false })
     }
 
     /// Ends the progress line.
@@ -160,6 +165,7 @@ impl Sinks {
         }
         let outputs = config.outputs.iter();
         results.extend(outputs.map(|output| write_file(audit, output)));
+        results.extend(self.incident.map(|incident| incident.complete(audit)));
         if !stdout_is_taken {
             let mut out = BufWriter::new(io::stdout().lock());
             let written = report::write(audit, config.format, config.look, &mut out);
@@ -184,6 +190,17 @@ fn forgive_closed_pipe(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Who wants to hear nothing of a run while it goes on.
+pub(crate) struct Silence;
+
+impl Observer for Silence {
+    fn verdicts(&mut self, _: &[PacketVerdict], _: &Inputs) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _: u64, _: &dyn FrameSource) {}
 }
 
 impl Observer for Sinks {

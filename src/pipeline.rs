@@ -11,17 +11,20 @@
 mod crew;
 mod datagrams;
 mod ledger;
+mod second;
 mod shard;
 mod slice;
+mod watch;
 
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Findings, Forgotten, Input, Inputs, Method, PacketVerdict, Provenance, Tally,
-    Totals,
+    Audit, Collected, Exhibits, Findings, Forgotten, Input, Inputs, Method, PacketVerdict,
+    Provenance, Tally, Totals,
 };
 use crate::conntrack::{Panel, Policy};
 use crate::frame::Batch;
+use crate::occupancy::{Assessment, Basis, Watched};
 use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -30,6 +33,7 @@ use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
 use datagrams::Datagrams;
 pub use ledger::Budget;
+pub use second::gather;
 use shard::Shard;
 use slice::{Decoder, Settler, Slice, Times};
 
@@ -60,10 +64,21 @@ pub struct Plan {
     pub inputs: usize,
     /// What is wanted beside the audit.
     pub wanted: Wanted,
-    /// The flow to report in full, by the number of its first frame.
-    pub flow: Option<u64>,
+    /// The flows to report in full, by the numbers of their first frames.
+    pub flows: Vec<u64>,
+    /// How closely the connection table is looked at.
+    pub table: TableView,
     /// The memory that the flows remembered may take.
     pub memory: Budget,
+}
+
+/// How closely the connection table is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableView {
+    /// Entries are counted over time, by protocol.
+    Counted,
+    /// The life of each entry is recorded, and the table assessed: [`Audit::table`].
+    Assessed,
 }
 
 /// What a run gives beside the audit.
@@ -99,6 +114,42 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What frames go through, whichever reading it is.
+struct Tools {
+    shards: Vec<Shard>,
+    settler: Settler,
+}
+
+impl Tools {
+    fn new(plan: &Plan) -> Self {
+        let threads = plan.threads.max(1);
+        let features = plan.method.policies.iter().map(Policy::features).collect();
+        let panel = Panel::new(features, plan.method.sysctls.limits);
+        let seed = random_seed();
+        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
+        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
+        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
+        let (checksums, tunnels) = (plan.checksums, plan.tunnels);
+        let exemptions = plan.exemptions.clone();
+        Self {
+            shards: std::iter::repeat_with(shard).take(threads).collect(),
+            settler: Settler {
+                decoder: Decoder {
+                    checksums,
+                    tunnels,
+                    exemptions,
+                    seed,
+                    shards: threads,
+                    memory: plan.memory,
+                },
+                reassembler: Reassembler::new(checksums),
+                times: Times::default(),
+                clocks: None,
+            },
+        }
+    }
+}
+
 /// A run through one or several sources, which are one time line.
 pub struct Run {
     shards: Vec<Shard>,
@@ -112,31 +163,11 @@ pub struct Run {
 impl Run {
     /// Prepares a run.
     pub fn new(plan: &Plan) -> Self {
-        let threads = plan.threads.max(1);
-        let features = plan.method.policies.iter().map(Policy::features).collect();
-        let panel = Panel::new(features, plan.method.sysctls.limits);
-        let seed = random_seed();
-        let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
-        let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
-        let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
-        let shards = (0..threads).map(|_| shard()).collect();
-        let checksums = plan.checksums;
-        let (tunnels, exemptions) = (plan.tunnels, plan.exemptions.clone());
+        let Tools { shards, settler } = Tools::new(plan);
         Self {
+            slices: vec![Slice::new(shards.len())],
             shards,
-            slices: vec![Slice::new(threads)],
-            settler: Settler {
-                decoder: Decoder {
-                    checksums,
-                    tunnels,
-                    exemptions,
-                    seed,
-                    shards: threads,
-                    memory: plan.memory,
-                },
-                reassembler: Reassembler::new(checksums),
-                times: Times::default(),
-            },
+            settler,
             reports: Reports {
                 inputs: Inputs { asked_for: plan.inputs, ..Inputs::default() },
                 ..Reports::default()
@@ -209,22 +240,35 @@ impl Run {
 
     /// Ends all flows and merges the shards.
     pub fn finish(mut self) -> Audit {
+        let clocks = self.settler.clocks;
+        let end = clocks.map(|(_, last)| last).unwrap_or_default();
         let mut tally = Tally::default();
         self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
         tally.give_up_fragments(self.settler.reassembler.finish());
         let mut totals = Totals::new(self.method.policies.len());
         let mut findings = Findings::default();
+        let mut watched: Option<Watched> = None;
         for shard in self.shards {
-            let (part, found) = shard.finish();
-            totals.merge(&part);
-            findings.merge(found);
+            let finished = shard.finish(end);
+            totals.merge(&finished.totals);
+            findings.merge(finished.findings);
+            if let Some(part) = finished.watched {
+                watched.get_or_insert_default().merge(part);
+            }
         }
         if totals.forgotten.is_any() {
             let begin = self.settler.times.range().map(|(earliest, _)| earliest);
             let text = forgotten(&totals.forgotten, begin.unwrap_or_default(), self.memory);
             self.reports.incomplete.push(text);
         }
-        let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story } =
+        let table = self.method.policies.first().zip(clocks).zip(watched).and_then(
+            |((policy, (begin, end)), watched)| {
+                let (policy, sysctls) = (*policy, &self.method.sysctls);
+                let occupancy = &totals.occupancy;
+                Assessment::of(&Basis { policy, sysctls, occupancy, begin, end }, watched)
+            },
+        );
+        let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, stories } =
             findings.finish();
         Audit {
             method: self.method,
@@ -242,7 +286,9 @@ impl Run {
             troubled,
             troubled_not_kept,
             suspects,
-            story,
+            stories,
+            exhibits: Exhibits::default(),
+            table: table.map(Box::new),
         }
     }
 }

@@ -211,6 +211,27 @@ impl FlowKey {
         fold_product(all, 0x9E37_79B9_7F4A_7C15)
     }
 
+    /// Returns a hash of the endpoint that packets this way go to: the same in every run.
+    pub const fn hash_of_receiver(&self, orientation: Orientation) -> u64 {
+        let ([first, second], port) = match orientation {
+            Orientation::LowToHigh => (self.high, (self.rest >> 32) & 0xffff),
+            Orientation::HighToLow => (self.low, self.rest >> 48),
+        };
+        let address = fold_product(first ^ 0x243F_6A88_85A3_08D3, second ^ 0xA409_3822_299F_31D0);
+        fold_product(address ^ port, 0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// Returns a hash of the endpoint that packets this way go to and the address that they come
+    /// from: the same in every run.
+    pub const fn hash_of_hosts(&self, orientation: Orientation) -> u64 {
+        let [first, second] = match orientation {
+            Orientation::LowToHigh => self.low,
+            Orientation::HighToLow => self.high,
+        };
+        let sender = fold_product(first ^ 0xA409_3822_299F_31D0, second ^ 0x243F_6A88_85A3_08D3);
+        fold_product(sender ^ self.hash_of_receiver(orientation), 0x9E37_79B9_7F4A_7C15)
+    }
+
     fn addr(&self, words: [u64; 2]) -> IpAddr {
         if (self.rest >> 8) & 0xff == 4 {
             IpAddr::V4(Ipv4Addr::from_bits((words[1] & 0xffff_ffff) as u32))

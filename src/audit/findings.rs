@@ -36,7 +36,7 @@ pub struct Findings {
     /// Flows with trouble, those that were not kept included.
     troubled_seen: u64,
     suspects: Vec<FlowTrouble>,
-    story: Option<Box<FlowStory>>,
+    stories: Vec<FlowStory>,
 }
 
 impl Findings {
@@ -65,9 +65,9 @@ impl Findings {
         }
     }
 
-    /// Adds the flow that is reported in full.
+    /// Adds a flow that is reported in full.
     pub fn tell(&mut self, story: FlowStory) {
-        self.story = Some(Box::new(story));
+        self.stories.push(story);
     }
 
     /// Adds the findings of another shard.
@@ -80,7 +80,7 @@ impl Findings {
         self.trim_troubled();
         self.suspects.extend(part.suspects);
         self.trim_suspects();
-        self.story = self.story.take().or(part.story);
+        self.stories.extend(part.stories);
     }
 
     /// Returns the findings in order, how many were not kept, and the flows with trouble.
@@ -90,9 +90,10 @@ impl Findings {
         self.kept.truncate(MAX_FINDINGS);
         self.trim_troubled();
         self.trim_suspects();
-        let Self { kept, not_kept, troubled, troubled_seen, suspects, story, .. } = self;
+        let Self { kept, not_kept, troubled, troubled_seen, suspects, mut stories, .. } = self;
+        stories.sort_by_key(|told| told.audit.first_frame);
         let troubled_not_kept = troubled_seen - troubled.len() as u64;
-        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, story }
+        Collected { kept, not_kept, troubled, troubled_not_kept, suspects, stories }
     }
 
     /// Keeps the flows with the most trouble; among equals the earlier ones.
@@ -137,6 +138,6 @@ pub struct Collected {
     pub troubled_not_kept: u64,
     /// The flows whose ends behaved as under a known fault.
     pub suspects: Vec<FlowTrouble>,
-    /// The flow that was asked for in full.
-    pub story: Option<Box<FlowStory>>,
+    /// The flows that were asked for in full.
+    pub stories: Vec<FlowStory>,
 }

@@ -5,6 +5,20 @@ const LONGEST_US: u64 = 3_600_000_000;
 /// Decimal digits that are kept: quantiles are within 0.1 %.
 const DIGITS: u8 = 3;
 
+/// The times of a distribution that lie in a range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bin {
+    /// The shortest time, in microseconds.
+    pub from_us: u64,
+    /// The shortest time that is too long.
+    pub to_us: u64,
+    /// How many times there are.
+    pub count: u64,
+}
+
+/// Where bins begin: 1, 2 and 5 times each power of ten.
+const BIN_STEPS: [u64; 3] = [1, 2, 5];
+
 /// A distribution of times in microseconds.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Histogram(Option<hdrhistogram::Histogram<u64>>);
@@ -41,6 +55,24 @@ impl Histogram {
         self.len() == 0
     }
 
+    /// Returns how many times lie in each bin from a microsecond on: bins begin at 1, 2 and 5 times
+    /// the powers of ten.
+    pub fn bins(&self) -> Vec<Bin> {
+        let starts: Vec<_> =
+            (0..10_u32).flat_map(|power| BIN_STEPS.map(|step| step * 10_u64.pow(power))).collect();
+        let ends = starts.iter().skip(1).copied();
+        let bin = |(from_us, to_us)| Bin { from_us, to_us, count: 0 };
+        let mut bins: Vec<_> = starts.iter().copied().zip(ends).map(bin).collect();
+        for value in self.0.iter().flat_map(hdrhistogram::Histogram::iter_recorded) {
+            let micros = value.value_iterated_to();
+            let its_own = bins.iter_mut().find(|bin| bin.from_us <= micros && micros < bin.to_us);
+            if let Some(bin) = its_own {
+                bin.count += value.count_at_value();
+            }
+        }
+        bins
+    }
+
     /// Returns the time in microseconds below or at which this many of a thousand lie; none
     /// without times.
     pub fn quantile_us(&self, permille: u32) -> Option<u64> {
@@ -66,6 +98,18 @@ mod tests {
         let median = all.quantile_us(500).unwrap();
         assert!((4995..=5005).contains(&median), "{median}");
         assert_eq!(Histogram::default().quantile_us(500), None);
+    }
+
+    #[test]
+    fn every_time_is_in_one_bin() {
+        let mut times = Histogram::default();
+        for micros in [1, 2, 4, 5, 999, 1000, 123_456, u32::MAX] {
+            times.record(micros);
+        }
+        let bins = times.bins();
+        assert_eq!(bins.iter().map(|bin| bin.count).sum::<u64>(), 8);
+        assert_eq!(bins[1], Bin { from_us: 2, to_us: 5, count: 2 });
+        assert!(bins.windows(2).all(|pair| pair[0].to_us == pair[1].from_us));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! `nf_conntrack_proto_generic.c`, Linux 6.18. None of them looks into the packet beyond its header: an entry is a pair of endpoints, a
 //! timeout, and whether a reply was seen.
 //!
-//! SCTP and DCCP, whose trackers follow handshakes of their own, are judged as other protocols.
+//! SCTP, whose tracker follows a handshake of its own, is judged as other protocols; so is DCCP, which
+//! has no tracker any more in Linux 6.18.
 //!
 //! Does not: read headers, or know TCP.
 

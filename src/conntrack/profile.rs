@@ -72,6 +72,21 @@ const MATRIX: [(Feature, &str); 40] = [
 /// Which profiles have `nf_conntrack_tcp_ignore_invalid_rst` (5.14 and later).
 const HAS_IGNORE_INVALID_RST: &str = "-----------yyyyyyyyyy";
 
+/// Which profiles compute the size of the table in which way: see [`TableEra`].
+const TABLE_ERAS: &str = "aaaabbbbbbbccccccccc";
+
+/// How a kernel computes the default size of its table from the memory of the machine: see
+/// [`TableSize`](crate::conntrack::TableSize).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableEra {
+    /// 16,384 buckets at most, four entries each (up to 3.10).
+    SixteenThousandBuckets,
+    /// 65,536 buckets above 4 GiB, four entries each (4.19 to 5.14).
+    FourEntriesABucket,
+    /// 262,144 buckets above 4 GiB, one entry each (5.15 on).
+    OneEntryABucket,
+}
+
 /// One modelled behaviour of the tracker, named after a kernel that has it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Profile {
@@ -139,6 +154,15 @@ impl Profile {
     /// Returns whether the kernel has the sysctl `nf_conntrack_tcp_ignore_invalid_rst`.
     pub fn has_ignore_invalid_rst(self) -> bool {
         self.is_marked(HAS_IGNORE_INVALID_RST)
+    }
+
+    /// Returns how the kernel computes the default size of its table.
+    pub fn table_era(self) -> TableEra {
+        match TABLE_ERAS.as_bytes().get(usize::from(self.column)) {
+            Some(b'a') => TableEra::SixteenThousandBuckets,
+            Some(b'b') => TableEra::FourEntriesABucket,
+            _ => TableEra::OneEntryABucket,
+        }
     }
 
     fn is_marked(self, columns: &str) -> bool {

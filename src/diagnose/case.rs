@@ -3,14 +3,15 @@
 //!
 //! Does not: name a cause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::audit::Audit;
 use crate::conntrack::{CtState, Reason};
+use crate::diagnose::MAX_EVIDENCE;
 use crate::flow::{Effect, Evidence, FlowAudit, KeyPacket, SideSummary, Summary};
 use crate::segment::Direction;
-use crate::tuple::FlowKey;
+use crate::tuple::{Endpoint, FlowKey};
 
 /// One flow with its facts.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +52,11 @@ impl<'a> Case<'a> {
             Direction::Original => original.addr,
             Direction::Reply => reply.addr,
         }
+    }
+
+    /// Returns the address and port that the connection was opened to.
+    pub(super) fn server(&self) -> Endpoint {
+        self.key.endpoints(self.audit.original).1
     }
 
     /// Returns the INVALID packets for one of these reasons.
@@ -99,6 +105,17 @@ impl<'a> Case<'a> {
     pub(super) fn misses_frames(&self) -> bool {
         self.sides().any(|(_, side)| side.missed_bytes > 0 || side.acked_unseen > 0)
     }
+}
+
+/// Counts cases.
+pub(super) fn count(cases: &[&Case<'_>]) -> u64 {
+    u64::try_from(cases.len()).unwrap_or(u64::MAX)
+}
+
+/// Chooses the first of these frames as evidence; 0 stands for none.
+pub(super) fn first_frames(frames: impl Iterator<Item = u64>) -> Vec<u64> {
+    let frames: BTreeSet<u64> = frames.filter(|frame| *frame > 0).collect();
+    frames.into_iter().take(MAX_EVIDENCE).collect()
 }
 
 /// Collects evidence of several flows: a few frames of each, in the order of the capture.

@@ -12,14 +12,14 @@ const WIDTH: usize = 100;
 
 /// Explains a cause by its id, or a reason by its code; none where the id is not known.
 pub fn explain(id: &str) -> Option<String> {
-    let cause = Cause::ALL.into_iter().find(|cause| cause.id().eq_ignore_ascii_case(id));
+    let cause = Cause::all().find(|cause| cause.id().eq_ignore_ascii_case(id));
     let reason = Reason::ALL.into_iter().find(|reason| reason.code().eq_ignore_ascii_case(id));
     cause.map(of_cause).or_else(|| reason.map(of_reason))
 }
 
 /// Returns every id that can be explained.
 pub fn known_ids() -> Vec<&'static str> {
-    let causes = Cause::ALL.into_iter().map(Cause::id);
+    let causes = Cause::all().map(Cause::id);
     causes.chain(Reason::ALL.into_iter().map(Reason::code)).collect()
 }
 
@@ -114,8 +114,8 @@ const fn lore(reason: Reason) -> Lore {
     match reason {
         Reason::AckOver => Lore {
             signature: "Margin ack_upper is negative; its size is the excess in bytes.",
-            look_alikes: "C01 (a SACK edge far above), C03 and C05 (data refused before), \
-                          capture_loss.",
+            look_alikes: "C01 (a SACK edge far above), C03 and C05 (data refused before), C07 \
+                          (hidden data), capture_loss.",
             remedy: "That of the cause; be_liberal=1 lets it pass.",
         },
         Reason::SeqOver | Reason::SeqOvershoot => Lore {
@@ -125,7 +125,7 @@ const fn lore(reason: Reason) -> Lore {
         },
         Reason::SeqUnder | Reason::AckUnder => Lore {
             signature: "Margin seq_lower or ack_lower is negative.",
-            look_alikes: "Late copies from the network, retransmissions far behind.",
+            look_alikes: "C06 (late copies from the network), retransmissions far behind.",
             remedy: "A kernel from 6.1 on lets it pass, and so does be_liberal=1.",
         },
         Reason::RstInvalid => Lore {
@@ -135,17 +135,18 @@ const fn lore(reason: Reason) -> Lore {
         },
         Reason::PickupDisabled | Reason::InvalidNew => Lore {
             signature: "No entry: `state` is null.",
-            look_alikes: "C08 (the other direction came another way), C20, an entry that expired.",
+            look_alikes: "C08 (the other direction came another way), C20, an entry that expired \
+                          (C12).",
             remedy: "nf_conntrack_tcp_loose=1, mended routes, or keepalives.",
         },
         Reason::StateInvalid | Reason::StateIgnored | Reason::ChallengeAckIgnored => Lore {
             signature: "The entry's state, and the flags of the packet.",
-            look_alikes: "C08; a port used again; scans.",
+            look_alikes: "C08; C13 (a port used again); C14; scans.",
             remedy: "That of the cause; be_liberal=1 does not help.",
         },
         _ => Lore {
             signature: "The packet alone shows it.",
-            look_alikes: "Scans, broken stacks, and captures with unfinished checksums.",
+            look_alikes: "C19 (scans, broken stacks), C18, and captures with unfinished checksums.",
             remedy: "Repair the sender, or accept it by a rule before INVALID is dropped.",
         },
     }

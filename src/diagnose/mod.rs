@@ -1,26 +1,22 @@
 //! Why it happened: from the facts of a run to causes that an engineer can act on.
 //!
 //! A cause is a pure function over an [`Audit`]: facts in, a [`Diagnosis`] out, with a score whose
-//! parts are printed, and with what argues against it. The quality of the capture is computed first
-//! and multiplies every score. "Cannot judge" is an answer.
+//! parts are printed, and with what argues against it. Each cause is a file in `causes`. The quality
+//! of the capture is computed first and multiplies every score. "Cannot judge" is an answer.
 //!
 //! Does not: read packets, judge them, or format anything but single sentences.
 
-mod capture_loss;
 mod case;
 mod cause;
+mod causes;
+mod exhibit;
 mod explain;
-mod mid_stream;
-mod not_the_firewall;
-mod one_way;
-mod overrun;
 mod quality;
-mod refused_reset;
+mod relieve;
 mod remedy;
-mod sack_shift;
 mod score;
+mod upgrade;
 mod verdict;
-mod window_scale;
 
 use std::cmp::Reverse;
 
@@ -28,8 +24,10 @@ use crate::audit::Audit;
 use case::{Case, cases};
 
 pub use cause::Cause;
+pub use exhibit::{MAX_SHOWN_FLOWS, wish};
 pub use explain::{explain, known_ids};
 pub use quality::{Quality, Shortcoming};
+pub use relieve::relieve;
 pub use remedy::{Remedy, Runner, Step};
 pub use score::{Level, Part, Score};
 pub use verdict::{Conclusion, VerdictLevel};
@@ -73,6 +71,9 @@ pub struct Diagnoses {
     pub conclusion: Conclusion,
     /// The causes that reach the least score, the surest first.
     pub causes: Vec<Diagnosis>,
+    /// What an upgrade of the kernel would change: a sentence, where the run was judged as by a kernel
+    /// before Linux 6.1.
+    pub upgrade: Option<String>,
 }
 
 /// The facts that every cause looks at.
@@ -83,28 +84,16 @@ pub(crate) struct Facts<'a> {
     quality: &'a Quality,
 }
 
-/// The causes that are looked for, in the order in which equals are shown.
-const RULES: [fn(&Facts<'_>) -> Option<Diagnosis>; 8] = [
-    sack_shift::diagnose,
-    window_scale::diagnose,
-    capture_loss::diagnose,
-    one_way::diagnose,
-    refused_reset::diagnose,
-    overrun::diagnose,
-    mid_stream::diagnose,
-    not_the_firewall::diagnose,
-];
-
 /// Names the causes that the facts of a run support.
 pub fn diagnose(audit: &Audit) -> Diagnoses {
     let quality = Quality::of(audit);
     let facts = Facts { audit, cases: cases(audit), quality: &quality };
-    let found = RULES.iter().filter_map(|rule| rule(&facts));
+    let found = Cause::all().filter_map(|cause| cause.knowledge().diagnose?(&facts));
     let mut causes: Vec<_> = found.filter(|found| found.score.level().is_some()).collect();
     // Causes that speak of a fault come before those that clear one, then the surest.
     causes.sort_by_key(|found| (!found.cause.blames_a_device(), Reverse(found.score.total())));
     let conclusion = Conclusion::of(audit, &quality, &causes);
-    Diagnoses { quality, conclusion, causes }
+    Diagnoses { quality, conclusion, causes, upgrade: upgrade::advice(audit) }
 }
 
 impl Facts<'_> {

@@ -3,6 +3,7 @@
 //! Does not: find causes.
 
 use crate::audit::Audit;
+use crate::diagnose::causes::{capture_loss, flag_combination, not_the_firewall};
 use crate::diagnose::{Cause, Diagnosis, Level, Quality, counted};
 
 /// How a run is concluded.
@@ -58,13 +59,15 @@ impl Conclusion {
             return Self::with(found);
         }
         let find = |cause| causes.iter().find(|found| found.cause == cause);
-        if let Some(found) = find(Cause::CaptureLoss) {
+        if let Some(found) = find(capture_loss::CAUSE) {
             return Self::with(found);
         }
         if is_invalid {
-            return blamed.map_or_else(|| unexplained(audit), Self::with);
+            let flags = find(flag_combination::CAUSE);
+            let by_flags = flags.filter(|_| flag_combination::explains_most(audit));
+            return by_flags.or(blamed).map_or_else(|| unexplained(audit), Self::with);
         }
-        if let Some(found) = find(Cause::NotTheFirewall) {
+        if let Some(found) = find(not_the_firewall::CAUSE) {
             return Self {
                 level: VerdictLevel::Nothing,
                 sentence: format!("Not the firewall: {}.", found.finding),

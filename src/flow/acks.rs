@@ -18,12 +18,13 @@ const MAX_UNSEEN: i32 = 1 << 26;
 impl Step<'_> {
     /// Takes the acknowledgement number and the SACK blocks; returns whether more is acknowledged.
     pub(super) fn take_ack(&mut self) -> bool {
+        self.adopt_other_syn_ack();
         let segment = self.look.segment;
         let unseen = segment.ack.offset_from(self.peer.max_end);
         if self.peer.is(Half::SEQ) && unseen > MAX_UNSEEN {
+            self.watch_leap();
             return false;
         }
-        self.adopt_other_syn_ack();
         let before = self.own.is(Half::ACK).then_some(self.own.ack);
         let more = before.is_none_or(|before| {
             let step = segment.ack.offset_from(before);
@@ -110,6 +111,7 @@ impl Step<'_> {
         let unseen = self.own.ack.offset_from(self.peer.max_end);
         let was_unseen = before.is_some_and(|before| before.is_after(self.peer.max_end));
         if self.peer.is(Half::SEQ) && unseen > 0 && !was_unseen {
+            self.watch_leap();
             self.own_side().acked_unseen += 1;
             self.tell(Happening::AckedUnseen { bytes: unseen.unsigned_abs() });
         }

@@ -33,6 +33,7 @@ impl Step<'_> {
         }
         let ahead = segment.seq.offset_from(self.own.max_end);
         if ahead.unsigned_abs() > MAX_JUMP {
+            self.watch_leap();
             return Outcome::default();
         }
         if end == segment.seq {
@@ -114,6 +115,7 @@ impl Step<'_> {
     }
 
     fn open_hole(&mut self, bytes: u32) {
+        self.watch_leap();
         let (start, end) = (self.own.max_end, self.look.segment.seq);
         let hole = Hole { start, end, at: self.look.now, opener: self.stamp() };
         self.own_side().ranges.open(hole);

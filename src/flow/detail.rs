@@ -10,6 +10,7 @@ use crate::flow::ranges::Ranges;
 use crate::flow::retransmission::{Kind, Recovery};
 use crate::flow::sack::SackAudit;
 use crate::flow::scaling::ScalingAudit;
+use crate::flow::signs::Signs;
 use crate::flow::story::Story;
 use crate::flow::window::WindowAudit;
 use crate::segment::Segment;
@@ -340,8 +341,8 @@ pub struct Stall {
 /// Everything that is kept of a flow beyond the ordinary.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Detail {
-    /// What each side did.
-    pub(super) sides: PerOrientation<Side>,
+    /// What each side did, where it did something out of the ordinary.
+    pub(super) sides: PerOrientation<Option<Box<Side>>>,
     /// The longest stall.
     pub(super) stall: Option<Stall>,
     /// Stalls, the longest one included.
@@ -350,25 +351,31 @@ pub(super) struct Detail {
     pub(super) handshake: Handshake,
     /// What became of INVALID packets.
     pub(super) effects: Effects,
+    /// Signs of a fault on the path.
+    pub(super) signs: Option<Box<Signs>>,
     /// Everything that happened, for the one flow that is shown in full.
     pub(super) story: Option<Box<Story>>,
 }
 
 // What a flow with something to tell costs beside its hot state and its capped lists.
-const _: () = assert!(size_of::<Detail>() <= 3072);
+const _: () = assert!(size_of::<Detail>() <= 512);
+const _: () = assert!(size_of::<Side>() <= 1400);
 
 impl Detail {
     /// Returns the bytes that this takes with its lists; the one story of a run has a bound of its
     /// own.
     pub(super) fn heap_bytes(&self) -> usize {
         let PerOrientation { low_to_high, high_to_low } = &self.sides;
-        let ranges = low_to_high.ranges.heap_bytes() + high_to_low.ranges.heap_bytes();
-        size_of::<Self>() + ranges + self.effects.heap_bytes()
+        let sides = [low_to_high, high_to_low].into_iter().flatten();
+        let sides: usize = sides.map(|side| size_of::<Side>() + side.ranges.heap_bytes()).sum();
+        let signs = self.signs.as_ref().map_or(0, |_| size_of::<Signs>());
+        size_of::<Self>() + sides + signs + self.effects.heap_bytes()
     }
 
     /// Forgets what is under way on both sides, but not what was counted.
     pub(super) fn start_over(&mut self) {
-        for side in [&mut self.sides.low_to_high, &mut self.sides.high_to_low] {
+        let PerOrientation { low_to_high, high_to_low } = &mut self.sides;
+        for side in [low_to_high, high_to_low].into_iter().flatten() {
             side.ranges.forget();
             side.recovery = None;
             side.sacked = 0;

@@ -36,6 +36,8 @@ pub(super) struct Look<'a> {
     pub(super) first: Tick,
     /// The first sequence number seen this way.
     pub(super) first_seq: Option<SeqNum>,
+    /// TTL or hop limit of the packet before, this way; 0 for the first.
+    pub(super) ttl_before: u8,
 }
 
 /// A repetition that the totals count by its delay.
@@ -102,6 +104,21 @@ impl Exchange {
         if let Some(detail) = &mut self.detail {
             detail.start_over();
         }
+    }
+
+    /// Returns whether both sides have spoken, none has ended the connection, and nothing is due.
+    pub(super) fn is_idle(&self) -> bool {
+        let PerOrientation { low_to_high: low, high_to_low: high } = &self.halves;
+        let ended = Letter::Fin.mark() | Letter::Rst.mark();
+        let ready = |half: &Half| half.is(Half::SEQ | Half::ACK) && half.win > 0;
+        let is_open = ready(low) && ready(high) && (low.marks | high.marks) & ended == 0;
+        is_open && low.flight(high) == 0 && high.flight(low) == 0
+    }
+
+    /// Returns whether a segment is a bare keepalive: no bytes, and the number of the last byte.
+    pub(super) fn keeps_alive(&self, look: &Look<'_>) -> bool {
+        let own = &self.halves[look.orientation];
+        own.is(Half::SEQ) && look.segment.len == 0 && own.max_end.offset_from(look.segment.seq) == 1
     }
 
     /// Returns the INVALID packets whose effect the last segment proved.

@@ -64,6 +64,23 @@ impl History {
         self.0 |= ((letter as u64 + 1) | side) << (5 * count);
     }
 
+    /// Returns whether a side shows one of these letters before another one.
+    pub(super) fn begins(self, from_high: bool, letters: &[Letter], before: Letter) -> bool {
+        let mut rest = self.0 & !FULL;
+        while rest != 0 {
+            let (code, high) = (rest & 0x0f, rest & HIGH_TO_LOW != 0);
+            let is = |letter: Letter| high == from_high && code == letter as u64 + 1;
+            if is(before) {
+                return false;
+            }
+            if letters.iter().any(|letter| is(*letter)) {
+                return true;
+            }
+            rest >>= 5;
+        }
+        false
+    }
+
     /// Writes the history; `original_is_high` says which side's letters are capitals.
     pub(super) fn text(self, original_is_high: bool) -> String {
         let mut text = String::new();
@@ -83,6 +100,15 @@ impl History {
         }
         text
     }
+}
+
+/// Returns the only letter of a segment without fault that neither opens nor ends anything.
+#[inline]
+pub(super) fn plain_letter(segment: &Segment) -> Option<Letter> {
+    const OTHERS: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0;
+    let is_plain = segment.flags.0 & OTHERS == 0 && segment.fault.is_none();
+    let letter = if segment.len > 0 { Letter::Data } else { Letter::Ack };
+    (is_plain && (segment.len > 0 || segment.has(Flags::ACK))).then_some(letter)
 }
 
 /// Returns the letters that a segment gives by its flags and length.
@@ -216,6 +242,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_side_did_first_is_known() {
+        let mut history = History::default();
+        for (letter, from_high) in [(Letter::Syn, true), (Letter::Rst, false), (Letter::Ack, true)]
+        {
+            history.push(letter, from_high);
+        }
+        assert!(history.begins(true, &[Letter::Data, Letter::Ack], Letter::Rst));
+        assert!(!history.begins(false, &[Letter::Ack], Letter::Rst));
+        assert!(!history.begins(true, &[Letter::Data], Letter::Rst));
+    }
+
+    #[test]
     fn the_thirteenth_letter_is_a_plus() {
         let mut history = History::default();
         for _ in 0..12 {
@@ -225,6 +263,19 @@ mod tests {
         history.push(Letter::Again, true);
         history.push(Letter::Again, true);
         assert_eq!(history.text(true), "TTTTTTTTTTTT+");
+    }
+
+    #[test]
+    fn a_plain_letter_is_the_only_one() {
+        for flags in 0..=255 {
+            for len in [0, 1] {
+                let segment = Segment { flags: Flags(flags), len, ..Segment::default() };
+                let letters: Vec<_> = letters_of(&segment).collect();
+                if let Some(letter) = plain_letter(&segment) {
+                    assert_eq!(letters, [letter]);
+                }
+            }
+        }
     }
 
     #[test]

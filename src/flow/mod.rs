@@ -16,14 +16,18 @@ mod half;
 mod handshake;
 mod history;
 mod opening;
+mod pause;
 mod ranges;
 mod reaction;
 mod retransmission;
 mod sack;
 mod scaling;
+mod signs;
 mod step;
 mod story;
 mod summary;
+mod trace;
+mod watch;
 mod window;
 
 use crate::conntrack::{Arrival, Class, CtState, Margins, Members, Reason, TcpState, Verdict};
@@ -33,7 +37,7 @@ use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::{FlowKey, Orientation, PerOrientation};
 use detail::Detail;
 use exchange::{Exchange, Look};
-use half::Tick;
+use half::{Half, Tick};
 
 pub use detail::{KindCount, KindCounts, Proofs, Stall, StallEnd, Waiting};
 pub use effect::{Effect, EffectCounts, MAX_PENDING};
@@ -45,8 +49,13 @@ pub use ranges::MAX_HOLES;
 pub use retransmission::Kind;
 pub use sack::{BlockClass, SackAudit};
 pub use scaling::{MAX_SHIFT, Scaling, ScalingAudit};
+pub use signs::{
+    ChallengedSyn, ForeignResets, Leap, Pause, SecondSynAck, Seen, ShutSynAck, SideSigns, Signs,
+    Stale, StandIn,
+};
 pub use story::{Event, Happening, MAX_EVENTS, MAX_SAMPLES, Sample, Story};
 pub use summary::{SideSummary, Summary};
+pub use trace::{Bounds, MAX_MARKED, MAX_POINTS, Point, Trace};
 pub use window::WindowAudit;
 
 /// The key packets kept for one flow: the first ones that a rule spoke of.
@@ -86,6 +95,12 @@ pub struct OneWay {
     pub syn_seen: bool,
     /// Time from the SYN or SYN-ACK to its answer, in microseconds.
     pub handshake_us: Option<u32>,
+    /// The longest pause after which a packet this way was answered, in seconds; 0 for none.
+    pub survived_s: u16,
+    /// The pause that a packet this way ended, in seconds, until it is answered; 0 for none.
+    pause_s: u16,
+    /// TTL or hop limit of the last packet.
+    pub ttl: u8,
 }
 
 /// A packet that a rule spoke of.
@@ -236,9 +251,9 @@ impl KeyPacket {
     }
 }
 
-/// How a packet was taken in.
+/// How closely a packet was looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Seen {
+pub enum Attention {
     /// It only carries on what the flow was doing: nothing is kept of it.
     Regular,
     /// After a closer look, of which something may be kept; with what it sent again, if it did.
@@ -264,6 +279,8 @@ pub struct FlowAudit {
     pub tracked: bool,
     /// Whether the tracker took the flow up mid-stream, and hence judges its windows liberally.
     pub picked_up: bool,
+    /// Whether it follows upon another flow of the same endpoints that the tracker still held.
+    pub reopened: bool,
     /// The findings; none for a clean flow.
     pub evidence: Option<Box<Evidence>>,
     /// What the two ends did.
@@ -273,8 +290,16 @@ pub struct FlowAudit {
 impl FlowAudit {
     /// Starts a flow with its first packet, which is still to be observed.
     pub const fn new(frame: u64, ts: Timestamp, arrival: &Arrival<'_>) -> Self {
-        let way =
-            OneWay { packets: 0, bytes: 0, first_seq: None, syn_seen: false, handshake_us: None };
+        let way = OneWay {
+            packets: 0,
+            bytes: 0,
+            first_seq: None,
+            syn_seen: false,
+            handshake_us: None,
+            survived_s: 0,
+            pause_s: 0,
+            ttl: 0,
+        };
         Self {
             first_frame: frame,
             first_ts: ts,
@@ -284,6 +309,7 @@ impl FlowAudit {
             ways: PerOrientation { low_to_high: way, high_to_low: way },
             tracked: false,
             picked_up: false,
+            reopened: false,
             evidence: None,
             exchange: Exchange::new(),
         }
@@ -310,7 +336,7 @@ impl FlowAudit {
 
     /// Takes a packet in.
     #[inline]
-    pub fn observe(&mut self, observation: &Observation<'_>) -> Seen {
+    pub fn observe(&mut self, observation: &Observation<'_>) -> Attention {
         let Observation { ts, arrival, verdict, .. } = observation;
         let segment = arrival.segment;
         let silence_ns = ts.nanos_since(self.last_ts);
@@ -321,6 +347,7 @@ impl FlowAudit {
         way.bytes += u64::from(segment.len);
         way.first_seq = way.first_seq.or(Some(segment.seq));
         way.syn_seen |= segment.has(Flags::SYN);
+        let ttl_before = std::mem::replace(&mut way.ttl, segment.ttl);
         if verdict.opened {
             if !self.tracked {
                 self.original = arrival.orientation;
@@ -331,17 +358,22 @@ impl FlowAudit {
         let noteworthy = verdict.reason.is_some() || !observation.invalid_for.is_empty();
         if noteworthy || observation.liberal == CtState::Invalid {
             self.evidence.get_or_insert_default().add(observation);
-            return match self.analyse(observation, silence_ns) {
-                Seen::Regular => Seen::Closely(None),
-                seen @ Seen::Closely(_) => seen,
+            return match self.analyse(observation, silence_ns, ttl_before) {
+                Attention::Regular => Attention::Closely(None),
+                seen @ Attention::Closely(_) => seen,
             };
         }
-        self.analyse(observation, silence_ns)
+        self.analyse(observation, silence_ns, ttl_before)
     }
 
     /// Takes what the packet tells about the two ends.
     #[inline]
-    fn analyse(&mut self, observation: &Observation<'_>, silence_ns: i64) -> Seen {
+    fn analyse(
+        &mut self,
+        observation: &Observation<'_>,
+        silence_ns: i64,
+        ttl_before: u8,
+    ) -> Attention {
         let Observation { frame, ts, arrival, verdict, .. } = observation;
         let Arrival { segment, orientation, .. } = *arrival;
         let silence = u32::try_from(silence_ns.max(0) / 1000).unwrap_or(u32::MAX);
@@ -355,15 +387,24 @@ impl FlowAudit {
             silence,
             first: Tick::of(self.first_ts),
             first_seq: self.ways[orientation].first_seq,
+            ttl_before,
         };
         if segment.fault.is_some() {
             self.exchange.take_faulty(&look);
-            return Seen::Closely(None);
+            return Attention::Closely(None);
         }
         if verdict.opened && Class::of(segment.flags) == Class::Syn && *frame != self.first_frame {
             self.exchange.start_over();
         }
+        let was_idle = silence_ns >= pause::LEAST_PAUSE_NS && self.exchange.is_idle();
         let taken = self.exchange.take(&look);
+        let pauses = was_idle || self.is_pausing();
+        if pauses {
+            let is_again = taken.is_some_and(|taken| taken.repeated.is_some())
+                || self.exchange.keeps_alive(&look);
+            let packet = pause::Packet { silence_ns, was_idle, is_again };
+            pause::watch(&mut self.ways, &mut self.exchange.detail, &look, packet);
+        }
         if let Some(handshake_us) = taken.and_then(|taken| taken.handshake_us) {
             self.ways[orientation.flip()].handshake_us = Some(handshake_us);
         }
@@ -372,12 +413,33 @@ impl FlowAudit {
                 evidence.resolve(frame, effect);
             }
         }
-        taken.map_or(Seen::Regular, |taken| Seen::Closely(taken.repeated))
+        match taken {
+            None if !pauses => Attention::Regular,
+            taken => Attention::Closely(taken.and_then(|taken| taken.repeated)),
+        }
+    }
+
+    /// Returns whether a pause has ended and nobody has answered since.
+    #[inline]
+    const fn is_pausing(&self) -> bool {
+        self.ways.low_to_high.pause_s | self.ways.high_to_low.pause_s != 0
     }
 
     /// Returns what the two ends did, in numbers.
     pub fn summary(&self) -> Summary {
         Summary::of(&self.exchange, self.original, self.directions())
+    }
+
+    /// Returns the clock in the timestamps of one side, relative to that of the capture, in
+    /// milliseconds on a circle of 2³²; exact where the clock runs at 1 kHz, as that of Linux does.
+    pub fn clock_ms(&self, direction: Direction) -> Option<u32> {
+        let orientation = match direction {
+            Direction::Original => self.original,
+            Direction::Reply => self.original.flip(),
+        };
+        let half = &self.exchange.halves[orientation];
+        let ago_us = Tick::of(self.last_ts).since(half.last_at);
+        half.is(Half::TIMESTAMPS).then(|| half.tsval.wrapping_sub(millis(self.last_ts, ago_us)))
     }
 
     /// Takes out what was kept of a flow that is reported in full.
@@ -406,6 +468,11 @@ impl FlowAudit {
         entry_expires.map_or(forgotten, |expires| expires.max(forgotten))
     }
 
+    /// Returns the tracker's time of the last packet.
+    pub const fn last_seen(&self) -> Timestamp {
+        self.last_seen
+    }
+
     /// Returns what travelled in each direction.
     pub fn directions(&self) -> PerDirection<OneWay> {
         PerDirection { original: self.ways[self.original], reply: self.ways[self.original.flip()] }
@@ -421,6 +488,12 @@ impl FlowAudit {
     pub fn direction_of(&self, orientation: Orientation) -> Direction {
         if orientation == self.original { Direction::Original } else { Direction::Reply }
     }
+}
+
+/// Returns the milliseconds of a time that was `ago_us` before another, on a circle of 2³².
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "time on a circle")]
+const fn millis(ts: Timestamp, ago_us: u32) -> u32 {
+    (ts.plus_nanos(-1000 * ago_us as i64).0 / 1_000_000) as u32
 }
 
 /// A finished flow with findings.

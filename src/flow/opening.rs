@@ -25,6 +25,7 @@ impl Step<'_> {
             return self.take_syn_again();
         }
         if is_answer {
+            self.watch_other_syn_ack();
             let other_end = segment.end();
             let handshake = &mut self.detail().handshake;
             handshake.other_syn_acks += 1;
@@ -115,6 +116,9 @@ impl Step<'_> {
             && !self.own.is(Half::SYN)
             && segment.ack != self.peer.max_end;
         let after_rst = !acked_more && self.peer.marks & Letter::Rst.mark() != 0;
+        if is_pure && (is_challenge || only_syn) {
+            self.watch_challenge();
+        }
         if is_pure && (is_challenge || only_syn || after_rst) {
             self.detail().handshake.challenge_acks += 1;
         }

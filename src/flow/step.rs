@@ -6,7 +6,7 @@
 use crate::flow::detail::{Detail, Side, Stall, StallEnd, Waiting};
 use crate::flow::exchange::{LEAST_STALL_US, Look, Repeated, Taken};
 use crate::flow::half::Half;
-use crate::flow::history::{History, Letter, is_round, letters_of};
+use crate::flow::history::{History, Letter, is_round, letters_of, plain_letter};
 use crate::flow::retransmission::Kind;
 use crate::flow::story::{Event, Happening, Sample};
 use crate::segment::Flags;
@@ -64,6 +64,9 @@ impl<'a> Step<'a> {
         self.wake_up();
         let stall = self.stall();
         let pending = self.pending();
+        if self.may_hold_a_sign() {
+            self.watch();
+        }
         let times_handshake = self.peer.min_rtt().is_none() && self.peer_only_opened();
         self.write_letters();
         let outcome = if segment.has(Flags::RST) {
@@ -82,6 +85,12 @@ impl<'a> Step<'a> {
         self.set_alerts();
         let handshake_us = self.peer.min_rtt().filter(|_| times_handshake);
         Taken { repeated: outcome.repeated, handshake_us }
+    }
+
+    /// Returns whether the sender had spoken before the first RST in its name.
+    pub(super) fn has_spoken_before_its_reset(&self) -> bool {
+        let from_high = self.look.orientation == Orientation::HighToLow;
+        self.history.begins(from_high, &[Letter::Ack, Letter::Data], Letter::Rst)
     }
 
     /// Returns whether the receiver has sent nothing but a SYN or SYN-ACK.
@@ -133,25 +142,25 @@ impl<'a> Step<'a> {
     /// Returns what is kept of the sender, and makes room for it if need be.
     pub(super) fn own_side(&mut self) -> &mut Side {
         let orientation = self.look.orientation;
-        &mut self.detail().sides[orientation]
+        self.detail().sides[orientation].get_or_insert_default()
     }
 
     /// Returns what is kept of the receiver, and makes room for it if need be.
     pub(super) fn peer_side(&mut self) -> &mut Side {
         let orientation = self.look.orientation.flip();
-        &mut self.detail().sides[orientation]
+        self.detail().sides[orientation].get_or_insert_default()
     }
 
     /// Returns what is kept of the sender, if anything is.
     pub(super) fn own_side_if_any(&mut self) -> Option<&mut Side> {
         let orientation = self.look.orientation;
-        self.detail.as_mut().map(|detail| &mut detail.sides[orientation])
+        self.detail.as_mut()?.sides[orientation].as_deref_mut()
     }
 
     /// Returns what is kept of the receiver, if anything is.
     pub(super) fn peer_side_if_any(&mut self) -> Option<&mut Side> {
         let orientation = self.look.orientation.flip();
-        self.detail.as_mut().map(|detail| &mut detail.sides[orientation])
+        self.detail.as_mut()?.sides[orientation].as_deref_mut()
     }
 
     /// Returns what is kept of the flow, if anything is.
@@ -166,12 +175,12 @@ impl<'a> Step<'a> {
 
     /// Returns what is known of the sender, if anything is.
     pub(super) fn side(&self) -> Option<&Side> {
-        Some(&self.detail_seen()?.sides[self.look.orientation])
+        self.detail_seen()?.sides[self.look.orientation].as_deref()
     }
 
     /// Returns what is known of the receiver, if anything is.
     pub(super) fn peer_side_seen(&self) -> Option<&Side> {
-        Some(&self.detail_seen()?.sides[self.look.orientation.flip()])
+        self.detail_seen()?.sides[self.look.orientation.flip()].as_deref()
     }
 
     /// Notes a happening, where the flow is the one to be shown in full.
@@ -198,11 +207,14 @@ impl<'a> Step<'a> {
         if let Some(detail) = self.detail.as_deref() {
             let orientation = self.look.orientation;
             let everything = detail.story.is_some() || detail.effects.is_waiting();
-            own = everything || detail.sides[orientation].is_busy();
-            peer = everything || detail.sides[orientation.flip()].is_busy();
+            let is_busy = |way| detail.sides[way].as_deref().is_some_and(Side::is_busy);
+            own = everything || is_busy(orientation);
+            peer = everything || is_busy(orientation.flip());
         }
-        self.own.set_alert(own);
-        self.peer.set_alert(peer);
+        // Whoever goes on after a RST in its name did not send it.
+        let reset = Letter::Rst.mark();
+        self.own.set_alert(own || self.own.marks & reset != 0);
+        self.peer.set_alert(peer || self.peer.marks & reset != 0);
     }
 
     /// Counts a segment below the highest number.
@@ -220,6 +232,11 @@ impl<'a> Step<'a> {
     // ---- history ------------------------------------------------------------------------------
 
     fn write_letters(&mut self) {
+        // Most segments have one letter, which stands there already.
+        if plain_letter(self.look.segment).is_some_and(|letter| self.own.marks & letter.mark() != 0)
+        {
+            return;
+        }
         for letter in letters_of(self.look.segment) {
             if self.own.marks & letter.mark() == 0 {
                 self.write(letter);

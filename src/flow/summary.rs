@@ -14,6 +14,7 @@ use crate::flow::history::{ConnState, History, Letter};
 use crate::flow::retransmission::Kind;
 use crate::flow::sack::SackAudit;
 use crate::flow::scaling::{self, Scaling};
+use crate::flow::signs::{Pause, SideSigns, Signs};
 use crate::flow::window::WindowAudit;
 use crate::segment::{Direction, PerDirection};
 use crate::time::Timestamp;
@@ -87,6 +88,8 @@ pub struct Summary {
     pub handshake: Handshake,
     /// What became of INVALID packets.
     pub effects: EffectCounts,
+    /// Signs of a fault on the path, if there are any.
+    pub signs: Option<Box<Signs>>,
 }
 
 impl Summary {
@@ -105,7 +108,7 @@ impl Summary {
                 Direction::Original => original,
                 Direction::Reply => original.flip(),
             };
-            let kept = detail.map(|detail| &detail.sides[orientation]);
+            let kept = detail.and_then(|detail| detail.sides[orientation].as_deref());
             let handshake_us = ways[direction].handshake_us;
             let halves = (halves[direction], halves[direction.flip()]);
             SideSummary::of(halves, kept, handshake_us)
@@ -122,7 +125,23 @@ impl Summary {
             stalls: detail.map_or(0, |detail| detail.stalls),
             handshake: detail.map(|detail| detail.handshake.clone()).unwrap_or_default(),
             effects: detail.map(Detail::effects).unwrap_or_default(),
+            signs: detail.and_then(|detail| detail.signs.clone()),
         }
+    }
+
+    /// Returns the signs in the packets of one side.
+    pub fn side_signs(&self, direction: Direction) -> SideSigns {
+        let orientation = match (direction, self.original_is_high) {
+            (Direction::Original, false) | (Direction::Reply, true) => Orientation::LowToHigh,
+            (Direction::Original, true) | (Direction::Reply, false) => Orientation::HighToLow,
+        };
+        self.signs.as_ref().map(|signs| signs.sides[orientation]).unwrap_or_default()
+    }
+
+    /// Returns which side spoke first after the pause that the flow did not survive.
+    pub fn paused_side(&self, pause: &Pause) -> Direction {
+        let is_original = pause.from_high == self.original_is_high;
+        if is_original { Direction::Original } else { Direction::Reply }
     }
 
     /// Returns every capture time, so that all can be shifted alike.
@@ -154,7 +173,7 @@ impl Summary {
             let scaling = side.hidden_shift.is_some() || side.suspected_shift.is_some();
             side.sack.beyond + side.sack.below > 0 || scaling || side.peer_is_blind
         };
-        of_side(&self.sides.original) || of_side(&self.sides.reply)
+        of_side(&self.sides.original) || of_side(&self.sides.reply) || self.signs.is_some()
     }
 
     /// Returns the time of the handshake as seen from the capture point: answer to the SYN, and

@@ -7,6 +7,7 @@ use crate::conntrack::{
     Choices, CtState, DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts, Feature,
     Features, Keyed, Table, datagram::judge_datagram,
 };
+use crate::occupancy::{Group, Occupancy};
 use crate::pipeline::ledger::{Candidate, Ledger, Place};
 use crate::pipeline::slice::Item;
 use crate::segment::ErrorTraits;
@@ -63,6 +64,19 @@ impl Datagram {
     }
 }
 
+impl Datagram {
+    /// Returns the kind of entry that it has in a kernel with these features, if any.
+    pub(super) const fn tracked_as(self, features: Features) -> Option<DatagramKind> {
+        match self {
+            Self::Flow(kind) => Some(kind),
+            Self::EnhancedGre if !features.contains(Feature::GreTracked) => {
+                Some(DatagramKind::Generic)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// An entry with its key.
 #[derive(Debug)]
 struct Tracked {
@@ -84,6 +98,15 @@ impl Keyed for Tracked {
 impl Tracked {
     fn is_over(&self, now: Timestamp) -> bool {
         self.entry.is_none_or(|entry| entry.expires <= now)
+    }
+
+    /// Counts the end of the entry, if it has come by `end`.
+    fn close(&self, end: Timestamp, occupancy: &mut Occupancy) {
+        if let Some(entry) = self.entry
+            && entry.expires <= end
+        {
+            occupancy.close(entry.expires, Group::of(self.key.protocol()));
+        }
     }
 }
 
@@ -111,25 +134,28 @@ impl Datagrams {
         ledger: &mut Ledger,
     ) {
         let ctstate = match datagram {
-            Datagram::Flow(kind) => self.track(item, kind, ledger),
+            Datagram::Flow(_) | Datagram::EnhancedGre => match datagram.tracked_as(self.features) {
+                Some(kind) => self.track(item, kind, &mut totals.occupancy, ledger),
+                None => CtState::Invalid,
+            },
             Datagram::Error(traits) => self.relate(item, traits),
             Datagram::MulticastRouter => {
                 let is_exempt = self.features.contains(Feature::MulticastRouterDiscovery);
                 if is_exempt { CtState::Untracked } else { CtState::Invalid }
             }
             Datagram::Untracked => CtState::Untracked,
-            Datagram::EnhancedGre if !self.features.contains(Feature::GreTracked) => {
-                self.track(item, DatagramKind::Generic, ledger)
-            }
-            Datagram::EnhancedGre | Datagram::Invalid => CtState::Invalid,
+            Datagram::Invalid => CtState::Invalid,
         };
         totals.count_datagram(item.packet.key.protocol(), ctstate);
     }
 
     /// Drops what is over.
-    pub(super) fn sweep(&mut self, now: Timestamp, ledger: &mut Ledger) {
-        let drop = |tracked: Tracked| ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
-        self.table.sweep(|tracked| tracked.is_over(now), drop);
+    pub(super) fn sweep(&mut self, now: Timestamp, occupancy: &mut Occupancy, ledger: &mut Ledger) {
+        let bury = |tracked: Tracked| {
+            tracked.close(now, occupancy);
+            ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
+        };
+        self.table.sweep(|tracked| tracked.is_over(now), bury);
     }
 
     /// Returns all entries with their keys, as what may be forgotten.
@@ -145,28 +171,60 @@ impl Datagrams {
         self.table.get(position).map(Keyed::key)
     }
 
-    /// Forgets an entry and returns the bytes that this frees.
-    pub(super) fn forget(&mut self, position: Position, ledger: &mut Ledger) -> u64 {
+    /// Forgets an entry before its time, and returns the bytes that this frees.
+    pub(super) fn forget(
+        &mut self,
+        position: Position,
+        now: Timestamp,
+        occupancy: &mut Occupancy,
+        ledger: &mut Ledger,
+    ) -> u64 {
         let Some(tracked) = self.table.remove(position) else { return 0 };
+        if tracked.entry.is_some() {
+            occupancy.close(now, Group::of(tracked.key.protocol()));
+        }
         ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
         ENTRY_BYTES as u64
     }
 
-    fn track(&mut self, item: &Item, kind: DatagramKind, ledger: &mut Ledger) -> CtState {
+    /// Ends all entries; those that live on at `end` are still there when the capture ends.
+    pub(super) fn finish(mut self, end: Timestamp, occupancy: &mut Occupancy) {
+        self.table.drain(|tracked| tracked.close(end, occupancy));
+    }
+
+    fn track(
+        &mut self,
+        item: &Item,
+        kind: DatagramKind,
+        occupancy: &mut Occupancy,
+        ledger: &mut Ledger,
+    ) -> CtState {
         let (key, now) = (item.packet.key, item.stamp.clock);
         let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
         let choices = &mut Choices::new(self.features);
         let found = self.table.find(&key, item.hash);
         let position = found.or_else(|| {
             if self.table.wants_sweep() {
-                self.sweep(now, ledger);
+                self.sweep(now, occupancy, ledger);
             }
             ledger.change(key.section(), 0, ENTRY_BYTES);
             self.table.insert(item.hash, Tracked { key, entry: None })
         });
         let tracked = position.and_then(|position| self.table.get_mut(position));
         let Some(tracked) = tracked else { return CtState::Dropped };
-        judge_datagram(&mut tracked.entry, &arrival, &self.timeouts, choices)
+        let before = tracked.entry.map(|entry| entry.expires).filter(|expires| *expires <= now);
+        let had_entry = tracked.entry.is_some() && before.is_none();
+        let ctstate = judge_datagram(&mut tracked.entry, &arrival, &self.timeouts, choices);
+        if !had_entry {
+            let group = Group::of(key.protocol());
+            if let Some(expired) = before {
+                occupancy.close(expired, group);
+            }
+            if tracked.entry.is_some() {
+                occupancy.open(now, group);
+            }
+        }
+        ctstate
     }
 
     /// Judges an ICMP error by the entry of what it quotes; it renews nothing.

@@ -5,11 +5,15 @@ use crate::conntrack::table::Position;
 use crate::conntrack::{
     Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
 };
-use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation, Seen};
+use crate::flow::{
+    Attention, ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation,
+};
+use crate::occupancy::{Group, Watched};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::ledger::{Candidate, Census, Ledger, Place};
 use crate::pipeline::slice::{Item, Kind, Stamp};
-use crate::pipeline::{Plan, Wanted};
+use crate::pipeline::watch::Watch;
+use crate::pipeline::{Plan, TableView, Wanted};
 use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
@@ -71,6 +75,8 @@ pub(super) struct Shard {
     table: Table<Flow>,
     datagrams: Datagrams,
     desk: Desk,
+    /// Who records the life of each entry, when that is wanted.
+    watch: Option<Box<Watch>>,
     /// Where the flows of the packets ahead most probably are.
     guesses: Vec<Option<Position>>,
 }
@@ -80,14 +86,21 @@ struct Desk {
     panel: Panel,
     opinions: Opinions,
     wanted: Wanted,
-    /// The flow that is reported in full.
-    full: Option<u64>,
+    /// The flows that are reported in full.
+    full: Vec<u64>,
     totals: Totals,
     findings: Findings,
     /// The verdicts since they were last taken, when wanted.
     verdicts: Vec<PacketVerdict>,
     /// What the flows take in memory.
     ledger: Ledger,
+}
+
+/// What a shard's flows showed.
+pub(super) struct Finished {
+    pub(super) totals: Totals,
+    pub(super) findings: Findings,
+    pub(super) watched: Option<Watched>,
 }
 
 impl Shard {
@@ -97,17 +110,22 @@ impl Shard {
             panel,
             opinions: Opinions::default(),
             wanted: plan.wanted,
-            full: plan.flow,
+            full: plan.flows.clone(),
             findings: Findings::default(),
             verdicts: Vec::new(),
             ledger: Ledger::new(plan.memory),
         };
-        Self { table: Table::new(seed), datagrams, desk, guesses: Vec::new() }
+        let watch = (plan.table == TableView::Assessed).then(|| Watch::new(&plan.method, seed));
+        let watch = watch.flatten().map(Box::new);
+        Self { table: Table::new(seed), datagrams, desk, watch, guesses: Vec::new() }
     }
 
     /// Takes what the shard is to track, in capture order.
     #[inline(never)]
     pub(super) fn take(&mut self, items: &[Item]) {
+        if let Some(watch) = &mut self.watch {
+            watch.take(items);
+        }
         let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {
             self.table.fetch(run.iter().map(|item| item.hash), &mut guesses);
@@ -133,10 +151,12 @@ impl Shard {
         std::mem::take(&mut self.desk.verdicts)
     }
 
-    /// Ends all flows and returns what they showed.
-    pub(super) fn finish(mut self) -> (Totals, Findings) {
-        self.table.drain(|flow| self.desk.bury(flow));
-        (self.desk.totals, self.desk.findings)
+    /// Ends all flows and returns what they showed; `end` is the tracker time of the last frame.
+    pub(super) fn finish(mut self, end: Timestamp) -> Finished {
+        self.table.drain(|flow| self.desk.bury(flow, end));
+        self.datagrams.finish(end, &mut self.desk.totals.occupancy);
+        let Desk { totals, findings, .. } = self.desk;
+        Finished { totals, findings, watched: self.watch.map(|watch| watch.finish(end)) }
     }
 
     /// Forgets what is over and, where that is not enough, what soonest will be.
@@ -145,8 +165,9 @@ impl Shard {
         if !self.desk.ledger.is_overdrawn(census) {
             return;
         }
-        self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow));
-        self.datagrams.sweep(now, &mut self.desk.ledger);
+        self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
+        let Desk { totals, ledger, .. } = &mut self.desk;
+        self.datagrams.sweep(now, &mut totals.occupancy, ledger);
         let debts = self.desk.ledger.debts(census);
         for (section, debt) in self.candidates(&debts).into_iter().zip(debts) {
             let mut freed = 0;
@@ -196,12 +217,16 @@ impl Shard {
                 let Some(flow) = self.table.remove(position) else { return 0 };
                 forgotten.flows = 1;
                 let freed = u64::from(flow.bytes);
-                self.desk.bury(flow);
+                if flow.track.entry().is_some_and(|entry| entry.expires > now) {
+                    self.desk.totals.occupancy.close(now, Group::Tcp);
+                }
+                self.desk.bury(flow, now);
                 freed
             }
             Place::Datagram(position) => {
                 forgotten.others = 1;
-                self.datagrams.forget(position, &mut self.desk.ledger)
+                let Desk { totals, ledger, .. } = &mut self.desk;
+                self.datagrams.forget(position, now, &mut totals.occupancy, ledger)
             }
         };
         self.desk.totals.forgotten.merge(&forgotten);
@@ -284,12 +309,13 @@ impl Shard {
             if !self.table.get(position)?.is_over(stamp.clock) {
                 return Some(position);
             }
-            self.desk.bury(self.table.remove(position)?);
+            self.desk.bury(self.table.remove(position)?, stamp.clock);
         }
         if self.table.wants_sweep() {
-            self.table.sweep(|flow| flow.is_over(stamp.clock), |flow| self.desk.bury(flow));
+            let now = stamp.clock;
+            self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
         }
-        let audit = start(stamp.number, stamp.ts, &arrival(item), self.desk.full);
+        let audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
         self.table.insert(hash, Flow { track: Track::default(), key, audit, bytes: 0 })
     }
 }
@@ -301,9 +327,15 @@ impl Desk {
         let Stamp { number: frame, ts, .. } = item.stamp;
         let arrival = arrival(item);
         let segment = arrival.segment;
+        let before = flow.track.entry().map(|entry| entry.expires);
         let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
+        if verdict.opened || verdict.state.is_none() {
+            let is_there = flow.track.entry().is_some();
+            self.count_entry(before, (verdict.opened, is_there), arrival.now);
+        }
         if flow.audit.ends_before(segment, &verdict) {
-            let fresh = start(frame, ts, &arrival, self.full);
+            let mut fresh = start(frame, ts, &arrival, &self.full);
+            fresh.reopened = true;
             let ended = std::mem::replace(&mut flow.audit, fresh);
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
@@ -312,6 +344,9 @@ impl Desk {
         let (liberal, invalid_for) = if unanimous {
             (verdict.ctstate, Members::default())
         } else {
+            if verdict.is_invalid() {
+                self.totals.timeline.count_invalid(ts);
+            }
             let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
@@ -324,16 +359,33 @@ impl Desk {
     /// Takes in what a judged segment shows of its flow.
     #[inline]
     fn note(&mut self, flow: &mut Flow, item: &Item, observation: &Observation<'_>) {
-        let Observation { arrival, verdict, liberal, invalid_for, .. } = *observation;
-        if let Seen::Closely(repeated) = flow.audit.observe(observation) {
+        let Observation { ts, arrival, verdict, liberal, invalid_for, .. } = *observation;
+        if let Attention::Closely(repeated) = flow.audit.observe(observation) {
             self.charge(flow);
             if let Some(repeated) = repeated {
                 self.totals.behaviour.count_repeated(repeated);
+                self.totals.timeline.count_retransmission(ts);
             }
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(arrival.segment.options_cut);
         self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
+    }
+
+    /// Counts an entry that was made, and the end of the one before, which would expire at `before`.
+    fn count_entry(
+        &mut self,
+        before: Option<Timestamp>,
+        (opened, is_there): (bool, bool),
+        now: Timestamp,
+    ) {
+        let occupancy = &mut self.totals.occupancy;
+        if let Some(expires) = before.filter(|_| opened || !is_there) {
+            occupancy.close(expires.min(now), Group::Tcp);
+        }
+        if opened && is_there {
+            occupancy.open(now, Group::Tcp);
+        }
     }
 
     #[inline]
@@ -355,17 +407,23 @@ impl Desk {
         }
     }
 
-    fn bury(&mut self, flow: Flow) {
+    /// Ends a flow. An entry that lives on at `end` is still there when the capture ends.
+    fn bury(&mut self, flow: Flow, end: Timestamp) {
         self.ledger.change(flow.key.section(), flow.bytes as usize, 0);
+        if let Some(entry) = flow.track.entry()
+            && entry.expires <= end
+        {
+            self.totals.occupancy.close(entry.expires, Group::Tcp);
+        }
         settle_accounts(flow.key, flow.audit, &mut self.totals, &mut self.findings);
     }
 }
 
-/// Starts a flow, with everything told if it is the one to be reported in full.
+/// Starts a flow, with everything told if it is one to be reported in full.
 #[inline]
-fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: Option<u64>) -> FlowAudit {
+fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: &[u64]) -> FlowAudit {
     let mut audit = FlowAudit::new(frame, ts, arrival);
-    if full == Some(frame) {
+    if full.contains(&frame) {
         audit.tell_all();
     }
     audit
@@ -397,6 +455,7 @@ fn settle_accounts(
     let goes_on = packets >= HALF_SEEN_PACKETS && summary.conn_state != ConnState::S0;
     totals.flows_half_seen += u64::from(one_way && goes_on);
     totals.behaviour.count_flow(&summary);
+    totals.peers.count_flow(&key, &audit, &summary);
     if let Some(story) = audit.take_story() {
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.tell(FlowStory { key, audit, summary, story });

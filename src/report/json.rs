@@ -13,6 +13,7 @@ mod method;
 #[cfg(test)]
 mod schema;
 mod story;
+mod table;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -61,6 +62,10 @@ struct Report {
     affected: Option<Affected>,
     /// Why it happened, the surest first.
     causes: Vec<causes::Cause>,
+    /// What an upgrade of the kernel would change; only where the run was judged as by a kernel
+    /// before Linux 6.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgrade: Option<String>,
     /// What the capture is good for.
     quality: causes::Quality,
     /// What was captured.
@@ -87,6 +92,9 @@ struct Report {
     /// The flow that was asked for in full.
     #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<Full>,
+    /// How full the connection table would be; only when that is of interest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<table::Table>,
 }
 
 /// The conclusion, and the counts that answer the question.
@@ -197,6 +205,7 @@ impl Report {
             affected: Peers::of(audit, &diagnoses).map(Affected::from),
             causes: causes::Cause::all(&diagnoses, &audit.inputs),
             quality: causes::Quality::of(&diagnoses.quality),
+            upgrade: diagnoses.upgrade,
             capture: Capture::of(audit),
             method: Method::of(audit),
             privacy: Privacy::of(audit),
@@ -206,7 +215,8 @@ impl Report {
             endpoints: BehaviourTotals::of(&audit.totals.behaviour),
             troubled: audit.troubled.iter().map(|flow| Troubled::of(flow, audit)).collect(),
             troubled_not_kept: audit.troubled_not_kept,
-            flow: audit.story.as_deref().map(|told| Full::of(told, audit)),
+            flow: audit.stories.first().map(|told| Full::of(told, audit)),
+            table: table::Table::of(audit),
         }
     }
 }

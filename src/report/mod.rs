@@ -8,10 +8,12 @@ use std::io::{self, Write};
 
 use crate::audit::Audit;
 
+mod evidence;
 mod html;
 mod json;
 mod markdown;
 mod ndjson;
+mod pcapng;
 mod text;
 mod verdicts;
 pub mod view;
@@ -31,11 +33,14 @@ pub enum Format {
     Ndjson,
     /// One self-contained HTML file.
     Html,
+    /// The packets of the evidence, without payload, as a capture file with comments.
+    Pcapng,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Markdown, Self::Ndjson, Self::Html];
+    pub const ALL: [Self; 6] =
+        [Self::Text, Self::Json, Self::Markdown, Self::Ndjson, Self::Html, Self::Pcapng];
 
     /// Returns the name by which it is asked for.
     pub const fn name(self) -> &'static str {
@@ -45,6 +50,7 @@ impl Format {
             Self::Markdown => "markdown",
             Self::Ndjson => "ndjson",
             Self::Html => "html",
+            Self::Pcapng => "pcapng",
         }
     }
 
@@ -56,7 +62,14 @@ impl Format {
             Self::Markdown => "md",
             Self::Ndjson => "ndjson",
             Self::Html => "html",
+            Self::Pcapng => "pcapng",
         }
+    }
+
+    /// Returns whether the report shows packets and flows themselves, for which the inputs are read a
+    /// second time: [`Audit::exhibits`].
+    pub const fn shows_exhibits(self) -> bool {
+        matches!(self, Self::Html | Self::Pcapng)
     }
 
     /// Returns whether the report names the input by its hash, whatever the detail.
@@ -111,6 +124,7 @@ pub fn write(audit: &Audit, format: Format, look: Look, out: &mut dyn Write) -> 
         Format::Markdown => markdown::write(audit, out),
         Format::Ndjson => ndjson::write(audit, out),
         Format::Html => html::write(audit, out),
+        Format::Pcapng => evidence::write(audit, out),
     }
 }
 

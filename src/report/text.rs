@@ -5,6 +5,7 @@
 mod behaviour;
 mod cause;
 mod look;
+mod table;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -39,8 +40,11 @@ pub(super) fn write(audit: &Audit, look: Look, out: &mut dyn Write) -> io::Resul
     write_rules(&view, palette, out)?;
     write_flows(&view, palette, out)?;
     cause::write_remedies(&view, detail, palette, out)?;
+    if let Some(facts) = &view.table {
+        table::write(facts, detail, palette, out)?;
+    }
     behaviour::write(&view, detail, palette, out)?;
-    if let Some(told) = &audit.story {
+    for told in &audit.stories {
         behaviour::write_full(audit, told, palette, out)?;
     }
     cause::write_quality(&view, palette, out)?;
@@ -76,6 +80,7 @@ fn write_affected(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io:
     Ok(())
 }
 
+/// Writes the table of kernels and settings, and what an upgrade would change.
 fn write_what_if(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io::Result<()> {
     let Some(WhatIf { columns, rows, legend }) = &view.what_if else { return Ok(()) };
     write_heading("INVALID packets (connections) under other kernels and settings", palette, out)?;
@@ -91,7 +96,11 @@ fn write_what_if(view: &View<'_>, palette: Palette, out: &mut dyn Write) -> io::
         }
         writeln!(out)?;
     }
-    writeln!(out, "  {legend}")
+    writeln!(out, "  {legend}")?;
+    match &view.diagnoses.upgrade {
+        Some(sentence) => write_wrapped("  ", sentence, out),
+        None => Ok(()),
+    }
 }
 
 /// Returns how wide a column is, so that its title stands apart and a line fits 100 columns.

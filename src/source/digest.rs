@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
@@ -23,12 +24,13 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// Reads a file to its end; returns none for what is no plain file: a pipe, a device, `-`.
+    /// Reads a file to its end; returns none for what is no plain file (a pipe, a device, `-`), and
+    /// when it is told to give up.
     ///
     /// # Errors
     ///
     /// Those of the file system.
-    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+    pub fn of(path: &Path, give_up: &AtomicBool) -> io::Result<Option<Self>> {
         if path.as_os_str() == "-" || !std::fs::metadata(path)?.is_file() {
             return Ok(None);
         }
@@ -36,6 +38,9 @@ impl Digest {
         let mut block = vec![0; BLOCK_BYTES];
         let (mut hash, mut size) = (Sha256::new(), 0);
         loop {
+            if give_up.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             let read = match file.read(&mut block) {
                 Ok(0) => break,
                 Ok(read) => read,

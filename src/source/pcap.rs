@@ -94,7 +94,9 @@ impl Pcap {
             let ts = Timestamp::from_parts(i64::from(seconds), i64::from(ticks) * self.tick_ns);
             let start = buffer_offset(consumed + self.record_header_bytes);
             let link = self.link;
-            batch.push(FrameHeader { ts, link, start, captured_len, original_len }, clock);
+            let is_outbound = false;
+            let header = FrameHeader { ts, link, start, captured_len, original_len, is_outbound };
+            batch.push(header, clock);
             consumed += needed;
         }
     }

@@ -30,7 +30,12 @@ const CUSTOM_NOT_TO_COPY: u32 = 0x4000_0bad;
 /// Sysdig's events: versions 1 and 2, plain, with flags, and both in large.
 const SYSDIG_EVENTS: [u32; 6] = [0x204, 0x208, 0x216, 0x217, 0x221, 0x222];
 
+/// The flags of a packet, in an enhanced packet block and in an obsolete one.
+const PACKET_FLAGS: u16 = 2;
 const EPB_DROPCOUNT: u16 = 4;
+/// The two bits of the flags that hold the direction, and their value for what was sent.
+const DIRECTION: u32 = 0b11;
+const OUTBOUND: u32 = 0b10;
 /// In an obsolete packet block: the number of drops is not known.
 const DROPS_UNKNOWN: u16 = u16::MAX;
 
@@ -78,6 +83,33 @@ struct Packet {
     ticks: u64,
     captured_len: u32,
     original_len: u32,
+}
+
+/// What the options of a packet block say.
+#[derive(Clone, Copy, Default, Debug)]
+struct PacketOptions {
+    /// Whether the capturing host sent the packet (pcapng, section 4.3.1).
+    is_outbound: bool,
+    /// Packets lost between the one before and this; enhanced packet blocks only.
+    drops: Option<u64>,
+}
+
+impl PacketOptions {
+    fn read(options: Options<'_>) -> Self {
+        let endian = options.endian;
+        let mut said = Self::default();
+        for (code, value) in options {
+            match code {
+                PACKET_FLAGS => {
+                    let flags = endian.words(value).map_or(0, |[flags]| flags);
+                    said.is_outbound = flags & DIRECTION == OUTBOUND;
+                }
+                EPB_DROPCOUNT => said.drops = endian.u64(value),
+                _ => {}
+            }
+        }
+        said
+    }
 }
 
 impl Pcapng {
@@ -182,11 +214,11 @@ impl Pcapng {
         let [_, _, interface, high, low, captured_len, original_len] = block.words()?;
         let ticks = u64::from(high) << 32 | u64::from(low);
         let packet = Packet { interface, ticks, captured_len, original_len };
-        let header = self.packet(block, packet)?;
-        let data_end = PACKET_HEADER_BYTES + (captured_len as usize).next_multiple_of(4);
-        if data_end + TRAILER_BYTES < block.bytes.len() {
-            let drops = block.options(data_end).find(|&(code, _)| code == EPB_DROPCOUNT);
-            if let Some(drops) = drops.and_then(|(_, value)| block.endian.u64(value)) {
+        let mut header = self.packet(block, packet)?;
+        if let Some(options) = block.options_of_packet(captured_len) {
+            let said = PacketOptions::read(options);
+            header.is_outbound = said.is_outbound;
+            if let Some(drops) = said.drops {
                 self.interface_mut(interface)?.count_drops(drops);
             }
         }
@@ -198,7 +230,10 @@ impl Pcapng {
         let [interface, drops] = block.endian.halves(place);
         let (interface, ticks) = (u32::from(interface), u64::from(high) << 32 | u64::from(low));
         let packet = Packet { interface, ticks, captured_len, original_len };
-        let header = self.packet(block, packet)?;
+        let mut header = self.packet(block, packet)?;
+        if let Some(options) = block.options_of_packet(captured_len) {
+            header.is_outbound = PacketOptions::read(options).is_outbound;
+        }
         if drops != DROPS_UNKNOWN {
             self.interface_mut(interface)?.count_drops(u64::from(drops));
         }
@@ -212,7 +247,8 @@ impl Pcapng {
         let described = self.interface(interface)?;
         let start = block.data_start(PACKET_HEADER_BYTES, captured_len)?;
         let ts = described.timestamp(ticks);
-        Ok(FrameHeader { ts, link: described.link, start, captured_len, original_len })
+        let (link, is_outbound) = (described.link, false);
+        Ok(FrameHeader { ts, link, start, captured_len, original_len, is_outbound })
     }
 
     /// A simple packet is of the first interface, and as long as that captures.
@@ -224,8 +260,8 @@ impl Pcapng {
             snaplen => original_len.min(snaplen),
         };
         let start = block.data_start(SIMPLE_PACKET_HEADER_BYTES, captured_len)?;
-        let (ts, link) = (self.last_ts, described.link);
-        Ok(FrameHeader { ts, link, start, captured_len, original_len })
+        let (ts, link, is_outbound) = (self.last_ts, described.link, false);
+        Ok(FrameHeader { ts, link, start, captured_len, original_len, is_outbound })
     }
 
     fn section_header(&mut self, block: Block<'_>) -> Result<(), Damage> {
@@ -280,6 +316,13 @@ impl<'a> Block<'a> {
             return Err(Damage::PacketLength(captured_len, block_len));
         }
         Ok(buffer_offset(self.at + header))
+    }
+
+    /// Returns the options of a packet block, where it has any.
+    #[inline]
+    fn options_of_packet(self, captured_len: u32) -> Option<Options<'a>> {
+        let data_end = PACKET_HEADER_BYTES + (captured_len as usize).next_multiple_of(4);
+        (data_end + TRAILER_BYTES < self.bytes.len()).then(|| self.options(data_end))
     }
 
     /// Returns the options, which begin `start` bytes into the block.

@@ -84,7 +84,7 @@ const fn v6_bits(addr: IpAddr) -> u128 {
     }
 }
 
-/// Splits four bytes into the two ports at the start of TCP, UDP, SCTP and DCCP.
+/// Splits four bytes into the two ports at the start of TCP, UDP and SCTP.
 #[inline]
 pub(super) const fn ports(bytes: [u8; 4]) -> [u16; 2] {
     let [a, b, c, d] = bytes;

@@ -65,6 +65,12 @@ pub(super) fn carried(packet: Packetized<'_>) -> Option<(Datagram<'_>, usize)> {
     Some((datagram(packet, header, header_len, total_len), header_len))
 }
 
+/// Returns how long the header is that a packet begins with.
+pub(super) fn header_len(packet: &[u8]) -> Option<usize> {
+    let header_len = usize::from(packet.first()? & 0x0f) * 4;
+    Some(header_len.max(MIN_HEADER_LEN))
+}
+
 /// Describes the datagram behind a header that was checked.
 #[inline]
 fn datagram<'a>(

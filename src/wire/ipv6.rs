@@ -13,7 +13,7 @@ use super::{Checksums, Decoded, Fault, Packetized, Undecodable, transport};
 use crate::tuple::TCP;
 
 /// Length of the fixed header in bytes.
-const HEADER_LEN: usize = 40;
+pub(super) const HEADER_LEN: usize = 40;
 /// Largest payload length that the fixed header can tell.
 const MAX_PAYLOAD_LEN: usize = 65_535;
 

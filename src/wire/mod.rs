@@ -13,12 +13,14 @@ mod bytes;
 mod checksum;
 mod datagram;
 pub mod fragments;
+mod headers;
 mod icmp;
 mod ipv4;
 mod ipv6;
 mod link;
 mod options;
 mod plain;
+mod rewrite;
 mod tcp;
 mod transport;
 mod tunnel;
@@ -29,7 +31,9 @@ use crate::frame::Frame;
 use crate::segment::{ErrorTraits, Segment};
 use crate::tuple::{FlowKey, Orientation};
 use fragments::Fragment;
+pub use headers::headers;
 pub use plain::{Plain, plain};
+pub use rewrite::map_addresses;
 
 /// Decodes a frame; checksums of layer 4 are not judged, see [`Checksums::Ignored`].
 #[inline]
@@ -43,16 +47,12 @@ pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
         Ok(network) => network,
         Err(reason) => return Decoded::Undecodable(reason),
     };
-    let checksums = match checksums {
-        Checksums::Verified if link::is_sent_here(frame.link, frame.bytes) => Checksums::Ignored,
-        other => other,
-    };
     let captured = frame.bytes.get(network.offset..).unwrap_or_default();
     let beyond_capture = (frame.original_len as usize).saturating_sub(frame.bytes.len());
     let packet = Packetized {
         payload: bytes::Payload { captured, len: captured.len() + beyond_capture },
         offset: network.offset,
-        checksums,
+        checksums: checksums.unless_sent_here(|| is_sent_here(frame)),
     };
     decode_packet(network.protocol, packet)
 }
@@ -63,10 +63,17 @@ pub fn decode_with(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
 pub fn decode_innermost(frame: &Frame<'_>, checksums: Checksums) -> Decoded {
     match decode_with(frame, checksums) {
         outer @ (Decoded::Other(_) | Decoded::Undecodable(Undecodable::NotIp)) => {
-            tunnel::innermost(frame, outer, checksums)
+            tunnel::innermost(frame, outer, checksums.unless_sent_here(|| is_sent_here(frame)))
         }
         outer => outer,
     }
+}
+
+/// Returns whether the capture says that the capturing host sent the frame, by its link header or
+/// beside it: its checksums may not have been filled in yet when it was captured.
+#[inline]
+pub fn is_sent_here(frame: &Frame<'_>) -> bool {
+    frame.is_outbound || link::is_sent_here(frame.link, frame.bytes)
 }
 
 #[inline]
@@ -137,11 +144,21 @@ pub enum Checksums {
     /// header checksum or an IP length beyond the frame, and calls INVALID those with a wrong
     /// checksum of layer 4. Judged are packets captured whole; a TCP checksum that covers the
     /// pseudo-header only is left to the network card of the sender and is never wrong, nor is any
-    /// checksum of a packet that a cooked capture marks as sent by the capturing host.
+    /// checksum of a frame that the capturing host sent, see [`is_sent_here`].
     Verified,
     /// As [`Checksums::Verified`], but without these exceptions: what a kernel says that is fed the
     /// captured bytes.
     Enforced,
+}
+
+impl Checksums {
+    /// Returns how those of a packet are judged, given whether the capturing host sent it.
+    fn unless_sent_here(self, is_sent_here: impl FnOnce() -> bool) -> Self {
+        match self {
+            Self::Verified if is_sent_here() => Self::Ignored,
+            other => other,
+        }
+    }
 }
 
 /// Which packet of a frame is judged.
@@ -199,7 +216,7 @@ pub struct IcmpError {
 /// An IP datagram that is not TCP, as far as a conntrack entry depends on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NonTcp {
-    /// The flow, with the IP protocol number. UDP, UDP-Lite, SCTP and DCCP have their ports;
+    /// The flow, with the IP protocol number. UDP, UDP-Lite and SCTP have their ports;
     /// ICMP queries have their id as both ports, and in the key type and code of the request and who asked; other protocols have none (0).
     pub key: FlowKey,
     /// Which way the datagram travels.

@@ -12,8 +12,6 @@ use crate::tuple::TCP;
 pub(super) const ICMP: u8 = 1;
 /// IP protocol number of UDP (RFC 768).
 pub(super) const UDP: u8 = 17;
-/// IP protocol number of DCCP (RFC 4340).
-const DCCP: u8 = 33;
 /// IP protocol number of GRE (RFC 2784).
 pub(super) const GRE: u8 = 47;
 /// IP protocol number of `ICMPv6` (RFC 4443).
@@ -33,9 +31,10 @@ pub(super) fn decode(datagram: &Datagram<'_>) -> Decoded {
 }
 
 /// Returns whether the kernel finds ports in the first four bytes of this protocol: those of
-/// `nf_ct_get_tuple_ports()` (`nf_conntrack_core.c`, Linux 6.12).
+/// `nf_ct_get_tuple_ports()` (`nf_conntrack_core.c`), Linux 6.18. DCCP is not among them: kernels that
+/// still have a tracker for it read its ports too.
 pub(super) const fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, TCP | UDP | DCCP | SCTP | UDP_LITE)
+    matches!(protocol, TCP | UDP | SCTP | UDP_LITE)
 }
 
 fn decode_other(datagram: &Datagram<'_>) -> Decoded {

@@ -1,22 +1,26 @@
 //! Causes that no simulated capture shows, on conversations written by hand.
 
+mod handshake;
+mod packets;
+mod pauses;
+
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::conversation::{ACK, FIN, From, Line, RST, SYN, capture, handshake};
+use crate::conversation::{self, ACK, FIN, From, Line, RST, SYN, capture};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-window-audit");
 const WIN: u16 = 64_000;
 
 fn line(millis: u64, from: From, flags: u8, (seq, ack): (u32, u32), len: u16) -> Line {
-    Line { millis, from, flags, seq, ack, win: WIN, len }
+    Line { millis, from, flags, seq, ack, win: WIN, len, ..Line::PLAIN }
 }
 
 /// A handshake, a request, its answer, and the end.
 fn healthy() -> Vec<Line> {
-    let mut lines = handshake(WIN);
+    let mut lines = conversation::handshake(WIN);
     lines.extend([
         line(21, From::Client, ACK, (1, 1), 100),
         line(31, From::Server, ACK, (1, 101), 1000),
@@ -33,11 +37,48 @@ fn only(from: From, lines: &[Line]) -> Vec<Line> {
 }
 
 fn report(test: &str, conversations: &[Vec<Line>]) -> Value {
+    report_as("6.18.44", test, conversations)
+}
+
+/// Judges as a kernel of this profile does.
+fn report_as(kernel: &str, test: &str, conversations: &[Vec<Line>]) -> Value {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}.pcap"));
     std::fs::write(&path, capture(conversations)).unwrap();
-    let output = Command::new(PROGRAM).args(["--format", "json"]).arg(&path).output().unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["--format", "json", "--kernel", kernel])
+        .arg(&path)
+        .output()
+        .unwrap();
     std::fs::remove_file(&path).unwrap();
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What is known of servers is gathered over all connections: it must not depend on who reads them.
+#[test]
+fn causes_over_many_connections_are_the_same_for_any_number_of_threads() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("threads_of_causes.pcap");
+    std::fs::write(&path, capture(&handshake::many_kinds())).unwrap();
+    let run = |threads: &str| {
+        let arguments = ["-v", "--threads", threads];
+        Command::new(PROGRAM).args(arguments).arg(&path).output().unwrap().stdout
+    };
+    let one = run("1");
+    assert!(String::from_utf8_lossy(&one).contains("C15"));
+    for threads in ["2", "3", "7"] {
+        assert_eq!(String::from_utf8_lossy(&run(threads)), String::from_utf8_lossy(&one));
+    }
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// Returns how sure a cause is, if it is named at all.
+fn level<'a>(report: &'a Value, id: &str) -> Option<&'a str> {
+    let cause = report["causes"].as_array().unwrap().iter().find(|cause| cause["id"] == id)?;
+    cause["level"].as_str()
+}
+
+/// Moves a conversation to another time.
+fn later(millis: u64, lines: &[Line]) -> Vec<Line> {
+    lines.iter().map(|line| Line { millis: line.millis + millis, ..*line }).collect()
 }
 
 fn verdict(report: &Value) -> (&str, Option<&str>) {
@@ -96,7 +137,7 @@ fn a_late_reset_that_changes_nothing_is_none() {
 
 #[test]
 fn a_reader_that_shuts_its_window_is_not_the_firewall() {
-    let mut lines = handshake(WIN);
+    let mut lines = conversation::handshake(WIN);
     lines.extend([
         line(21, From::Client, ACK, (1, 1), 1000),
         Line { win: 0, ..line(31, From::Server, ACK, (1, 1001), 0) },

@@ -17,7 +17,7 @@ pub enum From {
     Server,
 }
 
-/// A segment without options.
+/// A segment, without options unless something else is said.
 #[derive(Clone, Copy)]
 pub struct Line {
     pub millis: u64,
@@ -27,6 +27,43 @@ pub struct Line {
     pub ack: u32,
     pub win: u16,
     pub len: u16,
+    pub ttl: u8,
+    /// The IP identification; without one, packets are counted.
+    pub id: Option<u16>,
+    /// Value and echo of the timestamp option.
+    pub stamps: Option<(u32, u32)>,
+    /// Whether MSS, SACK permission and window scaling by 0 are offered.
+    pub offers_all: bool,
+}
+
+impl Line {
+    /// An empty acknowledgement of the client.
+    pub const PLAIN: Self = Self {
+        millis: 0,
+        from: From::Client,
+        flags: ACK,
+        seq: 0,
+        ack: 0,
+        win: 0,
+        len: 0,
+        ttl: 64,
+        id: None,
+        stamps: None,
+        offers_all: false,
+    };
+
+    fn options(&self) -> Vec<u8> {
+        let mut options = Vec::new();
+        if self.offers_all {
+            options.extend([2, 4, 5, 0xb4, 1, 1, 4, 2, 1, 3, 3, 0]);
+        }
+        if let Some((value, echo)) = self.stamps {
+            options.extend([1, 1, 8, 10]);
+            options.extend(value.to_be_bytes());
+            options.extend(echo.to_be_bytes());
+        }
+        options
+    }
 }
 
 /// Writes several conversations into one capture, each with a client port of its own.
@@ -47,7 +84,8 @@ pub fn capture(conversations: &[Vec<Line>]) -> Vec<u8> {
 
 /// A handshake without options, at the beginning of a capture: both sides count from 1 on.
 pub fn handshake(win: u16) -> Vec<Line> {
-    let line = |millis, from, flags, seq, ack| Line { millis, from, flags, seq, ack, win, len: 0 };
+    let line =
+        |millis, from, flags, seq, ack| Line { millis, from, flags, seq, ack, win, ..Line::PLAIN };
     vec![
         line(0, From::Client, SYN, 0, 0),
         line(10, From::Server, SYN | ACK, 0, 1),
@@ -58,20 +96,23 @@ pub fn handshake(win: u16) -> Vec<Line> {
 fn packet(port: u16, id: u16, line: &Line) -> Vec<u8> {
     let (client, server) = (([192, 0, 2, 1], port), ([198, 51, 100, 1], 443));
     let (src, dst) = if line.from == From::Client { (client, server) } else { (server, client) };
-    let total = 40 + line.len;
+    let options = line.options();
+    let header = 20 + u16::try_from(options.len()).unwrap();
+    let total = 20 + header + line.len;
     let mut packet = vec![0x45, 0];
     packet.extend(total.to_be_bytes());
-    packet.extend(id.to_be_bytes());
-    packet.extend([0x40, 0, 64, 6, 0, 0]);
+    packet.extend(line.id.unwrap_or(id).to_be_bytes());
+    packet.extend([0x40, 0, line.ttl, 6, 0, 0]);
     packet.extend(src.0);
     packet.extend(dst.0);
     packet.extend(src.1.to_be_bytes());
     packet.extend(dst.1.to_be_bytes());
     packet.extend(line.seq.to_be_bytes());
     packet.extend(line.ack.to_be_bytes());
-    packet.extend([0x50, line.flags]);
+    packet.extend([u8::try_from(header / 4).unwrap() << 4, line.flags]);
     packet.extend(line.win.to_be_bytes());
     packet.extend([0; 4]);
+    packet.extend(options);
     packet.resize(usize::from(total), 0);
     packet
 }

@@ -1,11 +1,12 @@
 //! Causes: each made capture yields its own and no other, and what a remedy prints can be loaded.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tcp_window_audit::diagnose::{Remedy, Runner};
+use tcp_window_audit::diagnose::{Cause, Remedy, Runner};
 
 use crate::scenario::testdata;
 
@@ -23,6 +24,9 @@ const VERDICTS: [(&str, &str, Option<&str>); 9] = [
     ("window_scale_lost_for_the_client", "probable", Some("C03")),
     ("window_scale_stripped_from_syn_ack", "confirmed", Some("C03")),
 ];
+
+/// Captures of others that were taken of a fault, and which.
+const SICK: [(&str, &str); 1] = [("zeek-rst-inject-rae.pcap", "C11")];
 
 fn report(case: &str) -> Value {
     let folder = testdata().join("captures").join(case);
@@ -49,11 +53,12 @@ fn each_made_capture_has_its_verdict() {
 
 #[test]
 fn no_other_device_is_blamed_beside_the_verdict() {
+    let blamed: Vec<_> =
+        Cause::all().filter(|cause| cause.blames_a_device()).map(Cause::id).collect();
     for (case, _, id) in VERDICTS {
         for found in report(case)["causes"].as_array().unwrap() {
-            let blames =
-                ["C01", "C03", "C05", "C08", "C10"].contains(&found["id"].as_str().unwrap());
-            assert!(!blames || found["id"].as_str() == id, "{case}: {}", found["id"]);
+            let is_blamed = blamed.contains(&found["id"].as_str().unwrap());
+            assert!(!is_blamed || found["id"].as_str() == id, "{case}: {}", found["id"]);
         }
     }
 }
@@ -78,7 +83,13 @@ fn no_cause_is_confirmed_on_captures_of_others() {
     };
     for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
         let report = json(&path);
-        assert_ne!(report["verdict"]["level"], "confirmed", "{}", path.display());
+        for found in report["causes"].as_array().into_iter().flatten() {
+            // Captures of scans are among them: their flags alone show it.
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let is_known =
+                found["id"] == "C19" || SICK.contains(&(name, found["id"].as_str().unwrap()));
+            assert!(is_known || found["level"] != "confirmed", "{name}: {found}");
+        }
     }
 }
 
@@ -101,16 +112,19 @@ fn what_the_remedies_print_for_linux_can_be_loaded() {
     }
     let hosts = ["203.0.113.10", "2001:db8::80", "192.0.2.1"].map(|host| host.parse().unwrap());
     let mut loaded = 0;
-    for step in Remedy::all_for(&hosts).iter().flat_map(|remedy| &remedy.steps) {
+    let remedies = Remedy::all_for(&hosts);
+    let ids: BTreeSet<_> = remedies.iter().map(|remedy| remedy.id).collect();
+    assert_eq!(ids.len(), remedies.len(), "two remedies have one id");
+    for step in remedies.iter().flat_map(|remedy| &remedy.steps) {
         let text = step.lines.join("\n");
         match step.runner {
             Runner::Nft => assert!(in_namespace(&["nft", "-f", "-"], &text), "{text}"),
             Runner::Sysctl => assert!(in_namespace(&["sysctl", "-w", &text], ""), "{text}"),
-            Runner::Shell | Runner::Vendor => continue,
+            _ => continue,
         }
         loaded += 1;
     }
-    assert_eq!(loaded, 7);
+    assert!(loaded >= 7, "{loaded}");
 }
 
 #[test]

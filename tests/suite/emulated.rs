@@ -9,7 +9,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "the transfers run in real time, as the kernels do")]
 
-mod host;
+pub(crate) mod host;
 mod path;
 
 use std::fmt::Write as _;
@@ -174,8 +174,8 @@ fn judge(capture: &[u8], how: Conditions) -> Ours {
     let name = format!("emulated-{}-{}.pcapng", how.delay.as_micros(), how.loss);
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&file, capture).unwrap();
-    let audit = audit(&file, Some(1));
-    let told = audit.story.expect("the transfer is the first flow");
+    let audit = audit(&file, vec![1]);
+    let told = audit.stories.first().expect("the transfer is the first flow");
     std::fs::remove_file(&file).unwrap();
     let packets = told.audit.directions().original.packets;
     Ours::of(&told.summary.sides.original, &told.summary.sides.reply, packets)

@@ -8,6 +8,7 @@ mod kept;
 #[cfg(target_os = "linux")]
 mod program;
 mod recorded;
+mod repeat;
 
 use tcp_window_audit::kernel::{Oracle, OracleSettings};
 

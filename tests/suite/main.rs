@@ -9,21 +9,25 @@
     clippy::print_stderr,
     clippy::unwrap_in_result,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     reason = "test code, in which a panic is a failed test"
 )]
 //! The tests that work through data: conversations, captures, golden files.
 
 mod accounting;
 mod behaviour;
+mod browser;
 mod capture_writer;
 mod captures;
 mod causes;
+mod checksums;
 mod compatibility;
 mod confined;
 mod conversation;
 mod corpus;
 mod diagnosis;
 mod emulated;
+mod evidence;
 mod filter;
 mod follow;
 mod forgotten;
@@ -31,12 +35,14 @@ mod forgotten;
 mod fuzz;
 mod generate;
 mod hostile;
+mod incident;
 #[cfg(target_os = "linux")]
 mod kernel;
 mod machines;
 mod merged;
 mod notrack;
 mod outputs;
+mod page;
 mod pipeline;
 mod privacy;
 mod program;
@@ -50,6 +56,7 @@ mod source;
 mod source_captures;
 mod source_compressed;
 mod source_damaged;
+mod table;
 mod tidy;
 mod truth;
 mod tunnels;

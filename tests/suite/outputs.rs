@@ -10,7 +10,7 @@ use crate::program::{PROGRAM, STORY, Scratch, status, text};
 use crate::scenario::testdata;
 
 /// Runs the program behind shell words that limit it or lead its output elsewhere.
-fn shell(scratch: &Scratch, words: &str, arguments: &[&str]) -> Output {
+pub fn shell(scratch: &Scratch, words: &str, arguments: &[&str]) -> Output {
     let capture = testdata().join("captures").join(STORY).join("capture.pcapng");
     let output = Command::new("sh")
         .args(["-c", words, PROGRAM])
@@ -25,9 +25,9 @@ fn shell(scratch: &Scratch, words: &str, arguments: &[&str]) -> Output {
 }
 
 /// Files larger than 512 bytes cannot be written, as on a disk that is nearly full.
-const FULL: &str = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+pub const FULL: &str = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
 
-fn files(scratch: &Scratch) -> Vec<String> {
+pub fn files(scratch: &Scratch) -> Vec<String> {
     let entries = std::fs::read_dir(&scratch.0).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }

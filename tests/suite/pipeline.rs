@@ -3,7 +3,7 @@
 
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Reason, Setting, Sysctls};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
@@ -25,6 +25,9 @@ fn conversations_keep_their_verdicts_in_any_file_and_any_number_of_shards() {
     let newest = PROFILES.iter().position(|name| *name == Profile::DEFAULT.name()).unwrap();
     let mut compared = 0;
     for scenario in scenarios().iter().chain(&vectors()) {
+        if !scenario.speaks_for(newest) {
+            continue;
+        }
         let checks = scenario.checks(newest);
         let packets: Vec<_> = packets(scenario);
         for (capture, threads) in [(micro(&packets), 1), (nano(&packets), 7), (ng(&packets), 2)] {
@@ -57,18 +60,20 @@ type Sent = (u64, Vec<u8>);
 fn packets(scenario: &Scenario) -> Vec<Sent> {
     let of_step = |step: &Step| {
         let time = START_NS + u64::try_from(step.time.0).unwrap();
-        (time, ip_packet(step))
+        (time, ip_packet(step.from, &step.packet))
     };
     scenario.steps.iter().map(of_step).collect()
 }
 
-fn ip_packet(step: &Step) -> Vec<u8> {
-    let ends = [step.from, step.from.flip()].map(Host::endpoint);
+/// Returns a packet of a conversation as it is on the wire.
+pub(crate) fn ip_packet(from: Host, packet: &Packet) -> Vec<u8> {
+    let ends = [from, from.flip()].map(Host::endpoint);
     let [src, dst] = ends.map(|end| (end.addr, end.port));
-    let Packet { seq, ack, flags, win, options, len, bad_checksum, raw } = step.packet.clone();
+    let Packet { seq, ack, flags, win, options, len, bad_checksum, raw } = packet.clone();
     if let Some(mut raw) = raw {
         // The recorded bytes name no ports: the conversation's are theirs.
-        raw.splice(..4, [src.1.to_be_bytes(), dst.1.to_be_bytes()].concat());
+        let ports = raw.len().min(4);
+        raw.splice(..ports, [src.1.to_be_bytes(), dst.1.to_be_bytes()].concat());
         return packet::tcp_datagram(src.0, dst.0, &raw);
     }
     let bare = packet::Packet::new(src, dst, flags);
@@ -114,17 +119,17 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
     let checksums = if settings.checksum == 0 { Checksums::Ignored } else { Checksums::Verified };
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
-    let (tunnels, wanted, flow) = (Tunnels::Closed, Wanted::Verdicts, None);
-    let exemptions = Exemptions::default();
+    let tunnels = Tunnels::Closed;
     let plan = Plan {
         method,
         checksums,
         tunnels,
-        exemptions,
+        exemptions: Exemptions::default(),
         threads,
         inputs: 1,
-        wanted,
-        flow,
+        wanted: Wanted::Verdicts,
+        flows: Vec::new(),
+        table: TableView::Counted,
         memory: Budget::DEFAULT,
     };
     let mut run = Run::new(&plan);

@@ -74,14 +74,16 @@ fn interface_names_and_filters_are_mapped_as_well() {
     assert_eq!(parsed["problems"].as_array().unwrap().len(), 1);
     assert!(!report.contains("192.0.2.7") && !report.contains("2001:db8"), "{report}");
     let story = testdata().join("captures").join(STORY).join("capture.pcapng");
-    let filter = ["--filter", "host 203.0.113.10 or net 192.0", story.to_str().unwrap()];
+    let rule = ["--notrack", "host 203.0.113.11", "--filter", "host 203.0.113.10 or net 192.0"];
+    let filter = [&rule[..], &[story.to_str().unwrap()]].concat();
     let filtered = run(&scratch.0, &[&["--anonymize", "--format", "json"], &filter[..]].concat());
     if status(&filtered) == 2 {
         eprintln!("skipped: no libpcap for a filter: {}", text(&filtered.stderr));
         return;
     }
     let filtered = text(&filtered.stdout);
-    assert!(filtered.contains("frames_left_out") && !filtered.contains("192.0"), "{filtered}");
+    assert!(filtered.contains("frames_left_out") && filtered.contains("notrack"), "{filtered}");
+    assert!(!filtered.contains("192.0") && !filtered.contains("203.0"), "{filtered}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{CtState, Policy, Profile, Sysctls};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::segment::Direction;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
@@ -95,7 +95,8 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
         threads: 2,
         inputs: 1,
         wanted: Wanted::Verdicts,
-        flow: None,
+        flows: Vec::new(),
+        table: TableView::Counted,
         memory: Budget::DEFAULT,
     });
     let mut collector = Collector::default();

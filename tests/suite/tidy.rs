@@ -5,26 +5,25 @@ use std::path::{Path, PathBuf};
 
 /// Which module may name which others, and who stands at the bottom: a row may use the rows above
 /// that it lists.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("seq", &[]),
     ("time", &[]),
     ("segment", &["seq", "time"]),
     ("tuple", &["seq", "time"]),
     ("frame", &["seq", "time"]),
     ("conntrack", &["segment", "seq", "time", "tuple"]),
+    ("occupancy", &["conntrack", "time", "tuple"]),
     ("wire", &["frame", "segment", "seq", "time", "tuple"]),
     ("source", &["frame", "time"]),
     ("flow", &["conntrack", "segment", "seq", "time", "tuple"]),
     ("kernel", &["segment", "seq", "time", "tuple", "conntrack", "wire", "frame", "source"]),
-    ("audit", &["conntrack", "flow", "frame", "segment", "seq", "source", "time", "tuple", "wire"]),
-    ("diagnose", &["audit", "conntrack", "flow", "segment", "seq", "time", "tuple", "wire"]),
     (
-        "pipeline",
+        "audit",
         &[
-            "audit",
             "conntrack",
             "flow",
             "frame",
+            "occupancy",
             "segment",
             "seq",
             "source",
@@ -33,7 +32,27 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "wire",
         ],
     ),
-    ("anonymize", &["audit", "flow", "time", "tuple"]),
+    (
+        "diagnose",
+        &["audit", "conntrack", "flow", "occupancy", "segment", "seq", "time", "tuple", "wire"],
+    ),
+    (
+        "pipeline",
+        &[
+            "audit",
+            "conntrack",
+            "flow",
+            "frame",
+            "occupancy",
+            "segment",
+            "seq",
+            "source",
+            "time",
+            "tuple",
+            "wire",
+        ],
+    ),
+    ("anonymize", &["audit", "flow", "time", "tuple", "wire"]),
     (
         "report",
         &[
@@ -41,6 +60,8 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "conntrack",
             "diagnose",
             "flow",
+            "frame",
+            "occupancy",
             "segment",
             "seq",
             "source",
@@ -53,12 +74,13 @@ const MAY_USE: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates that only one module may name.
-const OWNERS: [(&str, &[&str]); 5] = [
+const OWNERS: [(&str, &[&str]); 6] = [
     ("etherparse", &["wire"]),
     ("clap", &["cli"]),
     ("serde_json", &["report"]),
     ("pcap", &["source"]),
     ("hdrhistogram", &["audit"]),
+    ("maud", &["report"]),
 ];
 
 const MAX_LINES: usize = 500;

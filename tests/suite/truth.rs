@@ -12,7 +12,7 @@ use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
 use tcp_window_audit::flow::{Happening, Kind};
 use tcp_window_audit::frame::LinkType;
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::segment::PerDirection;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
@@ -125,22 +125,22 @@ impl Observer for Nobody {
     fn progress(&mut self, _: u64, _: &dyn FrameSource) {}
 }
 
-pub(crate) fn audit(path: &Path, flow: Option<u64>) -> Audit {
+pub(crate) fn audit(path: &Path, flows: Vec<u64>) -> Audit {
     let sysctls = Sysctls::default();
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
     let (checksums, wanted) = (Checksums::Ignored, Wanted::Findings);
     let tunnels = Tunnels::Closed;
-    let exemptions = Exemptions::default();
     let plan = Plan {
         method,
         checksums,
         tunnels,
-        exemptions,
+        exemptions: Exemptions::default(),
         threads: 1,
         inputs: 1,
         wanted,
-        flow,
+        flows,
+        table: TableView::Counted,
         memory: Budget::DEFAULT,
     };
     let mut run = Run::new(&plan);
@@ -151,8 +151,10 @@ pub(crate) fn audit(path: &Path, flow: Option<u64>) -> Audit {
 /// Returns what the analysis says of each frame below the highest number, over all flows.
 pub(crate) fn kinds(path: &Path, flows: &BTreeSet<u64>) -> BTreeMap<u64, Kind> {
     let mut kinds = BTreeMap::new();
-    for flow in flows {
-        let told = audit(path, Some(*flow)).story.unwrap();
+    let wanted: Vec<_> = flows.iter().copied().collect();
+    let stories = audit(path, wanted).stories;
+    assert_eq!(stories.len(), flows.len());
+    for told in stories {
         assert_eq!(told.story.events_not_kept, 0);
         for event in &told.story.events {
             if let Happening::Again { kind, .. } = event.what {
@@ -203,5 +205,5 @@ fn what_was_sent_again_and_what_was_overtaken_are_found() {
 
 /// The flows are found by their numbers: those of their SYNs.
 fn flow_ids(path: &Path) -> BTreeSet<u64> {
-    audit(path, None).troubled.iter().map(|flow| flow.audit.first_frame).collect()
+    audit(path, Vec::new()).troubled.iter().map(|flow| flow.audit.first_frame).collect()
 }

@@ -35,6 +35,9 @@ pub(super) struct Capture {
     undecodable: BTreeMap<String, u64>,
     /// Segments whose options the snap length cut.
     options_cut: u64,
+    /// Frames whose checksums were not judged because the capturing host sent them, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    excused_checksums: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     filter: Option<Filter>,
     /// Whether tunnels were opened.
@@ -107,6 +110,7 @@ impl Capture {
             other_protocols: tally.other.iter().map(|(p, count)| (p.to_string(), *count)).collect(),
             undecodable: tally.undecodable.iter().map(|(r, count)| (r.code(), *count)).collect(),
             options_cut: audit.totals.options_cut,
+            excused_checksums: Some(tally.excused_checksums).filter(|count| *count > 0),
             filter: audit.inputs.filter.as_ref().map(Filter::of),
             inner: audit.tunnels == Tunnels::Opened,
         }

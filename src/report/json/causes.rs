@@ -81,7 +81,7 @@ struct Frame {
 
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct Remedy {
+pub(super) struct Remedy {
     id: &'static str,
     title: &'static str,
     /// What takes effect at once.
@@ -137,7 +137,7 @@ impl Cause {
 }
 
 impl Remedy {
-    fn of(advice: &Advice) -> Self {
+    pub(super) fn of(advice: &Advice) -> Self {
         let lines = |step: &Step| Lines { runner: step.runner.code(), lines: step.lines.clone() };
         Self {
             id: advice.id,

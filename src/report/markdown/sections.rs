@@ -98,9 +98,14 @@ pub(super) fn what_if(view: &View<'_>) -> Option<String> {
         cells.extend(row.cells.map(WhatIf::cell));
         cells
     };
+    let upgrade = view
+        .diagnoses
+        .upgrade
+        .as_deref()
+        .map_or_else(String::new, |sentence| format!("\n\n{}", text(sentence)));
     Some(format!(
         "### What another kernel or setting would change\n\n\
-         INVALID packets, and connections in brackets; {}.\n\n{}",
+         INVALID packets, and connections in brackets; {}.\n\n{}{upgrade}",
         text(legend),
         table(&head, rows.iter().map(row).collect())
     ))
@@ -189,16 +194,30 @@ fn steps(steps: &[Step]) -> String {
     let step = |step: &Step| {
         let lines = match step.runner {
             // So that the line can be pasted as it stands.
-            Runner::Sysctl => step.lines.iter().map(|line| format!("sysctl -w {line}")).collect(),
-            Runner::Nft | Runner::Shell | Runner::Vendor => step.lines.clone(),
+            Runner::Sysctl | Runner::MachineSysctl => {
+                step.lines.iter().map(|line| format!("sysctl -w {line}")).collect()
+            }
+            Runner::Nft | Runner::Iptables | Runner::Ip6tables | Runner::Shell | Runner::Vendor => {
+                step.lines.clone()
+            }
         };
         let (language, lead) = match step.runner {
-            Runner::Sysctl | Runner::Shell => ("sh", Runner::Shell.words()),
-            Runner::Nft | Runner::Vendor => ("", step.runner.words()),
+            Runner::Sysctl | Runner::MachineSysctl | Runner::Shell => ("sh", Runner::Shell.words()),
+            Runner::Nft | Runner::Iptables | Runner::Ip6tables | Runner::Vendor => {
+                ("", step.runner.words())
+            }
         };
         format!("{lead}:\n\n{}\n", fenced(language, &lines))
     };
     steps.iter().map(step).collect()
+}
+
+/// How full the connection table would be; the numbers by service and the rules are in the other
+/// formats.
+pub(super) fn connection_table(view: &View<'_>) -> Option<String> {
+    let table = view.table.as_ref()?;
+    let lines: Vec<_> = table.refused.iter().chain(&table.notes).cloned().collect();
+    Some(format!("### Connection table\n\n{}.\n\n{}", text(&table.answer), list(&lines, text)))
 }
 
 pub(super) fn quality(view: &View<'_>) -> String {

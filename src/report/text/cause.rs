@@ -102,7 +102,7 @@ pub(super) fn write_quality(
     Ok(())
 }
 
-fn write_remedy(
+pub(super) fn write_remedy(
     number: usize,
     remedy: &Remedy,
     detail: Detail,

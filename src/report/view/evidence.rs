@@ -1,5 +1,7 @@
 //! The worst flows with the packets that a rule spoke of, in words and numbers.
 
+use std::collections::BTreeSet;
+
 use crate::audit::{Addresses, Audit, Inputs, Place};
 use crate::conntrack::{CtState, Reason, TcpState};
 use crate::flow::community_id::community_id;
@@ -78,6 +80,18 @@ pub struct Excess {
 pub(super) fn all(audit: &Audit, extent: Extent) -> Vec<EvidenceFlow<'_>> {
     let worst = audit.worst(extent.flows).into_iter();
     worst.map(|finding| EvidenceFlow::of(finding, &audit.inputs, extent.packets)).collect()
+}
+
+/// Collects the flows that hold any of these frames among their key packets, with all of those.
+pub(in crate::report) fn holding<'a>(
+    audit: &'a Audit,
+    frames: &BTreeSet<u64>,
+) -> Vec<EvidenceFlow<'a>> {
+    let holds = |finding: &&FlowFinding| {
+        finding.evidence.key_packets.iter().any(|packet| frames.contains(&packet.frame))
+    };
+    let holding = audit.findings.iter().filter(holds);
+    holding.map(|finding| EvidenceFlow::of(finding, &audit.inputs, usize::MAX)).collect()
 }
 
 impl<'a> EvidenceFlow<'a> {

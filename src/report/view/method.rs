@@ -132,6 +132,11 @@ pub(super) fn limits(audit: &Audit) -> Vec<String> {
         (totals.flows_one_way, "connection", "with packets in one direction only"),
         (totals.flows_untracked, "connection", "that the tracker never took an entry for"),
         (totals.options_cut, "packet", "whose TCP options the snap length cut"),
+        (
+            audit.tally.excused_checksums,
+            "frame",
+            "sent by the capturing host: checksums not judged",
+        ),
         (audit.time_steps_back, "frame", "earlier than the frame before"),
         (audit.findings_not_kept, "connection", "with INVALID packets not shown: too many"),
     ];

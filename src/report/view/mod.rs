@@ -2,8 +2,8 @@
 //! formats render.
 //!
 //! 1 the answer and the verdict, 2 who is affected, 3 the causes, 4 what another kernel or setting
-//! would change, 5 the evidence, 6 what to do, 7 what the capture is good for, 8 how it was judged,
-//! 9 how to do it again, 10 what the report gives away, 11 what was not judged. Words are plain
+//! would change, 5 the evidence, 6 what to do, 7 the connection table, 8 what the capture is good for,
+//! 9 how it was judged, 10 how to do it again, 11 what the report gives away, 12 what was not judged. Words are plain
 //! text, not escaped for any format; a list of [`Fact`]s is a line each.
 //!
 //! Does not: lay anything out, or know a format.
@@ -13,6 +13,7 @@ mod answer;
 mod capture;
 mod evidence;
 mod method;
+mod table;
 mod what_if;
 
 use crate::audit::Audit;
@@ -22,10 +23,12 @@ use crate::flow::{Kind, KindCount};
 pub use affected::{Affected, Peer};
 pub use answer::RuleCount;
 pub use evidence::{EvidenceFlow, EvidencePacket, Excess};
+pub use table::{Grid, TableFacts};
 pub use what_if::{WhatIf, WhatIfRow};
 
-pub(super) use evidence::{community, ending, millis, offset, place_name, seconds, span};
+pub(super) use evidence::{community, ending, holding, millis, offset, place_name, seconds, span};
 pub(super) use method::{ASSUMPTION, switches};
+pub(super) use table::change;
 
 /// A name and what there is to say under it; either may come from the capture, and is not escaped.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,6 +76,8 @@ pub struct View<'a> {
     pub affected: Option<Affected>,
     /// What other kernels and settings would call INVALID; none when nothing is.
     pub what_if: Option<WhatIf>,
+    /// How full the connection table would be; none when that is of no interest.
+    pub table: Option<TableFacts>,
     /// Rules by which packets are INVALID, the most frequent first.
     pub invalid_by_rule: Vec<RuleCount>,
     /// Rules that speak of packets which pass.
@@ -108,6 +113,7 @@ impl<'a> View<'a> {
             exempt: answer::exempt(audit),
             affected: Affected::of(audit, &diagnoses),
             what_if: WhatIf::of(audit),
+            table: TableFacts::of(audit),
             invalid_by_rule: answer::ranked_rules(&audit.totals.invalid_by_reason),
             passed_by_rule: answer::ranked_rules(&audit.totals.passed_by_reason),
             evidence_not_shown: all.saturating_sub(evidence.len() as u64),

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use super::bytes::Payload;
 use super::checksum::Sum;
 use super::datagram::{Addresses, Datagram};
-use super::{Checksums, Decoded, Fault, Undecodable, ipv6, transport};
+use super::{Checksums, Decoded, Fault, Undecodable, ipv6, is_sent_here, transport};
 use crate::frame::Frame;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use queue::{Insertion, Queue};
@@ -72,6 +72,11 @@ pub struct Fragment {
 }
 
 impl Fragment {
+    /// Returns whether this part is not the beginning of its datagram, and so has no ports.
+    pub(super) const fn is_later(&self) -> bool {
+        self.offset > 0
+    }
+
     /// Takes what reassembly needs from the frame that was decoded to this fragment.
     pub fn read(&self, frame: &Frame<'_>) -> Piece {
         let len = self.kept_len();
@@ -85,6 +90,7 @@ impl Fragment {
             sum: Sum::default().add_bytes(captured),
             is_cut: captured.len() < len as usize,
             is_marked: false,
+            is_sent_here: is_sent_here(frame),
         };
         if is_at_head {
             for (slot, byte) in piece.head.iter_mut().zip(captured) {
@@ -120,6 +126,8 @@ pub struct Piece {
     /// Whether some of them were not captured.
     is_cut: bool,
     is_marked: bool,
+    /// Whether the capturing host sent it.
+    is_sent_here: bool,
 }
 
 impl Piece {
@@ -287,14 +295,14 @@ impl Reassembler {
             protocol: queue.first.protocol,
             ttl: queue.first.ttl,
             payload_sum: queue.payload_sum(),
-            ..self.datagram(fragment, payload)
+            ..self.datagram(fragment, payload, queue.first.is_sent_here)
         })
     }
 
     /// Decodes a fragment that the kernel lets pass as it is.
     fn pass(&self, piece: &Piece) -> Decoded {
         let payload = Payload { captured: piece.head(), len: piece.fragment.len as usize };
-        let datagram = self.datagram(&piece.fragment, payload);
+        let datagram = self.datagram(&piece.fragment, payload, piece.is_sent_here);
         if piece.fragment.offset == 0 {
             decode(&datagram)
         } else {
@@ -303,7 +311,12 @@ impl Reassembler {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "an IPv4 identification has 16 bits")]
-    fn datagram<'a>(&self, fragment: &Fragment, payload: Payload<'a>) -> Datagram<'a> {
+    fn datagram<'a>(
+        &self,
+        fragment: &Fragment,
+        payload: Payload<'a>,
+        is_sent_here: bool,
+    ) -> Datagram<'a> {
         let addresses = Addresses::of(fragment.src, fragment.dst);
         Datagram {
             addresses,
@@ -312,7 +325,7 @@ impl Reassembler {
             ip_id: if addresses.is_v4() { fragment.id as u16 } else { 0 },
             payload,
             payload_sum: None,
-            checksums: self.checksums,
+            checksums: self.checksums.unless_sent_here(|| is_sent_here),
         }
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct First {
     pub(super) header_len: u16,
     /// Whether it bears a mark.
     pub(super) is_marked: bool,
+    /// Whether the capturing host sent it.
+    pub(super) is_sent_here: bool,
 }
 
 /// Bytes that came one fragment after the other, `start..end` of the payload.
@@ -181,7 +183,8 @@ impl Queue {
         self.sum = self.sum.plus(piece.sum);
         if offset == 0 {
             self.first_seen = true;
-            self.first = First { protocol, ttl, header_len, is_marked: piece.is_marked };
+            let Piece { is_marked, is_sent_here, .. } = *piece;
+            self.first = First { protocol, ttl, header_len, is_marked, is_sent_here };
         }
         let slots = self.head.iter_mut().enumerate().skip(offset as usize);
         for ((at, slot), byte) in slots.zip(piece.head()) {

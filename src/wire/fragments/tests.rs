@@ -54,7 +54,8 @@ enum Came {
 fn add_at(reassembler: &mut Reassembler, seconds: i64, fragment: Fragment, bytes: &[u8]) -> Came {
     let clock = Timestamp::from_parts(seconds, 0);
     let link = LinkType::RAW;
-    let frame = Frame { number: 1, ts: clock, clock, link, original_len: 2000, bytes };
+    let frame =
+        Frame { number: 1, ts: clock, clock, link, original_len: 2000, is_outbound: false, bytes };
     match reassembler.add(&fragment.read(&frame), clock) {
         None => Came::Held,
         Some(Decoded::Undecodable(Undecodable::FragmentDropped)) => Came::Dropped,

@@ -37,6 +37,8 @@ pub(super) fn is_sent_here(link: LinkType, bytes: &[u8]) -> bool {
     match link {
         LinkType::LINUX_SLL => cooked::is_outgoing_v1(bytes),
         LinkType::LINUX_SLL2 => cooked::is_outgoing_v2(bytes),
+        // Those of PPP, Cisco HDLC and frame relay that have the direction in front: 0 is received.
+        LinkType(166 | 204..=206) => bytes.first().is_some_and(|direction| *direction != 0),
         _ => false,
     }
 }

@@ -22,7 +22,7 @@ const DST: [u8; 4] = [198, 51, 100, 7];
 fn cut_frame(link: LinkType, bytes: &[u8], original_len: usize) -> Frame<'_> {
     let ts = Timestamp::default();
     let original_len = u32::try_from(original_len).unwrap();
-    Frame { number: 1, ts, clock: ts, link, original_len, bytes }
+    Frame { number: 1, ts, clock: ts, link, original_len, is_outbound: false, bytes }
 }
 
 fn frame(link: LinkType, bytes: &[u8]) -> Frame<'_> {

@@ -25,10 +25,12 @@ mod vxlan;
 
 use super::bytes::{Missing, Payload};
 use super::datagram::Datagram;
+use super::headers::Found;
 use super::link::{self, Network, Protocol};
 use super::transport::{self, UDP};
 use super::{Checksums, Decoded, NonTcp, Packetized, Undecodable, ipv4, ipv6};
 use crate::frame::Frame;
+use crate::tuple::TCP;
 
 /// Headers opened in one frame, each around the next, before it is given up as
 /// [`Undecodable::TunnelTooDeep`]: real networks nest two or three.
@@ -122,6 +124,15 @@ pub(super) fn innermost(frame: &Frame<'_>, outer: Decoded, checksums: Checksums)
         Closed::Cut => Decoded::Undecodable(Undecodable::TunnelHeaderCut),
         Closed::TooDeep => Decoded::Undecodable(Undecodable::TunnelTooDeep),
     })
+}
+
+/// Finds the headers of the packet that is innermost in a frame, where there is a tunnel.
+pub(super) fn innermost_headers<'a>(frame: &Frame<'a>) -> Option<Found<'a>> {
+    let level = descend(frame, super::decode(frame), Checksums::Ignored).ok()?;
+    let Carrier { datagram, packet_at: start, at } = level.carrier?;
+    let is_later = matches!(level.decoded, Decoded::Fragment(fragment) if fragment.is_later());
+    let tcp = (datagram.protocol == TCP && !is_later).then_some(datagram.payload);
+    Some(Found { start, upper: at, tcp })
 }
 
 /// Returns where the innermost IP packet of a frame that decodes to `outer` starts in it; none when

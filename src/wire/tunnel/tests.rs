@@ -44,7 +44,7 @@ fn ethernet_frame(ethertype: u16, payload: &[u8]) -> Vec<u8> {
 fn inner(link: LinkType, bytes: &[u8], original_len: usize) -> Decoded {
     let ts = Timestamp::default();
     let original_len = u32::try_from(original_len).unwrap();
-    let frame = Frame { number: 1, ts, clock: ts, link, original_len, bytes };
+    let frame = Frame { number: 1, ts, clock: ts, link, original_len, is_outbound: false, bytes };
     decode_innermost(&frame, Checksums::Ignored)
 }
 
@@ -54,7 +54,15 @@ fn raw(bytes: &[u8]) -> Decoded {
 
 fn outer(bytes: &[u8]) -> Decoded {
     let (ts, original_len) = (Timestamp::default(), u32::try_from(bytes.len()).unwrap());
-    decode(&Frame { number: 1, ts, clock: ts, link: LinkType::RAW, original_len, bytes })
+    decode(&Frame {
+        number: 1,
+        ts,
+        clock: ts,
+        link: LinkType::RAW,
+        original_len,
+        is_outbound: false,
+        bytes,
+    })
 }
 
 /// Tunnels in IPv4: protocol, and the header in front of what is inside.

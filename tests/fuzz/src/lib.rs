@@ -5,8 +5,9 @@ use std::io::{self, Cursor};
 
 use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Setting, Sysctls};
+use tcp_window_audit::diagnose::{diagnose, wish};
 use tcp_window_audit::frame::{Batch, Frame, LinkType};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, gather};
 use tcp_window_audit::report::{self, Format, Look};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
@@ -52,6 +53,7 @@ pub fn frame(data: &[u8]) {
                 clock: ts,
                 link: LinkType(u16::from_be_bytes([*a, *b])),
                 original_len: u32::try_from(original_len).unwrap_or(u32::MAX),
+                is_outbound: false,
                 bytes,
             };
             if let Decoded::Fragment(fragment) = decode(&frame, checksums) {
@@ -78,8 +80,12 @@ pub fn conversation(data: &[u8]) {
 pub fn report(data: &[u8]) {
     for tunnels in [Tunnels::Closed, Tunnels::Opened] {
         let Some(mut source) = open(data) else { return };
-        let (audit, verdicts) = audit(&mut source, tunnels, 1);
+        let (mut audit, verdicts) = audit(&mut source, tunnels, 1);
         assert_eq!(verdicts, audit.tally.segments + audit.tally.tcp_errors);
+        let wish = wish(&audit, &diagnose(&audit));
+        if let Some(mut source) = open(data) {
+            audit.exhibits = gather(&plan(tunnels, 1), &wish, &mut source);
+        }
         let totals = &audit.totals;
         let judged = totals.new + totals.established + totals.invalid + totals.dropped;
         assert_eq!(judged, audit.tally.segments);
@@ -96,6 +102,10 @@ fn check_reports(audit: &Audit) {
     for format in Format::ALL {
         let mut text = Vec::new();
         report::write(audit, format, Look::FILE, &mut text).expect("memory takes all");
+        if format == Format::Pcapng {
+            assert_eq!(frames(&text), audit.exhibits.packets.len());
+            continue;
+        }
         let text = String::from_utf8(text).expect("UTF-8");
         assert!(!text.contains(is_harmful), "a capture steers the terminal by {}", format.name());
         match format {
@@ -109,13 +119,23 @@ fn check_reports(audit: &Audit) {
     }
 }
 
+/// Reads a capture that is sound, and counts its frames.
+fn frames(capture: &[u8]) -> usize {
+    let mut source = open(capture).expect("a capture");
+    let (mut batch, mut frames) = (Batch::default(), 0);
+    while source.fill(&mut batch).expect("a sound capture") {
+        frames += batch.len();
+    }
+    frames
+}
+
 fn open(data: &[u8]) -> Option<FileSource> {
     let reader = Box::new(Cursor::new(data.to_vec()));
     FileSource::from_reader("fuzz\u{1b}[2J".to_owned(), reader, Timeline::default()).ok()
 }
 
-/// Audits a source, and counts the verdicts told.
-pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audit, u64) {
+/// How inputs are audited.
+fn plan(tunnels: Tunnels, threads: usize) -> Plan {
     let sysctls = Sysctls::default();
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let checksums = match sysctls.checksum {
@@ -123,9 +143,10 @@ pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audi
         Setting::Off => Checksums::Ignored,
     };
     let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
-    let (wanted, flow) = (Wanted::Verdicts, None);
+    let (wanted, flows) = (Wanted::Verdicts, Vec::new());
     let exemptions = Exemptions::default();
-    let plan = Plan {
+    let table = TableView::Counted;
+    Plan {
         method,
         checksums,
         tunnels,
@@ -133,10 +154,15 @@ pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audi
         threads,
         inputs: 1,
         wanted,
-        flow,
+        flows,
+        table,
         memory: Budget::DEFAULT,
-    };
-    let mut run = Run::new(&plan);
+    }
+}
+
+/// Audits a source, and counts the verdicts told.
+pub fn audit(source: &mut FileSource, tunnels: Tunnels, threads: usize) -> (Audit, u64) {
+    let mut run = Run::new(&plan(tunnels, threads));
     let mut counter = Counter(0);
     run.read(source, &mut counter);
     (run.finish(), counter.0)

@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// Moves the calling thread into a new network namespace and gives it a tun device with this
 /// address; returns the other end of the device.
-pub(super) fn enter(address: &str) -> io::Result<File> {
+pub(crate) fn enter(address: &str) -> io::Result<File> {
     // SAFETY: takes no pointers; only the calling thread changes.
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
         return Err(io::Error::last_os_error());

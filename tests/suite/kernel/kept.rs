@@ -55,7 +55,15 @@ impl Traffic {
                 for (number, (time_ns, bytes)) in (1..).zip(Hostile::new(seed).take(HOSTILE)) {
                     let (ts, original_len) = (Timestamp(time_ns), bytes.len() as u32);
                     let (clock, link) = (clock.advance(ts), LinkType::RAW);
-                    take(&Frame { number, ts, clock, link, original_len, bytes: &bytes });
+                    take(&Frame {
+                        number,
+                        ts,
+                        clock,
+                        link,
+                        original_len,
+                        is_outbound: false,
+                        bytes: &bytes,
+                    });
                 }
             }
         }

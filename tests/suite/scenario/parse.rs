@@ -43,7 +43,7 @@ struct Reader {
 }
 
 /// Reads a file; the error begins with the number of its line.
-pub(super) fn scenario(name: &str, text: &str) -> Result<Scenario, String> {
+pub(crate) fn scenario(name: &str, text: &str) -> Result<Scenario, String> {
     let mut reader = Reader {
         scenario: Scenario {
             name: name.to_owned(),
@@ -51,6 +51,7 @@ pub(super) fn scenario(name: &str, text: &str) -> Result<Scenario, String> {
             origin: String::new(),
             id: String::new(),
             settings: Settings::default(),
+            kernels: (0..PROFILES.len()).collect(),
             steps: Vec::new(),
         },
         section: Section::Packets,
@@ -80,6 +81,10 @@ impl Reader {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("", _) => Ok(()),
             ("sysctl", setting) => self.sysctl(setting),
+            ("kernels", names) => {
+                self.scenario.kernels = profiles(names)?;
+                Ok(())
+            }
             ("isn", rest) => self.initial_number(rest),
             ("marks", "") => self.begin(Section::Marks),
             ("log", "") => self.begin(Section::Log),

@@ -1,0 +1,85 @@
+//! What a report shows of its evidence beyond numbers: packets themselves, and flows in full.
+//!
+//! An audit keeps numbers only. Exhibits are gathered by reading the inputs a second time, for a few
+//! flows and packets that the audit has found worth it.
+//!
+//! Does not: choose them, or read them.
+
+use std::collections::BTreeSet;
+
+use crate::flow::{FlowStory, Trace};
+use crate::time::Timestamp;
+use crate::tuple::FlowKey;
+
+/// The packets shown at most.
+pub const MAX_SHOWN_PACKETS: usize = 400;
+
+/// What is to be gathered.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Wish {
+    /// Flows to be shown in full.
+    pub flows: Vec<WantedFlow>,
+    /// Frames to be shown, by their numbers within the run; those beyond [`MAX_SHOWN_PACKETS`] are
+    /// left out.
+    pub frames: BTreeSet<u64>,
+}
+
+/// A flow to be shown in full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WantedFlow {
+    /// The endpoints.
+    pub key: FlowKey,
+    /// Number of the first frame: the flow's id.
+    pub first_frame: u64,
+    /// The frame to look at closely.
+    pub focus: Option<u64>,
+    /// Tracker time of the last packet.
+    pub last_seen: Timestamp,
+}
+
+impl Wish {
+    /// Returns whether there is nothing to gather.
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty() && self.frames.is_empty()
+    }
+}
+
+impl Exhibits {
+    /// Returns that there is nothing to show, and why.
+    pub fn without(why: &str) -> Self {
+        Self { missing: Some(why.to_owned()), ..Self::default() }
+    }
+}
+
+/// A flow in full: what happened, and its packets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShownFlow {
+    /// The flow and what happened.
+    pub told: FlowStory,
+    /// Its packets.
+    pub trace: Trace,
+}
+
+/// A packet without what it carries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShownPacket {
+    /// Frame number within the run.
+    pub frame: u64,
+    /// Capture time.
+    pub ts: Timestamp,
+    /// Bytes from the IP header on that were on the wire.
+    pub original_len: u32,
+    /// The captured bytes from the IP header to the end of the TCP options.
+    pub headers: Vec<u8>,
+}
+
+/// What was gathered.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Exhibits {
+    /// The flows, in the order in which they were wished for.
+    pub flows: Vec<ShownFlow>,
+    /// The packets, in capture order.
+    pub packets: Vec<ShownPacket>,
+    /// Why something is missing, if something is.
+    pub missing: Option<String>,
+}

@@ -1,0 +1,109 @@
+//! The capture lost frames that the tracker saw: INVALID packets that are artefacts.
+//!
+//! A device is never blamed for these. One lost frame can make a whole flow look INVALID, since
+//! refused packets move no bound.
+//!
+//! Does not: know why frames were lost.
+
+use crate::conntrack::Reason;
+use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::cause::{Cause, Knowledge};
+use crate::diagnose::causes::offload;
+use crate::diagnose::score::{Level, Score};
+use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted};
+
+/// What there is to know of it.
+pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
+    id: "capture_loss",
+    name: "suspect_capture_loss",
+    title: "suspect capture loss",
+    blames_a_device: false,
+    mechanism: "The capture misses frames that passed. An acknowledgement of data that is not in the \
+                capture looks INVALID here (ACK over), and since refused packets move no bound, one \
+                lost frame may make a whole connection look INVALID.",
+    signature: "INVALID packets follow bytes that were acknowledged and never captured, and later \
+                packets prove that they were processed, or nothing proves a drop.",
+    look_alikes: "Hardware offload, which hides data from tracker and capture alike; loss before \
+                  the capture point, after which the data comes again.",
+    remedy: "Capture again with a larger buffer (tcpdump -B 65536), a snap length of 128, and a \
+             filter, on a host that keeps up.",
+    references: "pcapng isb_ifdrop, isb_osdrop; pcap_stats(3)",
+    diagnose: Some(diagnose),
+    remedies: |_| Vec::new(),
+});
+
+/// The rules that a missing frame violates, and those that follow.
+const RULES: &[Reason] = &[Reason::AckOver, Reason::SeqOver, Reason::SeqOvershoot];
+/// INVALID packets from which on one gap is a cascade.
+const CASCADE: u64 = 10;
+
+fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
+    let is_offload = offload::explains_gaps(facts);
+    let is_lossy =
+        |case: &&Case<'_>| is_explained(case) && !(is_offload && offload::is_hidden(case));
+    let cases: Vec<_> = facts.cases.iter().filter(is_lossy).collect();
+    if cases.is_empty() {
+        return None;
+    }
+    let invalid: u64 = cases.iter().map(|case| case.invalid(RULES)).sum();
+    let flows = u64::try_from(cases.len()).unwrap_or(u64::MAX);
+    let finding = format!(
+        "{} in {} follow bytes that were acknowledged but never captured",
+        counted(invalid, "INVALID packet"),
+        counted(flows, "connection")
+    );
+    let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
+    diagnosis.score = score(facts, &cases);
+    let missed: u64 = cases.iter().map(|case| case.summary.missed_bytes()).sum();
+    diagnosis.parameters = vec![("bytes never captured".to_owned(), missed.to_string())];
+    let cascades = cases.iter().filter(|case| case.invalid(RULES) >= CASCADE).count();
+    if cascades > 0 {
+        diagnosis.notes.push(format!(
+            "In {cascades} of them one gap makes all that follows look INVALID: refused packets \
+             move no bound of the tracker."
+        ));
+    }
+    diagnosis.notes.push(
+        "Capture again with a larger buffer and a filter (tcpdump -B 65536 -s 128) before anything \
+         is changed."
+            .to_owned(),
+    );
+    diagnosis.against = against(&cases);
+    diagnosis.evidence = evidence(&cases, RULES, MAX_EVIDENCE);
+    Some(diagnosis)
+}
+
+/// Returns whether gaps in the capture explain the INVALID packets of a flow.
+fn is_explained(case: &Case<'_>) -> bool {
+    let effects = case.summary.effects;
+    case.misses_frames()
+        && case.invalid(RULES) > 0
+        && case.is_two_way()
+        && effects.dropped <= effects.not_dropped
+}
+
+fn score(facts: &Facts<'_>, cases: &[&Case<'_>]) -> Score {
+    // The worse the capture the surer this is: its quality does not count against it.
+    let mut score = Score::new(40, 100);
+    score.at_most = Level::Probable;
+    if cases.iter().any(|case| case.summary.effects.not_dropped > 0) {
+        score.add("INVALID packets were processed", 20);
+    }
+    let reported = ["drops", "missed_frames"];
+    let poor = facts.quality.shortcomings.iter();
+    if poor.clone().any(|s| reported.contains(&s.code) && s.percent < 100) {
+        score.add("frames missing elsewhere too", 15);
+    }
+    if cases.len() >= 2 {
+        score.add("several flows", 15);
+    }
+    score
+}
+
+fn against(cases: &[&Case<'_>]) -> Vec<String> {
+    let dropped: u64 = cases.iter().map(|case| case.summary.effects.dropped).sum();
+    if dropped == 0 {
+        return Vec::new();
+    }
+    vec![format!("{} look dropped, by numbers in the same flows", counted(dropped, "packet"))]
+}

@@ -1,0 +1,117 @@
+//! C19: packets carry flags that no TCP sends, and are INVALID for that.
+//!
+//! Does not: judge single packets that another rule refuses.
+
+use std::collections::BTreeSet;
+
+use crate::audit::Audit;
+use crate::conntrack::Reason;
+use crate::diagnose::case::{Case, count, evidence};
+use crate::diagnose::cause::{Cause, Knowledge};
+use crate::diagnose::remedy::{Remedy, Runner, Step};
+use crate::diagnose::score::Score;
+use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted};
+use crate::segment::Direction;
+
+/// What there is to know of it.
+pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
+    id: "C19",
+    name: "invalid_flag_combination",
+    title: "flags that no TCP sends",
+    blames_a_device: false,
+    mechanism: "FIN without ACK, no flag at all, SYN with FIN or RST, FIN with RST, URG or PSH \
+                alone: the tracker calls them INVALID whatever the window, and with be_liberal=1 \
+                as well.",
+    signature: "bad_flags, mostly from few hosts to many ports (a scan), or from one device to \
+                its peer (a broken stack).",
+    look_alikes: "A capture damaged or cut within the TCP header.",
+    remedy: "None for scans: they are refused, as they should be. For a broken device an accept \
+             rule before the drop, or notrack; no sysctl helps.",
+    references: "tcp_valid_flags (nf_conntrack_proto_tcp.c); RFC 9293, section 3.1",
+    diagnose: Some(diagnose),
+    remedies: |_| vec![accept_broken(&[])],
+});
+
+/// The rule that refuses such flags.
+const RULE: &[Reason] = &[Reason::TcpBadFlags];
+/// Packets that make the mechanism.
+const SEVERAL: u64 = 3;
+/// Targets of one sender from which on it is a scan.
+const SCAN: usize = 5;
+
+fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
+    let by_reason = &facts.audit.totals.invalid_by_reason;
+    let packets = by_reason.get(&Reason::TcpBadFlags).copied().unwrap_or(0);
+    let cases: Vec<_> = facts.cases.iter().filter(|case| case.invalid(RULE) > 0).collect();
+    if cases.is_empty() {
+        return None;
+    }
+    let flags: BTreeSet<String> = cases
+        .iter()
+        .flat_map(|case| case.key_packets(RULE))
+        .map(|packet| packet.flags.letters())
+        .collect();
+    let finding = format!(
+        "{} in {} with flags that no TCP sends",
+        counted(packets, "packet"),
+        counted(count(&cases), "connection")
+    );
+    let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
+    // The flags alone decide: neither another packet nor a missing one changes that.
+    let mut score = Score::new(if packets >= SEVERAL { 40 } else { 25 }, 100);
+    score.add("the packet alone shows it", 40);
+    diagnosis.score = score;
+    diagnosis.notes.push(if is_scan(&cases) {
+        "One sender, many targets: a scan. It is refused, as it should be.".to_owned()
+    } else {
+        "No sysctl lets them pass: if the sender is yours, repair it, or accept it by a rule."
+            .to_owned()
+    });
+    let flags = flags.into_iter().take(8).collect::<Vec<_>>().join(", ");
+    diagnosis.parameters = vec![("flags".to_owned(), flags)];
+    diagnosis.evidence = evidence(&cases, RULE, MAX_EVIDENCE);
+    diagnosis.remedies = vec![accept_broken(&cases)];
+    Some(diagnosis)
+}
+
+/// Returns whether such packets are most of what is INVALID.
+pub(in crate::diagnose) fn explains_most(audit: &Audit) -> bool {
+    let of_flags = audit.totals.invalid_by_reason.get(&Reason::TcpBadFlags).copied().unwrap_or(0);
+    of_flags > 0 && 2 * of_flags >= audit.strict().packets
+}
+
+/// Returns whether one address sends such packets to many endpoints.
+fn is_scan(cases: &[&Case<'_>]) -> bool {
+    let senders: BTreeSet<_> = cases.iter().map(|case| case.address(Direction::Original)).collect();
+    let targets: BTreeSet<_> = cases.iter().map(|case| case.server()).collect();
+    senders.len() == 1 && targets.len() >= SCAN
+}
+
+/// Accepts one broken device before INVALID packets are dropped.
+fn accept_broken(cases: &[&Case<'_>]) -> Remedy {
+    let sender = cases.first().map_or_else(
+        || "192.0.2.1".to_owned(),
+        |case| case.address(Direction::Original).to_string(),
+    );
+    let family = if sender.contains(':') { "ip6" } else { "ip" };
+    let script = format!(
+        "table inet twa_flags {{\n  chain pre {{\n    \
+         type filter hook prerouting priority raw; policy accept;\n    \
+         {family} saddr {sender} tcp flags & (fin | syn | rst | psh | ack | urg) == 0 notrack\n    \
+         {family} saddr {sender} tcp flags & (fin | syn | rst | ack) == fin notrack\n    \
+         {family} saddr {sender} tcp flags & (syn | fin) == syn | fin notrack\n    \
+         {family} saddr {sender} tcp flags & (syn | rst) == syn | rst notrack\n  }}\n}}"
+    );
+    Remedy {
+        id: "C19-accept",
+        title: "only for a device of your own: leave these packets untracked, and accept untracked",
+        steps: vec![Step::new(Runner::Nft, &script)],
+        persist: vec![Step::new(
+            Runner::Shell,
+            "nft list table inet twa_flags >> /etc/nftables.conf",
+        )],
+        risk: "scans in its name reach the host behind",
+        check: "conntrack -S: invalid= stops rising while the device sends",
+        undo: "nft delete table inet twa_flags",
+    }
+}

@@ -1,0 +1,8 @@
+//! How full the connection table would be: the story of a DNS server, and what a real kernel counts.
+
+mod dns;
+mod full;
+#[cfg(target_os = "linux")]
+mod live;
+mod story;
+mod traffic;
