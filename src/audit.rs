@@ -11,6 +11,7 @@ use crate::occupancy::{Assessment, Capacity, Occupancy};
 use crate::segment::Direction;
 use crate::source::{FilterSummary, SourceSummary};
 use crate::time::Timestamp;
+use crate::tuple::{FlowKey, Orientation};
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
@@ -304,6 +305,17 @@ impl Inputs {
     }
 }
 
+/// What the tracker of the capturing machine told, which sees the same packets and more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostTracker {
+    /// TCP connections that it had before the capture began, each by the keys under which its
+    /// packets may be seen.
+    pub connections_known: u64,
+    /// Packets that it found INVALID meanwhile, of all protocols and interfaces of the network
+    /// namespace: what `invalid=` of `conntrack -S` rose by.
+    pub invalid_counted: u64,
+}
+
 /// Everything that a run found out, in final order.
 #[derive(Clone, Debug)]
 pub struct Audit {
@@ -315,6 +327,8 @@ pub struct Audit {
     pub tunnels: Tunnels,
     /// The inputs.
     pub inputs: Inputs,
+    /// What the capturing machine's own tracker told, in a live capture.
+    pub host: Option<HostTracker>,
     /// Why the inputs were not read to their end, if they were not.
     pub incomplete: Vec<String>,
     /// Capture time of the earliest frame.
@@ -369,6 +383,14 @@ impl Audit {
         self.totals.hits.get(1).copied().unwrap_or_default()
     }
 
+    /// Returns the INVALID packets of all protocols, under the run's own policy.
+    pub fn invalid_of_all_protocols(&self) -> u64 {
+        let datagrams = self.totals.datagrams.iter();
+        let datagrams = datagrams.filter(|((_, ctstate), _)| *ctstate == CtState::Invalid);
+        let datagrams = datagrams.map(|(_, count)| count).sum::<u64>();
+        self.totals.invalid + self.totals.errors_invalid + datagrams
+    }
+
     /// Returns a link type that is not known, when all frames are of such: nothing was audited.
     pub fn unsupported_link_type(&self) -> Option<u16> {
         let mut unknown = 0;
@@ -403,6 +425,10 @@ pub struct PacketVerdict {
     pub clock: Timestamp,
     /// Number of the flow's first frame within the run.
     pub flow: Option<u64>,
+    /// The flow, or the one that an ICMP error quotes.
+    pub key: FlowKey,
+    /// Which way the packet, or the quoted one, goes.
+    pub orientation: Orientation,
     /// Direction in the entry.
     pub direction: Option<Direction>,
     /// What was said under the run's own policy.

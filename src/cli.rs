@@ -1,6 +1,7 @@
 //! The command line: clap's types in, a checked [`Config`] out. Nothing else knows clap.
 
 mod judge;
+mod live;
 mod memory;
 mod privacy;
 
@@ -19,6 +20,8 @@ use tcp_window_audit::report::{Colours, Detail, Format, Look, json_schema};
 use tcp_window_audit::wire::Tunnels;
 
 use judge::{Judge, JudgeArgs};
+pub(crate) use live::Live;
+use live::LiveArgs;
 pub(crate) use privacy::Privacy;
 use privacy::PrivacyArgs;
 
@@ -38,7 +41,7 @@ struct Args {
     command: Option<Command>,
 
     /// Capture files, pcap or pcapng, as one time line; `-` is standard input
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present_any = ["interface", "list_interfaces"], value_name = "FILE")]
     files: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -117,6 +120,9 @@ struct Args {
     /// When to colour the text on standard output: `auto` is on a terminal, unless `NO_COLOR` is set
     #[arg(long, value_enum, default_value_t = When::Auto)]
     color: When,
+
+    #[command(flatten)]
+    live: LiveArgs,
 }
 
 #[derive(Subcommand, Debug)]
@@ -135,6 +141,9 @@ enum Command {
         #[arg(long = "sysctl", value_name = "KEY=VALUE")]
         sysctls: Vec<String>,
     },
+    /// Answers questions for the counters of this machine's tracker, for a live capture
+    #[command(name = crate::live::READ_COUNTERS, hide = true)]
+    ReadCounters,
     /// Explain a cause or a reason: mechanism, signature, look-alikes, remedy, references
     Explain {
         /// A cause, such as C01, or a reason, such as `ack_over`
@@ -197,6 +206,10 @@ pub(crate) enum Progress {
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
     Audit(Box<Config>),
+    /// Which interfaces there are.
+    ListInterfaces,
+    /// The helper of a live capture.
+    ReadCounters,
     Verify(Box<Verification>),
     /// A text that answers the question.
     Print(String),
@@ -224,6 +237,8 @@ pub(crate) struct Config {
     pub(crate) privacy: Privacy,
     pub(crate) filter: Option<String>,
     pub(crate) input: Reading,
+    /// The capture that is read instead of files.
+    pub(crate) live: Option<Live>,
     pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
     /// What remembered flows may take.
@@ -313,28 +328,42 @@ impl Args {
         match self.command.take() {
             Some(Command::Verify { files, sysctls }) => {
                 let mut notes = Vec::new();
-                let judge = JudgeArgs { kernel: "host".to_owned(), sysctls };
+                let judge = JudgeArgs { kernel: Some("host".to_owned()), sysctls };
                 let Judge { policy, sysctls, .. } = judge.check(&mut notes)?;
                 let release = host::release()?;
                 Ok(Task::Verify(Box::new(Verification { files, policy, sysctls, release, notes })))
             }
+            Some(Command::ReadCounters) => Ok(Task::ReadCounters),
             Some(Command::Explain { id }) => {
                 explain(&id).map(Task::Print).ok_or(Error::UnknownId(id))
             }
             Some(Command::Schema) => Ok(Task::Print(json_schema().to_owned())),
-            None => self.check_audit().map(|config| Task::Audit(Box::new(config))),
+            None if self.live.list_interfaces => Ok(Task::ListInterfaces),
+            None => self.check_audit().map(Box::new).map(Task::Audit),
         }
     }
 
-    fn check_audit(self) -> Result<Config, Error> {
+    fn check_audit(mut self) -> Result<Config, Error> {
         let mut notes = Vec::new();
+        let options = self.options();
+        let live = if self.live.is_wanted() {
+            self.judge.prefer_host(&mut notes);
+            // What would be files are the words of a filter, as for tcpdump.
+            let filter = filter_of(&std::mem::take(&mut self.files), self.filter.take());
+            self.live.check(filter, self.judge.is_host())
+        } else {
+            None
+        };
         let Judge { policy, sysctls, mut provenance } = self.judge.check(&mut notes)?;
-        provenance.options.extend(self.options());
+        provenance.options.extend(options);
         if self.files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
             return Err(Error::StdinTwice);
         }
         let input = if self.follow { Reading::WhileItGrows } else { Reading::ToTheEnd };
-        if self.follow && !matches!(&self.files[..], [file] if file != Path::new("-")) {
+        if self.follow
+            && live.is_none()
+            && !matches!(&self.files[..], [file] if file != Path::new("-"))
+        {
             return Err(Error::FollowOne);
         }
         let notrack = self.notrack;
@@ -353,6 +382,7 @@ impl Args {
         Ok(Config {
             filter: self.filter,
             input,
+            live,
             tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
             memory: self.memory,
@@ -374,6 +404,16 @@ impl Args {
             progress,
             notes,
         })
+    }
+}
+
+/// Joins the words of a filter, and that of `--filter`.
+fn filter_of(words: &[PathBuf], filter: Option<String>) -> Option<String> {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    match (words.join(" "), filter) {
+        (words, filter) if words.is_empty() => filter,
+        (words, None) => Some(words),
+        (words, Some(filter)) => Some(format!("({words}) and ({filter})")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line program: parse, read, audit, write the report, choose the exit status.
 
 mod cli;
+mod live;
 mod output;
 mod verify;
 
@@ -33,6 +34,9 @@ const FAILED: u8 = 2;
 fn main() -> ExitCode {
     let status = match cli::parse() {
         Ok(Task::Audit(config)) => audit(&config),
+        Ok(Task::ListInterfaces) => live::list_interfaces(),
+        Ok(Task::ReadCounters) if live::read_counters() => CLEAN,
+        Ok(Task::ReadCounters) => FAILED,
         Ok(Task::Verify(verification)) => verify::run(&verification),
         Ok(Task::Print(text)) => output::print(&text).map_or(FAILED, |()| CLEAN),
         Err(error) => {
@@ -48,6 +52,13 @@ fn audit(config: &Config) -> u8 {
     for note in &config.notes {
         say(note);
     }
+    let capture = match &config.live {
+        None => None,
+        Some(live) => match live::begin(config, live) {
+            None => return FAILED,
+            begun => begun,
+        },
+    };
     let mut sinks = match Sinks::open(config) {
         Ok(sinks) => sinks,
         Err(error) => {
@@ -55,11 +66,16 @@ fn audit(config: &Config) -> u8 {
             return FAILED;
         }
     };
-    let Some(audit) = run(config, &mut sinks) else { return FAILED };
+    let audit = match (&config.live, capture) {
+        (Some(live), Some(capture)) => live::run(config, live, capture, &mut sinks),
+        _ => run(config, &mut sinks),
+    };
+    let Some(audit) = audit else { return FAILED };
     if let Some(link_type) = audit.unsupported_link_type() {
-        let file = config.files.first().map(|file| file.display().to_string()).unwrap_or_default();
+        let input = audit.inputs.read.first().map(|input| input.summary.name.as_str());
+        let input = input.unwrap_or_default();
         say(&format!(
-            "{file}: frame 1: link type {link_type} is not supported, nor any that follows"
+            "{input}: frame 1: link type {link_type} is not supported, nor any that follows"
         ));
         return FAILED;
     }
@@ -122,6 +138,14 @@ fn read(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Aud
 
 /// Decides how the run is done; none when a rule for exemptions cannot be read.
 fn plan(config: &Config) -> Option<Plan> {
+    let wants_events = config.live.as_ref().is_some_and(|live| live.events.is_some());
+    let wanted = match (&config.verdicts, wants_events) {
+        (Some(_), _) => Wanted::Verdicts,
+        (None, true) => Wanted::Invalid,
+        (None, false) => Wanted::Findings,
+    };
+    // What has been read is judged at once when nobody waits for the next block.
+    let is_at_once = config.input == Reading::WhileItGrows || config.live.is_some();
     let method = config.method.clone();
     let checksums = match method.sysctls.checksum {
         Setting::On => Checksums::Verified,
@@ -133,10 +157,9 @@ fn plan(config: &Config) -> Option<Plan> {
         checksums,
         exemptions,
         tunnels: config.tunnels,
-        // What has been read is judged at once when nobody waits for the next block.
-        threads: if config.input == Reading::WhileItGrows { 1 } else { config.threads },
-        inputs: config.files.len(),
-        wanted: if config.verdicts.is_some() { Wanted::Verdicts } else { Wanted::Findings },
+        threads: if is_at_once { 1 } else { config.threads },
+        inputs: config.files.len().max(1),
+        wanted,
         flows: config.flow.into_iter().collect(),
         memory: config.memory,
         table: match config.table {

@@ -114,6 +114,8 @@ enum VerdictSink {
 pub(crate) struct Sinks {
     verdicts: VerdictSink,
     incident: Option<Incident>,
+    /// Where INVALID packets are told at once.
+    events: Option<Box<dyn Write>>,
     progress: Progress,
     next_update: u64,
     /// Whether verdicts are to be seen as soon as they are known.
@@ -131,6 +133,8 @@ impl Sinks {
             }
             Some(path) => VerdictSink::File(Pending::create(path)?),
         };
+        let events = config.live.as_ref().and_then(|live| live.events.as_deref());
+        let events = events.map(open_events).transpose()?;
         for output in &config.outputs {
             Pending::check(&output.path)?;
         }
@@ -138,7 +142,15 @@ impl Sinks {
         let progress = config.progress;
         let is_followed = config.input == Reading::WhileItGrows;
         let next_update = PROGRESS_STEP;
-        Ok(Self { verdicts, incident, progress, next_update, is_followed, line_shown: false })
+        Ok(Self {
+            verdicts,
+            incident,
+            events,
+            progress,
+            next_update,
+            is_followed,
+            line_shown: false,
+        })
     }
 
     /// Ends the progress line.
@@ -147,6 +159,12 @@ impl Sinks {
             let _ = write!(io::stderr(), "\r\x1b[K");
             self.line_shown = false;
         }
+    }
+
+    /// Writes the reports that go to files, as they are now.
+    pub(crate) fn write_reports(audit: &Audit, config: &Config) -> Vec<Error> {
+        let outputs = config.outputs.iter();
+        outputs.filter_map(|output| write_report(audit, output).err()).collect()
     }
 
     /// Writes all reports and completes the files; one that fails keeps no other from being written.
@@ -164,7 +182,7 @@ impl Sinks {
             VerdictSink::File(pending) => results.push(pending.complete()),
         }
         let outputs = config.outputs.iter();
-        results.extend(outputs.map(|output| write_file(audit, output)));
+        results.extend(outputs.map(|output| write_report(audit, output)));
         results.extend(self.incident.map(|incident| incident.complete(audit)));
         if !stdout_is_taken {
             let mut out = BufWriter::new(io::stdout().lock());
@@ -176,8 +194,24 @@ impl Sinks {
     }
 }
 
+/// Opens what INVALID packets are told to: lines are added to a file that is there.
+fn open_events(path: &Path) -> Result<Box<dyn Write>, Error> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdout()));
+    }
+    let file = File::options().append(true).create(true).open(path).map_err(Error::at(path))?;
+    Ok(Box::new(file))
+}
+
+/// Writes bytes to a file.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut pending = Pending::create(path)?;
+    pending.file.write_all(bytes).map_err(Error::at(path))?;
+    pending.complete()
+}
+
 /// Writes a report to a file.
-fn write_file(audit: &Audit, output: &Output) -> Result<(), Error> {
+fn write_report(audit: &Audit, output: &Output) -> Result<(), Error> {
     let mut pending = Pending::create(&output.path)?;
     report::write(audit, output.format, Look::FILE, &mut pending.file)
         .map_err(Error::at(&output.path))?;
@@ -205,6 +239,11 @@ impl Observer for Silence {
 
 impl Observer for Sinks {
     fn verdicts(&mut self, verdicts: &[PacketVerdict], inputs: &Inputs) -> io::Result<()> {
+        if let Some(events) = &mut self.events {
+            let mut lines = Vec::new();
+            report::write_invalid(verdicts, inputs, &mut lines)?;
+            forgive_closed_pipe(events.write_all(&lines).and_then(|()| events.flush()))?;
+        }
         match &mut self.verdicts {
             VerdictSink::Nowhere | VerdictSink::ClosedPipe | VerdictSink::Failed => Ok(()),
             VerdictSink::File(pending) => {

@@ -19,15 +19,16 @@ mod watch;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Exhibits, Findings, Forgotten, Input, Inputs, Method, PacketVerdict,
-    Provenance, Tally, Totals,
+    Audit, Collected, Exhibits, Findings, Forgotten, HostTracker, Input, Inputs, Method,
+    PacketVerdict, Provenance, Tally, Totals,
 };
-use crate::conntrack::{Panel, Policy};
+use crate::conntrack::{Entry, Panel, Policy};
 use crate::frame::Batch;
 use crate::occupancy::{Assessment, Basis, Watched};
 use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
 use crate::time::{NANOS_PER_SEC, Timestamp};
+use crate::tuple::FlowKey;
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
@@ -86,6 +87,8 @@ pub enum TableView {
 pub enum Wanted {
     /// Nothing.
     Findings,
+    /// The verdict on every INVALID packet, handed to [`Observer::verdicts`].
+    Invalid,
     /// The verdict on every packet, handed to [`Observer::verdicts`].
     Verdicts,
 }
@@ -177,18 +180,105 @@ impl Run {
         }
     }
 
+    /// Takes over entries that another tracker knows, before the first packet.
+    pub fn know(&mut self, entries: impl IntoIterator<Item = (FlowKey, Entry)>) {
+        let shards = self.shards.len();
+        for (key, entry) in entries {
+            if let Some(shard) = self.shards.get_mut(key.shard(shards)) {
+                shard.know(key, entry);
+            }
+        }
+    }
+
     /// Audits a source to its end; what keeps it from being read further becomes part of the audit.
     pub fn read(&mut self, source: &mut (dyn FrameSource + Send), observer: &mut dyn Observer) {
-        let begun = self.reports.inputs.read.len();
-        self.reports.inputs.read.extend(inputs(source));
+        self.describe(source);
         if let Err(error) = self.read_batches(source, observer) {
             self.reports.incomplete.push(chain(&error));
         }
+        self.end(source);
+    }
+
+    /// Audits the next batch of a source on the calling thread, and returns whether there may be
+    /// more; [`Run::end`] is to be called when there is not.
+    ///
+    /// # Errors
+    ///
+    /// [`source::Error`] when the input cannot be read further.
+    pub fn step(
+        &mut self,
+        source: &mut dyn FrameSource,
+        batch: &mut Batch,
+        observer: &mut dyn Observer,
+    ) -> Result<bool, source::Error> {
+        if !source.fill(batch)? {
+            return Ok(false);
+        }
+        self.work(batch);
+        let mut teller = Teller { reports: &mut self.reports, observer };
+        let mut verdicts = Vec::new();
+        self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.take_verdicts()));
+        teller.verdicts(&mut verdicts);
+        teller.progress(batch.len() as u64, source);
+        Ok(true)
+    }
+
+    /// Takes in what a source says of itself at its end.
+    pub fn end(&mut self, source: &mut dyn FrameSource) {
         let problems = source.take_problems();
         self.reports.incomplete.extend(problems.iter().map(|problem| chain(problem)));
+        self.describe(source);
+    }
+
+    /// Takes in what a source says of itself so far.
+    pub fn describe(&mut self, source: &dyn FrameSource) {
         self.reports.inputs.filter = source.filter();
-        self.reports.inputs.read.truncate(begun);
+        self.reports.inputs.read.clear();
         self.reports.inputs.read.extend(inputs(source));
+    }
+
+    /// Adds what is to be said of the run, and makes it incomplete.
+    pub fn note(&mut self, problem: String) {
+        self.reports.incomplete.push(problem);
+    }
+
+    /// Takes in what the capturing machine's own tracker has told until now.
+    pub fn hear(&mut self, host: Option<HostTracker>) {
+        self.reports.host = host.or(self.reports.host);
+    }
+
+    /// Returns the counts so far; those of flows are of the flows that have ended.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::new(self.method.policies.len());
+        self.shards.iter().for_each(|shard| totals.merge(shard.totals()));
+        totals
+    }
+
+    /// Returns how many frames have been audited.
+    pub const fn frames(&self) -> u64 {
+        self.reports.frames
+    }
+
+    /// Returns how many flows are remembered now.
+    pub fn flows_alive(&self) -> usize {
+        self.shards.iter().map(Shard::flows_alive).sum()
+    }
+
+    /// Returns the audit as it would be if the run ended now.
+    ///
+    /// Takes as long as the flows that are alive are many, about a microsecond each.
+    pub fn snapshot(&self) -> Audit {
+        let mut tally = Tally::default();
+        self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
+        tally.give_up_fragments(self.settler.reassembler.incomplete());
+        let mut totals = Totals::new(self.method.policies.len());
+        let mut findings = Findings::default();
+        for shard in &self.shards {
+            let (part, found) = shard.snapshot();
+            totals.merge(&part);
+            findings.merge(found);
+        }
+        self.audit(tally, totals, findings)
     }
 
     /// Notes an input that could not even be opened.
@@ -205,15 +295,9 @@ impl Run {
         let mut batch = Batch::default();
         let mut dense = 0;
         while self.shards.len() == 1 || dense < DENSE_BATCHES {
-            if !source.fill(&mut batch)? {
+            if !self.step(source, &mut batch, observer)? {
                 return Ok(());
             }
-            self.work(&batch);
-            let mut teller = Teller { reports: &mut self.reports, observer };
-            let mut verdicts = Vec::new();
-            self.shards.iter_mut().for_each(|shard| verdicts.append(&mut shard.take_verdicts()));
-            teller.verdicts(&mut verdicts);
-            teller.progress(batch.len() as u64, source);
             let is_dense = batch.len() * DENSE_FRAME_BYTES > batch.buffer.len();
             dense = if is_dense { dense + 1 } else { 0 };
         }
@@ -248,7 +332,7 @@ impl Run {
         let mut totals = Totals::new(self.method.policies.len());
         let mut findings = Findings::default();
         let mut watched: Option<Watched> = None;
-        for shard in self.shards {
+        for shard in std::mem::take(&mut self.shards) {
             let finished = shard.finish(end);
             totals.merge(&finished.totals);
             findings.merge(finished.findings);
@@ -268,14 +352,21 @@ impl Run {
                 Assessment::of(&Basis { policy, sysctls, occupancy, begin, end }, watched)
             },
         );
+        let audit = self.audit(tally, totals, findings);
+        Audit { table: table.map(Box::new), ..audit }
+    }
+
+    fn audit(&self, tally: Tally, totals: Totals, findings: Findings) -> Audit {
         let Collected { kept, not_kept, troubled, troubled_not_kept, suspects, stories } =
             findings.finish();
+        let Reports { inputs, incomplete, .. } = &self.reports;
         Audit {
-            method: self.method,
+            method: self.method.clone(),
             provenance: Provenance::default(),
             tunnels: self.settler.decoder.tunnels,
-            inputs: self.reports.inputs,
-            incomplete: self.reports.incomplete,
+            inputs: inputs.clone(),
+            host: self.reports.host,
+            incomplete: incomplete.clone(),
             first_ts: self.settler.times.range().map(|(earliest, _)| earliest),
             last_ts: self.settler.times.range().map(|(_, latest)| latest),
             time_steps_back: self.settler.times.steps_back,
@@ -288,7 +379,7 @@ impl Run {
             suspects,
             stories,
             exhibits: Exhibits::default(),
-            table: table.map(Box::new),
+            table: None,
         }
     }
 }
@@ -313,6 +404,7 @@ fn forgotten(forgotten: &Forgotten, begin: Timestamp, memory: Budget) -> String 
 #[derive(Default)]
 struct Reports {
     inputs: Inputs,
+    host: Option<HostTracker>,
     /// What kept the run from being complete.
     incomplete: Vec<String>,
     frames: u64,

@@ -50,6 +50,19 @@ impl Histogram {
         self.0.as_ref().map_or(0, hdrhistogram::Histogram::len)
     }
 
+    /// Returns how many times are at most so many microseconds.
+    pub fn at_most(&self, micros: u64) -> u64 {
+        self.0.as_ref().map_or(0, |times| times.count_between(0, micros))
+    }
+
+    /// Returns the sum of all times in microseconds, to 0.1 %.
+    pub fn sum_us(&self) -> u64 {
+        let Some(times) = &self.0 else { return 0 };
+        times
+            .iter_recorded()
+            .fold(0, |sum, step| sum + step.value_iterated_to() * step.count_since_last_iteration())
+    }
+
     /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -11,10 +11,12 @@ use super::Error;
 #[derive(clap::Args, Debug)]
 pub(super) struct JudgeArgs {
     /// Kernel to judge by: a version as `uname -r` prints it, a profile's name, or `host`
-    #[arg(long, value_name = "VERSION", default_value = Profile::DEFAULT.name())]
-    pub(super) kernel: String,
+    /// [default: the newest profile; host with -i]
+    #[arg(long, value_name = "VERSION")]
+    pub(super) kernel: Option<String>,
 
     /// Setting to judge by, such as `nf_conntrack_tcp_loose=0`, or `host`; repeatable
+    /// [default: the kernel's; host with -i]
     #[arg(long = "sysctl", value_name = "KEY=VALUE")]
     pub(super) sysctls: Vec<String>,
 }
@@ -27,6 +29,28 @@ pub(super) struct Judge {
 }
 
 impl JudgeArgs {
+    /// Judges by this machine where nothing else is asked for, as a live capture does.
+    ///
+    /// Checksums are not judged unless asked for: those of packets that this machine sends are not
+    /// filled in yet where they are captured.
+    pub(super) fn prefer_host(&mut self, notes: &mut Vec<String>) {
+        self.kernel.get_or_insert_with(|| "host".to_owned());
+        if !self.sysctls.is_empty() {
+            return;
+        }
+        match host::sysctls() {
+            Ok(_) => self.sysctls = vec!["host".to_owned(), "nf_conntrack_checksum=0".to_owned()],
+            Err(error) => {
+                notes.push(format!("judging by the kernel's default settings: {error}"));
+            }
+        }
+    }
+
+    /// Returns whether this machine's kernel judges.
+    pub(super) fn is_host(&self) -> bool {
+        self.kernel.as_deref() == Some("host")
+    }
+
     /// Finds the kernel and the settings, reading this machine's where `host` is asked for.
     pub(super) fn check(&self, notes: &mut Vec<String>) -> Result<Judge, Error> {
         let (kernel, release) = self.kernel(notes)?;
@@ -43,10 +67,10 @@ impl JudgeArgs {
                 provenance.sysctls.insert(key, Origin::Host);
             }
         }
-        provenance.kernel = match self.kernel.as_str() {
-            "host" => Origin::Host,
-            name if name == Profile::DEFAULT.name() => Origin::Default,
-            _ => Origin::Option,
+        provenance.kernel = match self.kernel.as_deref() {
+            None => Origin::Default,
+            Some("host") => Origin::Host,
+            Some(_) => Origin::Option,
         };
         provenance.options = options(&release, &sysctls, &provenance);
         Ok(Judge { policy: Policy::new(kernel, &sysctls), sysctls, provenance })
@@ -55,8 +79,9 @@ impl JudgeArgs {
     /// Finds the kernel and the release that it was found by, and notes how far the mapping can be
     /// trusted.
     fn kernel(&self, notes: &mut Vec<String>) -> Result<(Profile, String), Error> {
-        let is_host = self.kernel == "host";
-        let mut release = if is_host { host::release()? } else { self.kernel.clone() };
+        let asked = self.kernel.as_deref().unwrap_or(Profile::DEFAULT.name());
+        let is_host = asked == "host";
+        let mut release = if is_host { host::release()? } else { asked.to_owned() };
         let find = |release: &String| {
             Profile::for_release(release).ok_or_else(|| Error::UnknownKernel(release.clone()))
         };

@@ -38,7 +38,7 @@ pub mod what_if;
 pub mod window;
 
 pub use datagram::{DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts};
-pub use entry::{Arrival, Entry};
+pub use entry::{Arrival, Entry, Known};
 pub use icmp::ErrorArrival;
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;

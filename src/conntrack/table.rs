@@ -172,6 +172,11 @@ impl<T: Keyed> Table<T> {
         Some(Position(index))
     }
 
+    /// Returns the elements, in slab order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten().flatten()
+    }
+
     /// Removes and returns the element at a position.
     pub fn remove(&mut self, position: Position) -> Option<T> {
         let hash = self.hash(self.get(position)?.key());
@@ -201,7 +206,7 @@ impl<T: Keyed> Table<T> {
     }
 
     /// Returns all elements with their positions, in slab order.
-    pub fn iter(&self) -> impl Iterator<Item = (Position, &T)> {
+    pub fn positions(&self) -> impl Iterator<Item = (Position, &T)> {
         let places = self.chunks.iter().flatten();
         (0..).zip(places).filter_map(|(index, place)| Some((Position(index), place.as_ref()?)))
     }

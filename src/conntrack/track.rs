@@ -254,6 +254,13 @@ pub struct Track {
     forks: Option<Box<Forks>>,
 }
 
+impl From<Entry> for Track {
+    /// Goes on with an entry, the same for all policies.
+    fn from(entry: Entry) -> Self {
+        Self { entry: Some(entry), forks: None }
+    }
+}
+
 impl Track {
     /// Judges a segment under every policy, and returns the verdict of number 0.
     #[inline]

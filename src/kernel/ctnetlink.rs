@@ -16,6 +16,7 @@ pub(super) const COUNT: u16 = CTNETLINK | 5;
 
 const GET: u16 = CTNETLINK | 1;
 const DELETE: u16 = CTNETLINK | 2;
+const GET_STATISTICS: u16 = CTNETLINK | 4;
 
 /// What an answer says of an entry.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +92,24 @@ pub(super) fn ask_count(messages: &mut Messages, seq: u32) {
     messages.message(Head { kind: COUNT, flags: 0, seq, family: 0, resource: 0 }, |_| {});
 }
 
+/// Writes the question for all entries of the namespace.
+pub(super) fn ask_all(messages: &mut Messages) {
+    let head = Head { kind: GET, flags: netlink::DUMP, seq: 1, family: 0, resource: 0 };
+    messages.message(head, |_| {});
+}
+
+/// Writes the question for the counters of all processors.
+pub(super) fn ask_statistics(messages: &mut Messages) {
+    let head = Head { kind: GET_STATISTICS, flags: netlink::DUMP, seq: 1, family: 0, resource: 0 };
+    messages.message(head, |_| {});
+}
+
+/// Reads how many packets one processor has found INVALID.
+pub(super) fn read_invalid(message: &Message<'_>) -> Option<u32> {
+    let (_, payload) = message.attributes().find(|(kind, _)| *kind == CTA_STATS_INVALID)?;
+    netlink::read_be32(payload)
+}
+
 /// Reads the number of entries from a message of kind [`COUNT`].
 pub(super) fn read_count(message: &Message<'_>) -> Option<u32> {
     let (_, payload) = message.attributes().find(|(kind, _)| *kind == CTA_STATS_GLOBAL_ENTRIES)?;
@@ -106,6 +125,7 @@ const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTOINFO_TCP: u16 = 1;
 const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
+const CTA_STATS_INVALID: u16 = 4;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 

@@ -27,7 +27,7 @@
 //! # Parts
 //!
 //! [`Oracle`] asks the kernel; [`compare`] sets the model beside it; [`host`] reads this machine's
-//! release and settings. Only `compare` knows the model. Does not: know files or reports.
+//! release and settings, `own` what its tracker holds and counts. Only `compare` knows the model. Does not: know files or reports.
 
 pub mod compare;
 mod error;
@@ -49,6 +49,8 @@ mod netlink;
 mod nflog;
 #[cfg(target_os = "linux")]
 mod oracle;
+#[cfg(target_os = "linux")]
+pub mod own;
 #[cfg(target_os = "linux")]
 mod packet;
 #[cfg(target_os = "linux")]

@@ -6,10 +6,14 @@
 pub(super) const REQUEST: u16 = 0x01;
 /// `NLM_F_ACK`: the kernel answers even when all is well.
 pub(super) const ACK: u16 = 0x04;
+/// `NLM_F_DUMP`: all there is.
+pub(super) const DUMP: u16 = 0x300;
 /// `NLM_F_CREATE`: make what is not there.
 pub(super) const CREATE: u16 = 0x400;
 /// `NLM_F_APPEND`: add behind what is there.
 pub(super) const APPEND: u16 = 0x800;
+/// `NLMSG_DONE`: the end of a dump.
+pub(super) const DONE: u16 = 3;
 /// `NLMSG_ERROR`: an error number, 0 for an acknowledgement.
 pub(super) const ERROR: u16 = 2;
 

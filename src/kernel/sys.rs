@@ -11,8 +11,12 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::netlink;
+
 /// Bytes of one datagram that are kept: more than any message that is asked for.
 const DATAGRAM: usize = 1024;
+/// Bytes of one datagram of a dump.
+const DUMP_DATAGRAM: usize = 64 << 10;
 /// Datagrams that are received at once.
 const SLOTS: usize = 8;
 
@@ -64,6 +68,38 @@ impl Netlink {
         // SAFETY: the buffer is valid for reads of its length.
         let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), 0) };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Sends a question, and hands over the datagrams of the answer until it is complete.
+    pub(super) fn dump(
+        &self,
+        question: &[u8],
+        patience_ms: i32,
+        mut take: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        self.send(question)?;
+        // The kernel fills as much as it is offered, up to 32 KiB.
+        let mut buffer = vec![0; DUMP_DATAGRAM];
+        loop {
+            if !self.wait(patience_ms)? {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let fd = self.socket.as_raw_fd();
+            // SAFETY: the buffer is valid for writes of its length.
+            let count = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+            let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+            let datagram = buffer.get(..count).unwrap_or_default();
+            take(datagram);
+            for message in netlink::messages(datagram) {
+                match message.error_number() {
+                    Some(number) if number != 0 => {
+                        return Err(io::Error::from_raw_os_error(number));
+                    }
+                    _ if message.kind == netlink::DONE => return Ok(()),
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// Waits until something has arrived, at most `milliseconds`.

@@ -160,7 +160,7 @@ impl Datagrams {
 
     /// Returns all entries with their keys, as what may be forgotten.
     pub(super) fn candidates(&self) -> impl Iterator<Item = (&FlowKey, Candidate)> {
-        self.table.iter().map(|(position, Tracked { key, entry })| {
+        self.table.positions().map(|(position, Tracked { key, entry })| {
             let over_at = entry.map_or(Timestamp::default(), |entry| entry.expires);
             (key, Candidate { over_at, order: key.fixed_hash(), place: Place::Datagram(position) })
         })

@@ -1,16 +1,20 @@
 //! A shard: the flows it owns, and what they showed.
 
-use crate::audit::{Findings, Forgotten, PacketVerdict, Totals};
+mod forget;
+
+use std::collections::BTreeMap;
+
+use crate::audit::{Findings, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
-    Arrival, CtState, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
+    Arrival, CtState, Entry, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
 };
 use crate::flow::{
     Attention, ConnState, FlowAudit, FlowFinding, FlowStory, FlowTrouble, Observation,
 };
 use crate::occupancy::{Group, Watched};
 use crate::pipeline::datagrams::Datagrams;
-use crate::pipeline::ledger::{Candidate, Census, Ledger, Place};
+use crate::pipeline::ledger::Ledger;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::watch::Watch;
 use crate::pipeline::{Plan, TableView, Wanted};
@@ -79,6 +83,8 @@ pub(super) struct Shard {
     watch: Option<Box<Watch>>,
     /// Where the flows of the packets ahead most probably are.
     guesses: Vec<Option<Position>>,
+    /// Entries that another tracker knew before the capture began.
+    known: BTreeMap<FlowKey, Entry>,
 }
 
 /// Everything of a shard but the flows: what judges them, and what they showed.
@@ -117,7 +123,13 @@ impl Shard {
         };
         let watch = (plan.table == TableView::Assessed).then(|| Watch::new(&plan.method, seed));
         let watch = watch.flatten().map(Box::new);
-        Self { table: Table::new(seed), datagrams, desk, watch, guesses: Vec::new() }
+        let known = BTreeMap::new();
+        Self { table: Table::new(seed), datagrams, desk, watch, guesses: Vec::new(), known }
+    }
+
+    /// Takes over an entry that another tracker knows, for a flow that has not been seen yet.
+    pub(super) fn know(&mut self, key: FlowKey, entry: Entry) {
+        self.known.insert(key, entry);
     }
 
     /// Takes what the shard is to track, in capture order.
@@ -159,78 +171,23 @@ impl Shard {
         Finished { totals, findings, watched: self.watch.map(|watch| watch.finish(end)) }
     }
 
-    /// Forgets what is over and, where that is not enough, what soonest will be.
-    #[cold]
-    fn hold(&mut self, census: Census, now: Timestamp) {
-        if !self.desk.ledger.is_overdrawn(census) {
-            return;
-        }
-        self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
-        let Desk { totals, ledger, .. } = &mut self.desk;
-        self.datagrams.sweep(now, &mut totals.occupancy, ledger);
-        let debts = self.desk.ledger.debts(census);
-        for (section, debt) in self.candidates(&debts).into_iter().zip(debts) {
-            let mut freed = 0;
-            for candidate in section {
-                if freed >= debt {
-                    break;
-                }
-                freed += self.forget(candidate.place, now);
-            }
-        }
+    /// Returns the counts so far.
+    pub(super) const fn totals(&self) -> &Totals {
+        &self.desk.totals
     }
 
-    /// Returns, for each section that owes something, what may be forgotten, in that order.
-    fn candidates(&self, debts: &[u64]) -> Vec<Vec<Candidate>> {
-        let mut sections = vec![Vec::new(); debts.len()];
-        let mut add = |key: &FlowKey, candidate| {
-            let section = key.section();
-            if debts.get(section).is_some_and(|&debt| debt > 0)
-                && let Some(candidates) = sections.get_mut(section)
-            {
-                candidates.push(candidate);
-            }
-        };
-        for (position, flow) in self.table.iter() {
-            let (over_at, order) = (flow.over_at(), flow.audit.first_frame);
-            add(&flow.key, Candidate { over_at, order, place: Place::Flow(position) });
-        }
-        self.datagrams.candidates().for_each(|(key, candidate)| add(key, candidate));
-        let key = |candidate: &Candidate| match candidate.place {
-            Place::Flow(position) => self.table.get(position).map(Keyed::key),
-            Place::Datagram(position) => self.datagrams.key(position),
-        };
-        for candidates in &mut sections {
-            candidates.sort_unstable_by(|one, other| {
-                let by_time = (one.over_at, one.order).cmp(&(other.over_at, other.order));
-                by_time.then_with(|| key(one).cmp(&key(other)))
-            });
-        }
-        sections
+    /// Returns how many flows are remembered.
+    pub(super) fn flows_alive(&self) -> usize {
+        self.table.len()
     }
 
-    /// Forgets a flow before its time, and returns the bytes that this frees.
-    fn forget(&mut self, place: Place, now: Timestamp) -> u64 {
-        let mut forgotten = Forgotten { since: Some(now), ..Forgotten::default() };
-        let freed = match place {
-            Place::Flow(position) => {
-                let Some(flow) = self.table.remove(position) else { return 0 };
-                forgotten.flows = 1;
-                let freed = u64::from(flow.bytes);
-                if flow.track.entry().is_some_and(|entry| entry.expires > now) {
-                    self.desk.totals.occupancy.close(now, Group::Tcp);
-                }
-                self.desk.bury(flow, now);
-                freed
-            }
-            Place::Datagram(position) => {
-                forgotten.others = 1;
-                let Desk { totals, ledger, .. } = &mut self.desk;
-                self.datagrams.forget(position, now, &mut totals.occupancy, ledger)
-            }
-        };
-        self.desk.totals.forgotten.merge(&forgotten);
-        freed
+    /// Returns what [`Shard::finish`] would, and goes on.
+    pub(super) fn snapshot(&self) -> (Totals, Findings) {
+        let (mut totals, mut findings) = (self.desk.totals.clone(), self.desk.findings.clone());
+        for flow in self.table.iter() {
+            settle_accounts(flow.key, flow.audit.clone(), &mut totals, &mut findings);
+        }
+        (totals, findings)
     }
 
     /// Takes a segment of a flow that is probably at `guess`, if there is one.
@@ -315,8 +272,14 @@ impl Shard {
             let now = stamp.clock;
             self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
         }
-        let audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
-        self.table.insert(hash, Flow { track: Track::default(), key, audit, bytes: 0 })
+        let mut audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
+        let known = self.known.remove(&key).filter(|entry| entry.expires > stamp.clock);
+        if let Some(entry) = &known {
+            audit.tracked = true;
+            audit.original = entry.original;
+        }
+        let track = known.map(Track::from).unwrap_or_default();
+        self.table.insert(hash, Flow { track, key, audit, bytes: 0 })
     }
 }
 
@@ -390,11 +353,26 @@ impl Desk {
 
     #[inline]
     fn tell(&mut self, item: &Item, flow: Option<u64>, verdict: Verdict, liberal: CtState) {
-        if self.wanted == Wanted::Verdicts {
+        let is_wanted = match self.wanted {
+            Wanted::Findings => false,
+            Wanted::Invalid => verdict.is_invalid(),
+            Wanted::Verdicts => true,
+        };
+        if is_wanted {
             let Stamp { number: frame, ts, clock } = item.stamp;
+            let Packet { key, orientation, .. } = item.packet;
             let direction = verdict.direction;
-            let told = PacketVerdict { frame, ts, clock, flow, direction, verdict, liberal };
-            self.verdicts.push(told);
+            self.verdicts.push(PacketVerdict {
+                frame,
+                ts,
+                clock,
+                flow,
+                key,
+                orientation,
+                direction,
+                verdict,
+                liberal,
+            });
         }
     }
 

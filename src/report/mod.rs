@@ -8,16 +8,20 @@ use std::io::{self, Write};
 
 use crate::audit::Audit;
 
+mod event;
 mod evidence;
 mod html;
 mod json;
 mod markdown;
 mod ndjson;
+mod openmetrics;
 mod pcapng;
 mod text;
 mod verdicts;
 pub mod view;
 
+pub use event::write_invalid;
+pub use openmetrics::{MEDIA_TYPE, Standing, write_openmetrics};
 pub use verdicts::write_verdicts;
 
 /// The format of a report.
@@ -170,7 +174,7 @@ fn counted(count: u64, noun: &str) -> String {
 }
 
 /// Writes a number with commas between thousands.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -65,6 +65,7 @@ mod tests {
     use crate::conntrack::{CtState, Reason, TcpState, Verdict};
     use crate::segment::Direction;
     use crate::time::Timestamp;
+    use crate::tuple::{FlowKey, Orientation};
 
     #[test]
     fn a_line_has_the_documented_keys_in_their_order() {
@@ -80,6 +81,8 @@ mod tests {
             ts: Timestamp(1_430_820_131_000_123_456),
             clock: Timestamp(1_430_820_131_000_123_456),
             flow: Some(1),
+            key: FlowKey::default(),
+            orientation: Orientation::default(),
             direction: verdict.direction,
             verdict,
             liberal: CtState::Established,

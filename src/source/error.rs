@@ -107,6 +107,95 @@ pub enum Error {
         /// What libpcap says.
         reason: String,
     },
+    /// libpcap is not installed.
+    #[error(
+        "capturing needs libpcap, which is not installed: install the package libpcap0.8 (Debian, \
+         Ubuntu) or libpcap (Fedora, Arch, Alpine)"
+    )]
+    NoLibpcap,
+    /// The interfaces cannot be listed.
+    #[error("cannot list the interfaces: {reason}")]
+    Devices {
+        /// What libpcap says.
+        reason: String,
+    },
+    /// The permission to capture is missing.
+    #[error(
+        "{interface}: not permitted to capture: run as root, or give the program the capability: \
+         setcap cap_net_raw,cap_net_admin=eip PROGRAM ({reason})"
+    )]
+    NotPermitted {
+        /// The interface.
+        interface: String,
+        /// What libpcap says.
+        reason: String,
+    },
+    /// The interface is another one now, and the permission to capture has been given up.
+    #[error(
+        "{interface}: came back as another interface, and the right to capture on it was given up \
+         when the capture began; --keep-privileges keeps it"
+    )]
+    NotPermittedAgain {
+        /// The interface.
+        interface: String,
+    },
+    /// There is no such interface.
+    #[error("{interface}: no such interface; -D lists those that are there ({reason})")]
+    NoSuchInterface {
+        /// The interface.
+        interface: String,
+        /// What libpcap says.
+        reason: String,
+    },
+    /// The interface is down.
+    #[error("{interface}: the interface is down: ip link set {interface} up")]
+    NotUp {
+        /// The interface.
+        interface: String,
+    },
+    /// The capture cannot begin, for another reason.
+    #[error("{interface}: cannot capture: {reason}")]
+    Capture {
+        /// The interface.
+        interface: String,
+        /// What libpcap says.
+        reason: String,
+    },
+    /// The filter of a capture is none.
+    #[error("filter {expression}: {reason}")]
+    LiveFilter {
+        /// As given.
+        expression: String,
+        /// What libpcap says.
+        reason: String,
+    },
+    /// Several captures cannot share the packets of an interface.
+    #[error("--fanout: the kernel does not share packets among captures (PACKET_FANOUT)")]
+    Fanout {
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The interface was down or gone for a while.
+    #[error(
+        "{interface}: was down or gone ({count} time{}); what passed meanwhile was not seen",
+        if *count == 1 { "" } else { "s" }
+    )]
+    Outages {
+        /// The interface.
+        interface: String,
+        /// How often.
+        count: u64,
+    },
+    /// The packets cannot be kept, or not further.
+    #[error("{}: cannot keep the packets after {packets}", path.display())]
+    Keep {
+        /// The file.
+        path: PathBuf,
+        /// How many were kept.
+        packets: u64,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A header, block or record contradicts itself.
     #[error("{name}: damaged at byte {offset}, frame {frame}: {problem}")]
     Damaged {

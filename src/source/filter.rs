@@ -94,17 +94,26 @@ impl Filter {
 /// Returns the number that libpcap knows a link type by: the same but for some old ones
 /// (`pcap-common.c`, libpcap 1.10).
 pub(super) fn dlt(link: LinkType) -> i32 {
-    const IS_OPENBSD: bool = cfg!(target_os = "openbsd");
-    match link.0 {
-        100 => 11,
-        101 if IS_OPENBSD => 14,
-        101 => 12,
-        102 => 15,
-        103 => 16,
-        106 => 19,
-        other => i32::from(other),
-    }
+    let renamed = RENAMED.iter().find(|(linktype, _)| *linktype == link.0);
+    renamed.map_or_else(|| i32::from(link.0), |(_, dlt)| *dlt)
 }
+
+/// Returns the link type that libpcap knows by this number.
+#[cfg(unix)]
+pub(super) fn link_type(dlt: i32) -> LinkType {
+    let renamed = RENAMED.iter().find(|(_, number)| *number == dlt);
+    let same = || u16::try_from(dlt).unwrap_or(u16::MAX);
+    LinkType(renamed.map_or_else(same, |(linktype, _)| *linktype))
+}
+
+/// The link types that libpcap knows by another number.
+const RENAMED: [(u16, i32); 5] = [
+    (100, 11),
+    (101, if cfg!(target_os = "openbsd") { 14 } else { 12 }),
+    (102, 15),
+    (103, 16),
+    (106, 19),
+];
 
 /// A source of which only the frames that pass a filter are left.
 pub struct Filtered {
@@ -163,6 +172,6 @@ impl FrameSource for Filtered {
 
     fn filter(&self) -> Option<FilterSummary> {
         let expression = self.filter.expression.to_string_lossy().into_owned();
-        Some(FilterSummary { expression, left_out: self.left_out })
+        Some(FilterSummary { expression, left_out: Some(self.left_out) })
     }
 }

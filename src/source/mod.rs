@@ -11,17 +11,24 @@ mod bytes;
 mod decompress;
 pub mod digest;
 mod error;
+#[cfg(unix)]
+pub mod fanout;
 pub mod file;
 pub mod filter;
 mod follow;
 mod input;
 mod interface;
 pub mod interrupt;
+pub mod keep;
 #[cfg(unix)]
 mod libpcap;
 #[cfg(not(unix))]
-#[path = "libpcap_elsewhere.rs"]
+#[path = "libpcap/elsewhere.rs"]
 mod libpcap;
+#[cfg(unix)]
+mod link;
+#[cfg(unix)]
+pub mod live;
 pub mod merged;
 mod open;
 mod pcap;
@@ -30,6 +37,8 @@ pub mod rules;
 
 pub use error::{Damage, Error};
 use file::FileSource;
+#[cfg(unix)]
+pub use libpcap::Device;
 
 /// Opens a capture file, or standard input when `path` is `-`, whatever its format.
 ///
@@ -40,6 +49,32 @@ use file::FileSource;
 /// [`Error`] when the file cannot be opened or does not begin as a capture does.
 pub fn open(path: &Path, timeline: Timeline) -> Result<FileSource, Error> {
     FileSource::open(path, timeline)
+}
+
+impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
+    fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
+        (**self).fill(batch)
+    }
+
+    fn summary(&self) -> SourceSummary {
+        (**self).summary()
+    }
+
+    fn summaries(&self) -> Vec<SourceSummary> {
+        (**self).summaries()
+    }
+
+    fn take_problems(&mut self) -> Vec<Error> {
+        (**self).take_problems()
+    }
+
+    fn take_events(&mut self) -> Vec<String> {
+        (**self).take_events()
+    }
+
+    fn filter(&self) -> Option<FilterSummary> {
+        (**self).filter()
+    }
 }
 
 /// Where the frames of a file begin.
@@ -68,7 +103,9 @@ impl Timeline {
 
 /// A stream of frames in capture order.
 pub trait FrameSource {
-    /// Refills `batch` with the next frames, and returns whether there were any.
+    /// Refills `batch` with the next frames, and returns whether there may be more.
+    ///
+    /// A batch without frames is not the end of an interface, on which nothing happens at times.
     ///
     /// After an error the source is at its end: frames read before the error have been delivered
     /// by earlier calls.
@@ -88,6 +125,11 @@ pub trait FrameSource {
 
     /// Takes what kept one of several files from being read to its end.
     fn take_problems(&mut self) -> Vec<Error> {
+        Vec::new()
+    }
+
+    /// Takes what happened to the input since this was last asked for, in sentences.
+    fn take_events(&mut self) -> Vec<String> {
         Vec::new()
     }
 
@@ -118,8 +160,8 @@ pub struct SourceSummary {
 pub struct FilterSummary {
     /// The expression, in the words of the user.
     pub expression: String,
-    /// Frames that it did not let pass.
-    pub left_out: u64,
+    /// Frames that it did not let pass; none where the kernel filtered, which does not count them.
+    pub left_out: Option<u64>,
 }
 
 /// An interface as the capture describes it.

@@ -38,6 +38,7 @@ mod hostile;
 mod incident;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod live;
 mod machines;
 mod merged;
 mod notrack;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::audit::{Audit, Tally};
+use crate::audit::{Audit, HostTracker, Tally};
 use crate::source::digest::Digest;
 use crate::source::{FilterSummary, Interface, SourceSummary};
 use crate::wire::Tunnels;
@@ -38,6 +38,9 @@ pub(super) struct Capture {
     /// Frames whose checksums were not judged because the capturing host sent them, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     excused_checksums: Option<u64>,
+    /// What the capturing machine's own tracker told, in a live capture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Host>,
     #[serde(skip_serializing_if = "Option::is_none")]
     filter: Option<Filter>,
     /// Whether tunnels were opened.
@@ -45,12 +48,33 @@ pub(super) struct Capture {
     inner: bool,
 }
 
+/// What the capturing machine's own tracker told, beside what was predicted of it.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Host {
+    /// TCP connections that it had before the capture began.
+    connections_known: u64,
+    /// INVALID packets of all protocols at the capture point.
+    invalid_predicted: u64,
+    /// Those that it counted meanwhile, in its whole network namespace.
+    invalid_counted: u64,
+}
+
+impl Host {
+    fn of(audit: &Audit) -> Option<Self> {
+        let HostTracker { connections_known, invalid_counted } = audit.host?;
+        let invalid_predicted = audit.invalid_of_all_protocols();
+        Some(Self { connections_known, invalid_predicted, invalid_counted })
+    }
+}
+
 /// What was left out on request, and is in no other count.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Filter {
     expression: String,
-    frames_left_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames_left_out: Option<u64>,
 }
 
 impl Filter {
@@ -111,6 +135,7 @@ impl Capture {
             undecodable: tally.undecodable.iter().map(|(r, count)| (r.code(), *count)).collect(),
             options_cut: audit.totals.options_cut,
             excused_checksums: Some(tally.excused_checksums).filter(|count| *count > 0),
+            host: Host::of(audit),
             filter: audit.inputs.filter.as_ref().map(Filter::of),
             inner: audit.tunnels == Tunnels::Opened,
         }

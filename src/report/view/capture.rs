@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::audit::{Audit, Tally};
+use crate::audit::{Audit, HostTracker, Tally};
 use crate::report::view::{Fact, span};
 use crate::report::{counted, grouped};
 use crate::source::{FilterSummary, SourceSummary};
@@ -19,10 +19,25 @@ pub(super) fn facts(audit: &Audit) -> Vec<Fact> {
     }
     facts.push(Fact::new("frames", frames(&audit.tally)));
     if let Some(FilterSummary { expression, left_out }) = &audit.inputs.filter {
-        let left_out = counted(*left_out, "frame");
+        let words = match left_out {
+            Some(count) => {
+                let left_out = counted(*count, "frame");
+                format!("{left_out} beside these left out by --filter {expression}")
+            }
+            None => format!("captured with the filter {expression}"),
+        };
+        facts.push(Fact::new("filter", words));
+    }
+    if let Some(HostTracker { connections_known, invalid_counted }) = audit.host {
+        let predicted = counted(audit.invalid_of_all_protocols(), "INVALID packet");
         facts.push(Fact::new(
-            "filter",
-            format!("{left_out} beside these left out by --filter {expression}"),
+            "this host",
+            format!(
+                "{predicted} predicted here, {} counted by its own tracker (conntrack -S, all \
+                 interfaces); {} known to it before",
+                grouped(invalid_counted),
+                counted(connections_known, "connection")
+            ),
         ));
     }
     facts.extend(datagrams(audit).into_iter().map(|words| Fact::new("others", words)));

@@ -1,0 +1,256 @@
+//! Live capture: the audit while packets pass, and what a person wants to know meanwhile.
+#![expect(clippy::disallowed_methods, reason = "a person waits by the wall's clock")]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+mod counts;
+mod face;
+mod metrics;
+mod picture;
+mod privilege;
+#[cfg(feature = "screen")]
+mod screen;
+mod tracker;
+
+pub(crate) use counts::{SUBCOMMAND as READ_COUNTERS, serve as read_counters};
+pub(crate) use metrics::Target as MetricsTarget;
+
+use crate::cli::{Config, Live};
+use crate::output::{self, Sinks, say};
+use crate::{CLEAN, FAILED, plan};
+use face::Face;
+use metrics::Metrics;
+use picture::Picture;
+use tcp_window_audit::audit::{Audit, Exhibits, Provenance};
+use tcp_window_audit::frame::Batch;
+use tcp_window_audit::pipeline::{Run, chain};
+use tcp_window_audit::source::fanout::Fanout;
+use tcp_window_audit::source::keep::Kept;
+use tcp_window_audit::source::live::{LiveSource, devices};
+use tcp_window_audit::source::{Error, FrameSource, interrupt};
+use tcp_window_audit::time::Timestamp;
+use tracker::Beside;
+
+/// Prints the interfaces, as `tcpdump -D` does, and returns the exit status.
+pub(crate) fn list_interfaces() -> u8 {
+    let devices = match devices() {
+        Ok(devices) => devices,
+        Err(error) => {
+            say(&chain(&error));
+            return FAILED;
+        }
+    };
+    let mut text = String::new();
+    for (number, device) in (1..).zip(&devices) {
+        let states = [(device.is_up, "Up"), (device.is_running, "Running")];
+        let states = states.iter().filter(|(is_so, _)| *is_so).map(|(_, name)| *name);
+        let loopback = device.is_loopback.then_some("Loopback");
+        let states: Vec<_> = states.chain(loopback).collect();
+        let description = device.description.as_deref();
+        let description = description.map_or_else(String::new, |text| format!(" ({text})"));
+        let line = format!("{number}.{}{description} [{}]", device.name, states.join(", "));
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "{}", tcp_window_audit::report::printable(&line));
+    }
+    output::print(&text).map_or(FAILED, |()| CLEAN)
+}
+
+/// A capture that has begun, with nothing left of the privileges that it took.
+pub(crate) struct Capture {
+    source: Box<dyn FrameSource + Send>,
+    beside: Option<Beside>,
+    metrics: Option<Metrics>,
+}
+
+/// Begins a capture, and gives up what is not needed any more; none, and the reason is said, when
+/// one or the other cannot be.
+pub(crate) fn begin(config: &Config, live: &Live) -> Option<Capture> {
+    let opened = open(live).map_err(|error| chain(&error));
+    let source = opened.inspect_err(|reason| say(reason)).ok()?;
+    let beside = live.asks_host.then(|| Beside::begin(wall_clock())).flatten();
+    let metrics = match live.metrics.as_ref().map(Metrics::open) {
+        Some(Err(error)) => {
+            say(&format!("--metrics: cannot listen: {error}"));
+            return None;
+        }
+        opened => opened.transpose().ok().flatten(),
+    };
+    if !live.keeps_privileges {
+        let left = privilege::give_up(live.user.as_deref(), &written(config, live));
+        let left = left.inspect_err(|error| say(&chain(error))).ok()?;
+        if let Some(user) = left.user {
+            let sandbox = if left.is_sandboxed { ", in a sandbox" } else { "" };
+            say(&format!("capturing on {} as {user}{sandbox}", live.options.interface));
+        }
+    }
+    let source = match live.keeping.clone() {
+        None => source,
+        Some(keeping) => {
+            let kept = Kept::new(source, keeping, live.options.snaplen);
+            Box::new(kept.inspect_err(|error| say(&chain(error))).ok()?)
+        }
+    };
+    Some(Capture { source, beside, metrics })
+}
+
+/// Says what is captured, and by what it is judged.
+fn title(config: &Config, live: &Live) -> String {
+    let filter = live.options.filter.as_ref().map_or_else(String::new, |f| format!(", {f}"));
+    let kernel = config.method.policies.first().map_or("", |policy| policy.profile.name());
+    let title = format!("{}{filter}: judged as Linux {kernel} would", live.options.interface);
+    tcp_window_audit::report::printable(&title)
+}
+
+/// Returns the folders that files will be written to.
+fn written(config: &Config, live: &Live) -> Vec<PathBuf> {
+    let reports = config.outputs.iter().map(|output| output.path.as_path());
+    let kept = live.keeping.as_ref().map(|keeping| keeping.path.as_path());
+    let metrics = live.metrics.as_ref().and_then(MetricsTarget::file);
+    let files = reports
+        .chain(config.verdicts.as_deref())
+        .chain(kept)
+        .chain(metrics)
+        .chain(live.events.as_deref());
+    files.map(|file| folder_of(file).to_owned()).collect()
+}
+
+/// Returns the folder that a file is in; devices, pipes and standard output stand for themselves.
+fn folder_of(file: &Path) -> &Path {
+    if std::fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+        return file;
+    }
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+/// Audits what passes until the end; returns none when the audit cannot begin.
+pub(crate) fn run(
+    config: &Config,
+    live: &Live,
+    capture: Capture,
+    sinks: &mut Sinks,
+) -> Option<Audit> {
+    let Capture { mut source, mut beside, mut metrics } = capture;
+    let mut run = Run::new(&plan(config)?);
+    if let Some(beside) = &mut beside {
+        run.know(beside.take_connections());
+    }
+    let question = interrupt::question();
+    let mut batch = Batch::default();
+    let mut interval = live.interval.map(Interval::new);
+    let mut picture = Picture::new();
+    let mut face = Face::open(live.has_screen, title(config, live));
+    let stop = interrupt::flag();
+    run.describe(&*source);
+    let end = loop {
+        match run.step(&mut *source, &mut batch, sinks) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        source.take_events().iter().for_each(|event| face.note(event));
+        if question.swap(false, Ordering::Relaxed) {
+            face.note(&state(&run, &*source));
+        }
+        let is_looked_at = metrics.is_some() || face.is_screen();
+        if is_looked_at && picture.take(&run, &*source, beside.as_mut()) {
+            if let Some(metrics) = &mut metrics {
+                metrics.update(&picture.standing);
+            }
+            face.show(&picture);
+        }
+        if face.wants_end() {
+            stop.store(true, Ordering::Relaxed);
+        }
+        if interval.as_mut().is_some_and(Interval::is_due) {
+            run.describe(&*source);
+            run.hear(beside.as_mut().and_then(Beside::now));
+            let mut audit = run.snapshot();
+            sign(&mut audit, config);
+            for error in Sinks::write_reports(&audit, config) {
+                face.note(&chain(&error));
+            }
+        }
+    };
+    drop(face);
+    sinks.end_progress();
+    source.take_events().iter().for_each(|event| say(event));
+    if let Err(error) = end {
+        run.miss(&error);
+    }
+    run.end(&mut *source);
+    run.hear(beside.as_mut().and_then(Beside::now));
+    let mut audit = run.finish();
+    for problem in &audit.incomplete {
+        say(problem);
+    }
+    if config.shows_exhibits() {
+        audit.exhibits = Exhibits::without("a live capture cannot be read a second time");
+    }
+    sign(&mut audit, config);
+    Some(audit)
+}
+
+/// Says where the judge came from, and hides what is not to be given away.
+fn sign(audit: &mut Audit, config: &Config) {
+    let digests = vec![None; audit.inputs.read.len()];
+    audit.provenance = Provenance { digests, ..config.provenance.clone() };
+    config.privacy.apply(audit);
+}
+
+/// Returns the time by which packets are stamped.
+fn wall_clock() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
+    Timestamp::from_parts(seconds, i64::from(now.subsec_nanos()))
+}
+
+/// Begins the capture.
+fn open(live: &Live) -> Result<Box<dyn FrameSource + Send>, Error> {
+    let stop = interrupt::flag();
+    let source: Box<dyn FrameSource + Send> = if live.fanout > 1 {
+        Box::new(Fanout::open(&live.options, live.fanout, stop)?)
+    } else {
+        Box::new(LiveSource::open(&live.options, stop)?)
+    };
+    Ok(source)
+}
+
+/// Says in one line how the audit stands.
+fn state(run: &Run, source: &dyn FrameSource) -> String {
+    let totals = run.totals();
+    let (by_host, by_interface) = picture::drops(source);
+    let dropped = by_host + by_interface;
+    let segments = totals.new + totals.established + totals.invalid + totals.dropped;
+    format!(
+        "{segments} TCP segments, {} INVALID, {} connections ended, {} alive, {dropped} packets \
+         dropped by the capture",
+        totals.invalid,
+        totals.flows,
+        run.flows_alive(),
+    )
+}
+
+/// What is to be done every so often.
+struct Interval {
+    every: Duration,
+    next: Instant,
+}
+
+impl Interval {
+    fn new(every: Duration) -> Self {
+        Self { every, next: Instant::now() + every }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.next <= now;
+        if is_due {
+            self.next = now + self.every;
+        }
+        is_due
+    }
+}

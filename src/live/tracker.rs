@@ -1,0 +1,63 @@
+//! This machine's own tracker beside the model: what it knew before the capture, and how many
+//! packets it has found INVALID meanwhile.
+
+use std::io;
+
+use super::counts::Counts;
+use crate::output::say;
+use tcp_window_audit::audit::HostTracker;
+use tcp_window_audit::conntrack::Entry;
+use tcp_window_audit::kernel::own::{self, Tracker};
+use tcp_window_audit::pipeline::chain;
+use tcp_window_audit::time::Timestamp;
+use tcp_window_audit::tuple::FlowKey;
+
+/// Why the tracker cannot be asked.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Tracker(#[from] own::Error),
+    #[error("cannot read the tracker's counters")]
+    Counts(#[source] io::Error),
+}
+
+/// A tracker that was asked at the beginning.
+pub(super) struct Beside {
+    counts: Counts,
+    /// Taken by the run.
+    connections: Vec<(FlowKey, Entry)>,
+    connections_known: u64,
+    invalid_before: u64,
+}
+
+impl Beside {
+    /// Asks the tracker what it holds; none when it cannot be asked, which is said.
+    pub(super) fn begin(now: Timestamp) -> Option<Self> {
+        let asked = Self::ask(now);
+        asked.inspect_err(|error| say(&format!("{}; going on without", chain(error)))).ok()
+    }
+
+    fn ask(now: Timestamp) -> Result<Self, Error> {
+        let connections = Tracker::open()?.connections(now)?;
+        let mut counts = Counts::start().map_err(Error::Counts)?;
+        let silent = || Error::Counts(io::ErrorKind::UnexpectedEof.into());
+        let invalid_before = counts.invalid_packets().ok_or_else(silent)?;
+        let connections_known = connections.len() as u64;
+        Ok(Self { counts, connections, connections_known, invalid_before })
+    }
+
+    /// Returns the connections that were open.
+    pub(super) fn take_connections(&mut self) -> Vec<(FlowKey, Entry)> {
+        std::mem::take(&mut self.connections)
+    }
+
+    /// Asks again; none when there is no answer any more.
+    pub(super) fn now(&mut self) -> Option<HostTracker> {
+        let invalid = self.counts.invalid_packets()?;
+        Some(HostTracker {
+            connections_known: self.connections_known,
+            // The counters start anew when the module is loaded anew.
+            invalid_counted: invalid.saturating_sub(self.invalid_before),
+        })
+    }
+}

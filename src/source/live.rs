@@ -1,0 +1,356 @@
+//! Packets of an interface, as they come.
+//!
+//! A capture outlives its interface: while that is down or gone, it is looked for again and again,
+//! and what was missed is said. Does not: keep packets, or decide what to do with them.
+#![expect(clippy::disallowed_methods, reason = "a live capture lives by the wall's clock")]
+
+use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::libpcap::{Appetite, Device, Handle, Library, Refusal, Statistics, Wish};
+use super::link::{Link, Watch};
+use super::{Error, FrameSource, Interface, SourceSummary, filter};
+use crate::frame::{Batch, FrameHeader, LinkType, Place};
+use crate::time::CaptureClock;
+
+/// Bytes of each frame that hold all headers and options that are judged, with room for VLAN tags,
+/// IPv6 extension headers, and the packet that an ICMP error quotes.
+pub const DEFAULT_SNAPLEN: u32 = 256;
+
+/// Bytes of the kernel's buffer for a capture: a quarter of a second of a million packets a second.
+pub const DEFAULT_BUFFER_BYTES: u32 = 64 << 20;
+
+/// How long the kernel gathers packets before it hands them over.
+const GATHER: Duration = Duration::from_millis(100);
+/// How long [`FrameSource::fill`] waits for a packet at most.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How often the interface is looked at, and the kernel's drop counts are read.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Bytes and frames of a batch, about.
+const BATCH_BYTES: usize = 256 << 10;
+const BATCH_FRAMES: usize = 4096;
+
+/// How an interface is to be captured on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Its name, or `any`.
+    pub interface: String,
+    /// Bytes captured of each frame at most.
+    pub snaplen: u32,
+    /// Whether packets for others are wanted too.
+    pub is_promiscuous: bool,
+    /// Bytes of the kernel's buffer.
+    pub buffer_bytes: u32,
+    /// Whether each packet is wanted at once, at the price of a wake-up for each.
+    pub is_immediate: bool,
+    /// What to capture, in libpcap's words.
+    pub filter: Option<String>,
+    /// Packets after which the capture ends.
+    pub count: Option<u64>,
+    /// How long the capture goes on.
+    pub duration: Option<Duration>,
+}
+
+/// Lists the interfaces that can be captured on.
+///
+/// # Errors
+///
+/// [`Error::NoLibpcap`] where libpcap is not installed, [`Error::Devices`] when it cannot tell.
+pub fn devices() -> Result<Vec<Device>, Error> {
+    let library = Library::load().ok_or(Error::NoLibpcap)?;
+    library.devices().map_err(|reason| Error::Devices { reason })
+}
+
+/// Returns what the libpcap of this machine calls itself, if there is one.
+pub fn library_version() -> Option<String> {
+    Library::load().map(Library::version)
+}
+
+/// A capture on an interface.
+///
+/// [`FrameSource::fill`] returns after a tenth of a second at most, with an empty batch when no
+/// packet came; it says that there is no more when `stop` is set, the count is reached or the time
+/// is up.
+pub struct LiveSource {
+    library: Library,
+    wish: Wish,
+    stop: &'static AtomicBool,
+    state: State,
+    link: LinkType,
+    next_number: u64,
+    /// The number after the last frame wanted.
+    end_number: u64,
+    /// When the time is up.
+    deadline: Option<Instant>,
+    clock: CaptureClock,
+    bytes: u64,
+    drops: Drops,
+    /// Other captures that share the packets.
+    group: Option<u16>,
+    watch: Option<Watch>,
+    /// What the interface was like when it was last looked at.
+    last_seen: Link,
+    next_look: Instant,
+    /// What happened to the interface since it was last asked for.
+    events: Vec<String>,
+    outages: u64,
+}
+
+enum State {
+    Captures(Handle),
+    /// The interface is down or gone; looked for again at this time.
+    Waits(Instant),
+}
+
+/// Drops of all captures so far, beyond what the kernel's counters hold.
+#[derive(Default)]
+struct Drops {
+    by_host: u64,
+    by_interface: u64,
+    last: Statistics,
+}
+
+impl Drops {
+    /// Adds what was dropped since the last look.
+    fn look(&mut self, handle: &Handle) {
+        let Some(now) = handle.statistics() else { return };
+        self.by_host += u64::from(now.dropped_by_host.wrapping_sub(self.last.dropped_by_host));
+        let interface = now.dropped_by_interface.wrapping_sub(self.last.dropped_by_interface);
+        self.by_interface += u64::from(interface);
+        self.last = now;
+    }
+}
+
+impl LiveSource {
+    /// Begins a capture, which `stop` ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where libpcap is not installed, the interface is not there or not up, the
+    /// permission is missing, or the filter is none.
+    pub fn open(options: &Options, stop: &'static AtomicBool) -> Result<Self, Error> {
+        let library = Library::load().ok_or(Error::NoLibpcap)?;
+        let filter = options.filter.as_deref().map(|filter| {
+            CString::new(filter).map_err(|_| Error::LiveFilter {
+                expression: filter.to_owned(),
+                reason: "a null byte in it".to_owned(),
+            })
+        });
+        let wish = Wish {
+            interface: options.interface.clone(),
+            snaplen: options.snaplen,
+            is_promiscuous: options.is_promiscuous,
+            buffer_bytes: options.buffer_bytes,
+            gather: (!options.is_immediate).then_some(GATHER),
+            filter: filter.transpose()?,
+        };
+        let handle = library.capture(&wish).map_err(|refusal| refused(&wish, refusal))?;
+        let first = Place { file: 0, frame: 1 }.number();
+        Ok(Self {
+            library,
+            wish,
+            stop,
+            link: filter::link_type(handle.dlt()),
+            state: State::Captures(handle),
+            next_number: first,
+            end_number: options.count.map_or(u64::MAX, |count| first.saturating_add(count)),
+            deadline: options.duration.map(|duration| Instant::now() + duration),
+            clock: CaptureClock::default(),
+            bytes: 0,
+            drops: Drops::default(),
+            group: None,
+            watch: Watch::new(&options.interface),
+            last_seen: Link::Up,
+            next_look: Instant::now() + LOOK,
+            events: Vec::new(),
+            outages: 0,
+        })
+    }
+
+    /// Shares the packets with the other captures of a group: each gets some of the flows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fanout`] where the system cannot.
+    pub fn share(&mut self, group: u16) -> Result<(), Error> {
+        if let State::Captures(handle) = &self.state {
+            handle.share(group).map_err(|source| Error::Fanout { source })?;
+        }
+        self.group = Some(group);
+        Ok(())
+    }
+
+    /// Returns how long the kernel may keep a packet to itself.
+    pub fn delay(&self) -> Duration {
+        self.wish.gather.unwrap_or_default() + PATIENCE
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+            || self.next_number >= self.end_number
+            || self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Takes the packets that are there.
+    fn take(&mut self, batch: &mut Batch) {
+        let State::Captures(handle) = &mut self.state else { return };
+        let (clock, link) = (&mut self.clock, self.link);
+        let room = usize::try_from(self.end_number - self.next_number).unwrap_or(usize::MAX);
+        let room = room.min(BATCH_FRAMES);
+        let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let taken = handle.dispatch(|ts, original_len, bytes| {
+            if batch.len() < room {
+                let (start, captured_len) = (len(batch.buffer.len()), len(bytes.len()));
+                batch.buffer.extend_from_slice(bytes);
+                let header =
+                    FrameHeader { ts, link, start, captured_len, original_len, is_outbound: false };
+                batch.push(header, clock);
+            }
+            let is_full = batch.len() >= room || batch.buffer.len() >= BATCH_BYTES;
+            if is_full { Appetite::Enough } else { Appetite::More }
+        });
+        if batch.is_empty() && taken.is_ok() {
+            handle.wait(PATIENCE);
+        }
+        if let Err(reason) = taken {
+            self.lose(&reason);
+        }
+    }
+
+    /// Looks whether the interface is up, says so when that has changed, and reads the drops.
+    fn look(&mut self) {
+        self.next_look = Instant::now() + LOOK;
+        if let State::Captures(handle) = &self.state {
+            self.drops.look(handle);
+        }
+        let now = self.watch.as_ref().map_or(Link::Up, Watch::look);
+        if now == self.last_seen {
+            return;
+        }
+        let what = match now {
+            Link::Up => "up again",
+            Link::Down => "went down; waiting for it to come back",
+            Link::Gone => "disappeared; waiting for it to come back",
+        };
+        if self.last_seen == Link::Up {
+            self.outages += 1;
+        }
+        self.events.push(format!("{}: {what}", self.wish.interface));
+        self.last_seen = now;
+    }
+
+    /// Lets go of an interface that gives nothing any more.
+    fn lose(&mut self, reason: &str) {
+        self.look();
+        if self.last_seen == Link::Up {
+            self.events.push(format!("{}: {reason}; beginning again", self.wish.interface));
+            self.outages += 1;
+        }
+        self.drops.last = Statistics::default();
+        self.state = State::Waits(Instant::now() + LOOK);
+    }
+
+    /// Begins again on an interface that was lost, when it is time and it is up.
+    fn begin_again(&mut self, due: Instant) -> Result<(), Error> {
+        let now = Instant::now();
+        if now < due {
+            std::thread::park_timeout((due - now).min(PATIENCE));
+            return Ok(());
+        }
+        self.look();
+        self.state = State::Waits(now + LOOK);
+        if self.last_seen != Link::Up {
+            return Ok(());
+        }
+        let handle = match self.library.capture(&self.wish) {
+            // It went away again meanwhile.
+            Err(Refusal::NotUp | Refusal::NoSuchInterface(_)) => return Ok(()),
+            Err(Refusal::NotPermitted(_)) => {
+                let interface = self.wish.interface.clone();
+                return Err(Error::NotPermittedAgain { interface });
+            }
+            opened => opened.map_err(|refusal| refused(&self.wish, refusal))?,
+        };
+        if filter::link_type(handle.dlt()) != self.link {
+            let reason = "it came back as a link of another type".to_owned();
+            return Err(Error::Capture { interface: self.wish.interface.clone(), reason });
+        }
+        if let Some(group) = self.group {
+            handle.share(group).map_err(|source| Error::Fanout { source })?;
+        }
+        self.state = State::Captures(handle);
+        Ok(())
+    }
+}
+
+impl FrameSource for LiveSource {
+    fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
+        batch.clear(self.next_number);
+        batch.buffer.clear();
+        if self.is_over() {
+            if let State::Captures(handle) = &self.state {
+                self.drops.look(handle);
+            }
+            return Ok(false);
+        }
+        match self.state {
+            State::Captures(_) => self.take(batch),
+            State::Waits(due) => self.begin_again(due)?,
+        }
+        if self.next_look <= Instant::now() {
+            self.look();
+        }
+        self.next_number = batch.next_number();
+        self.bytes += batch.buffer.len() as u64;
+        Ok(true)
+    }
+
+    fn summary(&self) -> SourceSummary {
+        let interface = Interface {
+            name: Some(self.wish.interface.clone()),
+            link_type: self.link.0,
+            snaplen: self.wish.snaplen,
+            dropped_by_interface: Some(self.drops.by_interface),
+            dropped_by_host: Some(self.drops.by_host),
+        };
+        SourceSummary {
+            name: self.wish.interface.clone(),
+            format: "live".to_owned(),
+            bytes_read: self.bytes,
+            file_len: None,
+            interfaces: vec![interface],
+        }
+    }
+
+    fn take_problems(&mut self) -> Vec<Error> {
+        let (interface, count) = (self.wish.interface.clone(), self.outages);
+        if count == 0 { Vec::new() } else { vec![Error::Outages { interface, count }] }
+    }
+
+    fn take_events(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn filter(&self) -> Option<super::FilterSummary> {
+        let expression = self.wish.filter.as_ref()?.to_string_lossy().into_owned();
+        Some(super::FilterSummary { expression, left_out: None })
+    }
+}
+
+/// Says why an interface cannot be captured on, and what would help.
+fn refused(wish: &Wish, refusal: Refusal) -> Error {
+    let interface = wish.interface.clone();
+    match refusal {
+        Refusal::NotPermitted(reason) => Error::NotPermitted { interface, reason },
+        Refusal::NoSuchInterface(reason) => Error::NoSuchInterface { interface, reason },
+        Refusal::NotUp => Error::NotUp { interface },
+        Refusal::Other(reason) => Error::Capture { interface, reason },
+        Refusal::Filter(reason) => {
+            let expression = wish.filter.as_ref().map(|filter| filter.to_string_lossy());
+            let expression = expression.unwrap_or_default().into_owned();
+            Error::LiveFilter { expression, reason }
+        }
+    }
+}

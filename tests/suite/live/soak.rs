@@ -1,0 +1,128 @@
+//! A long capture at the highest rate that the machine sustains: memory, and losses beside tcpdump.
+//!
+//! ```text
+//! TWA_SOAK_SECONDS=600 cargo test --release --test suite -- --ignored --nocapture soak
+//! ```
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::net::{INTERFACE, Net, RIGHT};
+use super::{Capture, Folder};
+
+/// Senders at the same time.
+const SENDERS: usize = 4;
+
+#[test]
+#[ignore = "takes minutes; TWA_SOAK_SECONDS says how many"]
+fn soak() {
+    let seconds = std::env::var("TWA_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
+    let lasting = Duration::from_secs(seconds.unwrap_or(60));
+    let Some(net) = Net::new() else { return };
+    net.track();
+    let folder = Folder::new();
+    let Some(capture) = Capture::begin(&net, &folder, &["tcp"]) else { return };
+    let mut tcpdump = tcpdump(&net);
+    let stop = Arc::new(AtomicBool::new(false));
+    let traffic = traffic(&net, &stop);
+    let begun = Instant::now();
+    let mut sizes = Vec::new();
+    while begun.elapsed() < lasting {
+        std::thread::sleep(Duration::from_secs(1));
+        sizes.push(resident_kib(capture.child.id()));
+    }
+    stop.store(true, Ordering::Relaxed);
+    for thread in traffic {
+        thread.join().unwrap();
+    }
+    let (code, _, errors) = capture.end();
+    let report: Value = folder.report();
+    let frames = report["capture"]["frames"].as_u64().unwrap();
+    let lost = report["capture"]["files"][0]["interfaces"][0]["drops_os"].as_u64().unwrap();
+    let warmed_up = sizes[sizes.len() / 5];
+    let at_end = *sizes.last().unwrap();
+    println!(
+        "{} s: {frames} packets, {} a second, {lost} lost; resident {warmed_up} KiB after warm-up, \
+         {at_end} KiB at the end",
+        lasting.as_secs(),
+        frames / lasting.as_secs()
+    );
+    if let Some(child) = &mut tcpdump {
+        println!("tcpdump -w /dev/null beside it: {}", ended(child));
+    } else {
+        println!("skipped: tcpdump is not installed");
+    }
+    assert!(code == 0 || lost > 0, "{errors}");
+    assert!(at_end <= warmed_up + warmed_up / 10 + 4096, "the memory grows: {sizes:?}");
+}
+
+fn tcpdump(net: &Net) -> Option<Child> {
+    let (size, snap) = ("65536", "256");
+    let dump = ["-i", INTERFACE, "-B", size, "-s", snap, "-w", "/dev/null", "-Z", "root", "tcp"];
+    Command::new("ip")
+        .args(["netns", "exec", &net.left, "tcpdump"])
+        .args(dump)
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()
+}
+
+/// Ends tcpdump, and returns what it says of itself.
+fn ended(child: &mut Child) -> String {
+    let id = child.id().to_string();
+    let _ = Command::new("kill").args(["-INT", &id]).status();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    said.lines().filter(|line| line.contains("packets")).collect::<Vec<_>>().join(", ")
+}
+
+/// Short connections and bulk, as fast as they go.
+fn traffic(net: &Net, stop: &Arc<AtomicBool>) -> Vec<std::thread::JoinHandle<()>> {
+    let listener = net.right(|| TcpListener::bind((RIGHT, 6000)).unwrap()).join().unwrap();
+    let ending = Arc::clone(stop);
+    let mut threads = vec![net.right(move || {
+        listener.set_nonblocking(true).unwrap();
+        while !ending.load(Ordering::Relaxed) {
+            let Ok((mut client, _)) = listener.accept() else {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            };
+            client.set_nonblocking(false).unwrap();
+            std::thread::spawn(move || {
+                let mut buffer = vec![0; 64 << 10];
+                while client.read(&mut buffer).is_ok_and(|count| count > 0) {}
+            });
+        }
+    })];
+    for number in 0..SENDERS {
+        let ending = Arc::clone(stop);
+        threads.push(net.left(move || {
+            let bytes = vec![1; 1 << 20];
+            while !ending.load(Ordering::Relaxed) {
+                let Ok(mut server) = TcpStream::connect((RIGHT, 6000)) else { continue };
+                // One sends without end, the others open and close.
+                let writes = if number == 0 { 1000 } else { 1 };
+                let most = if number == 0 { bytes.len() } else { 20_000 };
+                for _ in 0..writes {
+                    if server.write_all(&bytes[..most]).is_err() {
+                        break;
+                    }
+                }
+            }
+        }));
+    }
+    threads
+}
+
+fn resident_kib(process: u32) -> u64 {
+    let state = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = state.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
