@@ -26,7 +26,7 @@ use std::path::Path;
 
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls, what_if};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
 use tcp_window_audit::wire::{Checksums, Tunnels};
@@ -60,6 +60,7 @@ fn audit(path: &Path, policies: Vec<Policy>) -> (f64, u64) {
         wanted: Wanted::Findings,
         flows: Vec::new(),
         table: TableView::Counted,
+        memory: Budget::DEFAULT,
     };
     let begin = tools::cpu_ns();
     let mut run = Run::new(&plan);

@@ -25,27 +25,12 @@ mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
-pub use findings::{Collected, Findings};
+pub use findings::{Collected, Findings, MAX_FINDINGS, MAX_SIGHTINGS, MAX_SUSPECTS, MAX_TROUBLED};
 pub use histogram::{Bin, Histogram};
 pub use opening::{MAX_OPENINGS, Opening, Openings};
 pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
 pub use provenance::{Addresses, Origin, Provenance, Times};
 pub use timeline::{Happened, MAX_INTERVALS, Timeline};
-
-/// The flows with findings that are kept with their evidence, earliest first.
-///
-/// Evidence takes up to 2 KiB a flow, so that a capture in which everything is INVALID costs
-/// 200 MB at most; flows beyond are counted, and their number is reported.
-pub const MAX_FINDINGS: usize = 100_000;
-
-/// The flows whose ends had the most trouble that are kept, whatever the tracker said of them.
-pub const MAX_TROUBLED: usize = 50;
-
-/// The flows kept because their ends behaved as under a known fault, earliest first.
-pub const MAX_SUSPECTS: usize = 1000;
-
-/// The flows captured at several places that are kept with what changed between, earliest first.
-pub const MAX_SIGHTINGS: usize = 1000;
 
 /// What became of the frames of a run; every frame is in exactly one of the first counts.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -123,6 +108,31 @@ pub struct Hits {
     pub flows: u64,
 }
 
+/// Flows that were forgotten before the tracker would have done so, to bound memory.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Forgotten {
+    /// Connections.
+    pub flows: u64,
+    /// Flows of other protocols.
+    pub others: u64,
+    /// When the first was forgotten, in the tracker's time.
+    pub since: Option<Timestamp>,
+}
+
+impl Forgotten {
+    /// Returns whether there is any.
+    pub const fn is_any(&self) -> bool {
+        self.flows > 0 || self.others > 0
+    }
+
+    /// Adds those of another shard.
+    pub fn merge(&mut self, part: &Self) {
+        self.flows += part.flows;
+        self.others += part.others;
+        self.since = [self.since, part.since].into_iter().flatten().min();
+    }
+}
+
 /// Counts over all judged packets and all flows.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Totals {
@@ -169,6 +179,8 @@ pub struct Totals {
     pub flows_one_way: u64,
     /// Those of them that go on as if the other direction were there.
     pub flows_half_seen: u64,
+    /// Flows forgotten before their time.
+    pub forgotten: Forgotten,
     /// Payload bytes of all flows.
     pub payload_bytes: u64,
     /// What each policy of the panel calls INVALID, in the panel's order.
@@ -272,6 +284,7 @@ impl Totals {
         self.flows_untracked += part.flows_untracked;
         self.flows_one_way += part.flows_one_way;
         self.flows_half_seen += part.flows_half_seen;
+        self.forgotten.merge(&part.forgotten);
         self.payload_bytes += part.payload_bytes;
         self.behaviour.merge(&part.behaviour);
         self.occupancy.merge(&part.occupancy);

@@ -2,6 +2,7 @@
 
 mod judge;
 mod live;
+mod memory;
 mod privacy;
 
 use std::io::IsTerminal;
@@ -14,6 +15,7 @@ use tcp_window_audit::audit::{Method, Provenance};
 use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if};
 use tcp_window_audit::diagnose::{explain, known_ids};
 use tcp_window_audit::kernel::host;
+use tcp_window_audit::pipeline::Budget;
 use tcp_window_audit::report::{Colours, Detail, Format, Look, json_schema};
 use tcp_window_audit::wire::Tunnels;
 
@@ -97,6 +99,11 @@ struct Args {
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+
+    /// Memory for remembered connections, such as 512M or 8G: beyond, those that the tracker would
+    /// forget soonest are forgotten early, and the report says so
+    #[arg(long, value_name = "SIZE", default_value = "5G", value_parser = memory::budget)]
+    memory: Budget,
 
     /// Print the answer alone
     #[arg(short, long, conflicts_with = "verbose")]
@@ -234,6 +241,8 @@ pub(crate) struct Config {
     pub(crate) live: Option<Live>,
     pub(crate) tunnels: Tunnels,
     pub(crate) threads: usize,
+    /// What remembered flows may take.
+    pub(crate) memory: Budget,
     /// The flow to report in full.
     pub(crate) flow: Option<u64>,
     pub(crate) table: TableWanted,
@@ -376,6 +385,7 @@ impl Args {
             live,
             tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
+            memory: self.memory,
             flow: self.flow,
             table: match self.table {
                 When::Auto => TableWanted::WhenHalfFull,

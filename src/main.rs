@@ -161,6 +161,7 @@ fn plan(config: &Config) -> Option<Plan> {
         inputs: config.files.len().max(1),
         wanted,
         flows: config.flow.into_iter().collect(),
+        memory: config.memory,
         table: match config.table {
             TableWanted::Always => TableView::Assessed,
             TableWanted::WhenHalfFull | TableWanted::Never => TableView::Counted,

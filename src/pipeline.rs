@@ -10,6 +10,7 @@
 
 mod crew;
 mod datagrams;
+mod ledger;
 mod second;
 mod shard;
 mod slice;
@@ -18,19 +19,21 @@ mod watch;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Exhibits, Findings, HostTracker, Input, Inputs, Method, PacketVerdict,
-    Provenance, Tally, Totals,
+    Audit, Collected, Exhibits, Findings, Forgotten, HostTracker, Input, Inputs, Method,
+    PacketVerdict, Provenance, Tally, Totals,
 };
 use crate::conntrack::{Entry, Panel, Policy};
 use crate::frame::Batch;
 use crate::occupancy::{Assessment, Basis, Watched};
 use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
+use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::FlowKey;
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
 use crew::{Crew, Foreman};
 use datagrams::Datagrams;
+pub use ledger::Budget;
 pub use second::gather;
 use shard::Shard;
 use slice::{Decoder, Settler, Slice, Times};
@@ -66,6 +69,8 @@ pub struct Plan {
     pub flows: Vec<u64>,
     /// How closely the connection table is looked at.
     pub table: TableView,
+    /// The memory that the flows remembered may take.
+    pub memory: Budget,
 }
 
 /// How closely the connection table is looked at.
@@ -132,7 +137,14 @@ impl Tools {
         Self {
             shards: std::iter::repeat_with(shard).take(threads).collect(),
             settler: Settler {
-                decoder: Decoder { checksums, tunnels, exemptions, seed, shards: threads },
+                decoder: Decoder {
+                    checksums,
+                    tunnels,
+                    exemptions,
+                    seed,
+                    shards: threads,
+                    memory: plan.memory,
+                },
                 reassembler: Reassembler::new(checksums),
                 times: Times::default(),
                 clocks: None,
@@ -148,6 +160,7 @@ pub struct Run {
     settler: Settler,
     reports: Reports,
     method: Method,
+    memory: Budget,
 }
 
 impl Run {
@@ -163,6 +176,7 @@ impl Run {
                 ..Reports::default()
             },
             method: plan.method.clone(),
+            memory: plan.memory,
         }
     }
 
@@ -288,8 +302,9 @@ impl Run {
             dense = if is_dense { dense + 1 } else { 0 };
         }
         let (shards, slices) = (&mut self.shards[..], &mut self.slices);
+        let frames = self.reports.frames;
         let decoder = self.settler.decoder.clone();
-        let crew = Crew { decoder, settler: &mut self.settler, shards, slices };
+        let crew = Crew { decoder, settler: &mut self.settler, shards, slices, frames };
         crew.read(source, &mut Teller { reports: &mut self.reports, observer })
     }
 
@@ -298,7 +313,8 @@ impl Run {
         let Some(slice) = self.slices.first_mut() else { return };
         for start in (0..batch.len()).step_by(SLICE) {
             let range = start..batch.len().min(start + SLICE);
-            slice.decode(batch, range, &self.settler.decoder);
+            let frames = self.reports.frames + start as u64;
+            slice.decode(batch, range, frames, &self.settler.decoder);
             self.settler.settle(slice);
             for (shard, items) in self.shards.iter_mut().zip(&slice.items) {
                 shard.take(items.as_slice());
@@ -323,6 +339,11 @@ impl Run {
             if let Some(part) = finished.watched {
                 watched.get_or_insert_default().merge(part);
             }
+        }
+        if totals.forgotten.is_any() {
+            let begin = self.settler.times.range().map(|(earliest, _)| earliest);
+            let text = forgotten(&totals.forgotten, begin.unwrap_or_default(), self.memory);
+            self.reports.incomplete.push(text);
         }
         let table = self.method.policies.first().zip(clocks).zip(watched).and_then(
             |((policy, (begin, end)), watched)| {
@@ -369,6 +390,18 @@ impl Run {
 
 fn inputs(source: &dyn FrameSource) -> impl Iterator<Item = Input> {
     source.summaries().into_iter().map(|summary| Input { summary })
+}
+
+/// Says that flows were forgotten before the tracker would have done so.
+fn forgotten(forgotten: &Forgotten, begin: Timestamp, memory: Budget) -> String {
+    let Forgotten { flows, others, since } = *forgotten;
+    let seconds = since.unwrap_or(begin).nanos_since(begin) / NANOS_PER_SEC;
+    format!(
+        "{flows} connections and {others} flows of other protocols were forgotten early, from \
+         second {seconds} on, to stay within --memory {}M: what came of them later is judged as begun \
+         before the capture",
+        memory.bytes() >> 20,
+    )
 }
 
 /// What a run has told so far, and will say of itself at its end.

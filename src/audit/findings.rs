@@ -1,15 +1,40 @@
-//! The flows that are kept with what they showed: bounded lists, mergeable from any division into
-//! shards.
+//! The flows that a report tells of, bounded in number while the run goes on.
 //!
-//! Does not: say what is worth keeping.
+//! Does not: say what is worth telling.
 
-use crate::audit::{MAX_FINDINGS, MAX_SIGHTINGS, MAX_SUSPECTS, MAX_TROUBLED, Opening, Openings};
+use crate::audit::{Opening, Openings};
 use crate::flow::{FlowFinding, FlowSightings, FlowStory, FlowTrouble};
+use crate::tuple::SECTIONS;
+
+/// The flows with findings that are kept with their evidence, earliest first.
+///
+/// Flows beyond are counted, and their number is reported.
+pub const MAX_FINDINGS: usize = 100_000;
+
+/// The flows with findings that are kept of one section while the run goes on, earliest first: the
+/// earliest of all are among them, unless one section has far more than its share.
+///
+/// A finding takes 2 KiB, so that a capture in which everything is INVALID costs 550 MB at most,
+/// with any number of threads.
+const SECTION_FINDINGS: u8 = 128;
+/// Findings of a shard below which none is dropped.
+const FEW_FINDINGS: usize = 2048;
+
+/// The flows whose ends had the most trouble that are kept, whatever the tracker said of them.
+pub const MAX_TROUBLED: usize = 50;
+
+/// The flows kept because their ends behaved as under a known fault, earliest first.
+pub const MAX_SUSPECTS: usize = 1000;
+
+/// The flows captured at several places that are kept with what changed between, earliest first.
+pub const MAX_SIGHTINGS: usize = 1000;
 
 /// The findings of one shard, or of several, bounded and in the order of their first frames.
 #[derive(Clone, Default, Debug)]
 pub struct Findings {
     kept: Vec<FlowFinding>,
+    /// The findings left when some were last dropped.
+    kept_at_trim: usize,
     not_kept: u64,
     troubled: Vec<FlowTrouble>,
     /// Flows with trouble, those that were not kept included.
@@ -34,7 +59,7 @@ impl Findings {
     /// Adds a finding; when there are too many, the latest are dropped and counted.
     pub fn push(&mut self, finding: FlowFinding) {
         self.kept.push(finding);
-        if self.kept.len() >= 2 * MAX_FINDINGS {
+        if self.kept.len() >= 2 * self.kept_at_trim.max(FEW_FINDINGS) {
             self.trim();
         }
     }
@@ -88,6 +113,8 @@ impl Findings {
     /// Returns the findings in order, how many were not kept, and the flows with trouble.
     pub fn finish(mut self) -> Collected {
         self.trim();
+        self.not_kept += self.kept.len().saturating_sub(MAX_FINDINGS) as u64;
+        self.kept.truncate(MAX_FINDINGS);
         self.trim_troubled();
         self.trim_suspects();
         self.trim_sightings();
@@ -122,12 +149,20 @@ impl Findings {
         self.suspects.truncate(MAX_SUSPECTS);
     }
 
-    /// Keeps the earliest: the earliest of all shards are among the earliest of each.
+    /// Keeps the earliest of each section, which is with one shard alone.
     fn trim(&mut self) {
+        let before = self.kept.len();
+        let mut room = vec![SECTION_FINDINGS; SECTIONS];
         self.kept.sort_by_key(|finding| finding.audit.first_frame);
-        let beyond = self.kept.len().saturating_sub(MAX_FINDINGS);
-        self.kept.truncate(MAX_FINDINGS);
-        self.not_kept += beyond as u64;
+        self.kept.retain(|finding| match room.get_mut(finding.key.section()) {
+            Some(0) | None => false,
+            Some(places) => {
+                *places -= 1;
+                true
+            }
+        });
+        self.not_kept += (before - self.kept.len()) as u64;
+        self.kept_at_trim = self.kept.len();
     }
 }
 

@@ -49,6 +49,10 @@ pub struct Table<T> {
 }
 
 impl<T: Keyed> Table<T> {
+    /// What the index takes for an element, in bytes, when it is fullest; a table that has just
+    /// grown takes twice as much.
+    pub const INDEX_BYTES: usize = 2 * size_of::<u64>();
+
     /// Makes an empty table whose hash is seeded with `seed`.
     pub fn new(seed: u64) -> Self {
         let slots = vec![EMPTY; 1 << MIN_BITS];
@@ -199,6 +203,12 @@ impl<T: Keyed> Table<T> {
             }
         }
         self.sweep_at = (self.len + self.len / 2).max(MIN_SWEEP);
+    }
+
+    /// Returns all elements with their positions, in slab order.
+    pub fn positions(&self) -> impl Iterator<Item = (Position, &T)> {
+        let places = self.chunks.iter().flatten();
+        (0..).zip(places).filter_map(|(index, place)| Some((Position(index), place.as_ref()?)))
     }
 
     /// Removes all elements, handing each to `bury`, in slab order.

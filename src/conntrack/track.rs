@@ -310,6 +310,13 @@ impl Track {
         u64::from(entry.sides.original.end.0) + u64::from(entry.last.end.0)
     }
 
+    /// Returns the bytes that this takes outside of its own place.
+    #[inline]
+    pub fn heap_bytes(&self) -> usize {
+        let branches = |forks: &Forks| forks.branches.len() * size_of::<Branch>();
+        self.forks.as_ref().map_or(0, |forks| size_of::<Forks>() + branches(forks))
+    }
+
     /// Returns the entry of policy number 0.
     #[inline]
     pub const fn entry(&self) -> Option<&Entry> {

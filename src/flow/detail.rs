@@ -373,6 +373,16 @@ const _: () = assert!(size_of::<Detail>() <= 512);
 const _: () = assert!(size_of::<Side>() <= 1400);
 
 impl Detail {
+    /// Returns the bytes that this takes with its lists; the one story of a run has a bound of its
+    /// own.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let PerOrientation { low_to_high, high_to_low } = &self.sides;
+        let sides = [low_to_high, high_to_low].into_iter().flatten();
+        let sides: usize = sides.map(|side| size_of::<Side>() + side.ranges.heap_bytes()).sum();
+        let signs = self.signs.as_ref().map_or(0, |_| size_of::<Signs>());
+        size_of::<Self>() + sides + signs + self.effects.heap_bytes()
+    }
+
     /// Forgets what is under way on both sides, but not what was counted.
     pub(super) fn start_over(&mut self) {
         let PerOrientation { low_to_high, high_to_low } = &mut self.sides;

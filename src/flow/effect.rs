@@ -130,6 +130,11 @@ pub(super) struct Effects {
 }
 
 impl Effects {
+    /// Returns the bytes that the lists take; what the last segment proved is gone with the next.
+    pub(super) const fn heap_bytes(&self) -> usize {
+        self.pending.capacity() * size_of::<Pending>()
+    }
+
     pub(super) const fn is_waiting(&self) -> bool {
         !self.pending.is_empty()
     }

@@ -78,15 +78,15 @@ impl Exchange {
         }
     }
 
-    /// Takes a segment without header fault.
+    /// Takes a segment without header fault; returns nothing for a regular one.
     #[inline]
-    pub(super) fn take(&mut self, look: &Look<'_>) -> Taken {
+    pub(super) fn take(&mut self, look: &Look<'_>) -> Option<Taken> {
         let (own, peer) = pair(&mut self.halves, look.orientation);
         if is_regular(own, peer, look) {
             advance(own, peer, look);
-            return Taken::default();
+            return None;
         }
-        Step::new(own, peer, &mut self.detail, &mut self.history, *look).take()
+        Some(Step::new(own, peer, &mut self.detail, &mut self.history, *look).take())
     }
 
     /// Keeps everything that happens from here on.

@@ -39,6 +39,7 @@ use crate::segment::{Direction, Flags, PerDirection, Segment};
 use crate::seq::SeqNum;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::{Orientation, PerOrientation, Vantage};
+use detail::Detail;
 use exchange::{Exchange, Look};
 use half::{Half, Tick};
 use vantage::Copies;
@@ -262,6 +263,15 @@ impl KeyPacket {
     }
 }
 
+/// How closely a packet was looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attention {
+    /// It only carries on what the flow was doing: nothing is kept of it.
+    Regular,
+    /// After a closer look, of which something may be kept; with what it sent again, if it did.
+    Closely(Option<Repeated>),
+}
+
 /// What one flow showed so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FlowAudit {
@@ -341,9 +351,9 @@ impl FlowAudit {
         verdict.opened && self.tracked && Class::of(segment.flags) == Class::Syn
     }
 
-    /// Takes a packet in; says so when it sent something again.
+    /// Takes a packet in.
     #[inline]
-    pub fn observe(&mut self, observation: &Observation<'_>) -> Option<Repeated> {
+    pub fn observe(&mut self, observation: &Observation<'_>) -> Attention {
         let Observation { ts, arrival, verdict, .. } = observation;
         let segment = arrival.segment;
         let silence_ns = ts.nanos_since(self.last_ts);
@@ -368,6 +378,10 @@ impl FlowAudit {
         let noteworthy = verdict.reason.is_some() || !observation.invalid_for.is_empty();
         if noteworthy || observation.liberal == CtState::Invalid {
             self.evidence.get_or_insert_default().add(observation);
+            return match self.analyse(observation, silence_ns, ttl_before) {
+                Attention::Regular => Attention::Closely(None),
+                seen @ Attention::Closely(_) => seen,
+            };
         }
         self.analyse(observation, silence_ns, ttl_before)
     }
@@ -379,7 +393,7 @@ impl FlowAudit {
         observation: &Observation<'_>,
         silence_ns: i64,
         ttl_before: u8,
-    ) -> Option<Repeated> {
+    ) -> Attention {
         let Observation { frame, ts, arrival, verdict, .. } = observation;
         let Arrival { segment, orientation, .. } = *arrival;
         let silence = u32::try_from(silence_ns.max(0) / 1000).unwrap_or(u32::MAX);
@@ -397,30 +411,35 @@ impl FlowAudit {
         };
         if segment.fault.is_some() {
             self.exchange.take_faulty(&look);
-            return None;
+            return Attention::Closely(None);
         }
         if verdict.opened && Class::of(segment.flags) == Class::Syn && *frame != self.first_frame {
             self.exchange.start_over();
         }
         let was_idle = silence_ns >= pause::LEAST_PAUSE_NS && self.exchange.is_idle();
         let taken = self.exchange.take(&look);
-        if taken.is_copy {
+        if taken.is_some_and(|taken| taken.is_copy) {
             self.count_copies();
         }
-        if was_idle || self.is_pausing() {
-            let is_again = taken.repeated.is_some() || self.exchange.keeps_alive(&look);
+        let pauses = was_idle || self.is_pausing();
+        if pauses {
+            let is_again = taken.is_some_and(|taken| taken.repeated.is_some())
+                || self.exchange.keeps_alive(&look);
             let packet = pause::Packet { silence_ns, was_idle, is_again };
             pause::watch(&mut self.ways, &mut self.exchange.detail, &look, packet);
         }
-        if taken.handshake_us.is_some() {
-            self.ways[orientation.flip()].handshake_us = taken.handshake_us;
+        if let Some(handshake_us) = taken.and_then(|taken| taken.handshake_us) {
+            self.ways[orientation.flip()].handshake_us = Some(handshake_us);
         }
         if let Some(evidence) = &mut self.evidence {
             for (frame, effect) in self.exchange.resolved() {
                 evidence.resolve(frame, effect);
             }
         }
-        taken.repeated
+        match taken {
+            None if !pauses => Attention::Regular,
+            taken => Attention::Closely(taken.and_then(|taken| taken.repeated)),
+        }
     }
 
     /// Returns whether a pause has ended and nobody has answered since.
@@ -465,6 +484,15 @@ impl FlowAudit {
     /// Drops everything but the counts, once they have been taken.
     pub fn forget_details(&mut self) {
         self.exchange.detail = None;
+    }
+
+    /// Returns the bytes that this takes outside of its own place.
+    pub fn heap_bytes(&self) -> usize {
+        let of_evidence = |evidence: &Evidence| {
+            size_of::<Evidence>() + evidence.key_packets.capacity() * size_of::<KeyPacket>()
+        };
+        let evidence = self.evidence.as_deref().map_or(0, of_evidence);
+        evidence + self.exchange.detail.as_deref().map_or(0, Detail::heap_bytes)
     }
 
     /// Returns when the flow is over, given when its last entry expires.

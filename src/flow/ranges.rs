@@ -112,6 +112,11 @@ impl Ranges {
         self.next_filled = 0;
     }
 
+    /// Returns the bytes that the lists take.
+    pub(super) fn heap_bytes(&self) -> usize {
+        (self.holes.capacity() + self.filled.capacity()) * size_of::<Hole>()
+    }
+
     /// Returns whether nothing is missing.
     pub(super) fn is_whole(&self) -> bool {
         self.holes.is_empty()

@@ -36,6 +36,8 @@ pub(super) struct Crew<'a> {
     pub(super) settler: &'a mut Settler,
     pub(super) shards: &'a mut [Shard],
     pub(super) slices: &'a mut Vec<Slice>,
+    /// The frames that came before.
+    pub(super) frames: u64,
 }
 
 impl Crew<'_> {
@@ -59,6 +61,7 @@ impl Crew<'_> {
                 decoded: BTreeMap::new(),
                 tracked: VecDeque::new(),
                 next_read: 0,
+                frames_read: self.frames,
                 next_settled: 0,
                 most,
                 frames: 0,
@@ -123,6 +126,8 @@ struct Board<'a> {
     /// Slices that have been settled, the oldest first; the last is number `next_settled - 1`.
     tracked: VecDeque<Tracked>,
     next_read: u64,
+    /// The frames of the run that have been read.
+    frames_read: u64,
     next_settled: u64,
     /// The most slices on their way.
     most: u64,
@@ -271,13 +276,14 @@ impl<'a> Hall<'a> {
 
     fn read(&self, source: &'a mut (dyn FrameSource + Send), mut slice: Slice, batch: &mut Batch) {
         let filled = source.fill(batch);
-        let number = {
+        let (number, frames_before) = {
             let mut board = self.board();
             match filled {
                 Ok(true) => {
                     board.source = Some(source);
                     board.next_read += 1;
-                    board.next_read - 1
+                    board.frames_read += batch.len() as u64;
+                    (board.next_read - 1, board.frames_read - batch.len() as u64)
                 }
                 ended => {
                     board.end = Some(ended.map(|_| ()));
@@ -288,7 +294,7 @@ impl<'a> Hall<'a> {
             }
         };
         self.bell.notify_all();
-        slice.decode(batch, 0..batch.len(), &self.decoder);
+        slice.decode(batch, 0..batch.len(), frames_before, &self.decoder);
         self.board().settle(number, slice, batch.len() as u64);
         self.bell.notify_all();
     }

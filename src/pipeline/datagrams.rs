@@ -2,11 +2,13 @@
 
 use crate::audit::Totals;
 use crate::conntrack::icmp::{is_astray, names_flow};
+use crate::conntrack::table::Position;
 use crate::conntrack::{
     Choices, CtState, DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts, Feature,
     Features, Keyed, Table, datagram::judge_datagram,
 };
 use crate::occupancy::{Group, Occupancy};
+use crate::pipeline::ledger::{Candidate, Ledger, Place};
 use crate::pipeline::slice::Item;
 use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
@@ -146,6 +148,9 @@ impl Tracked {
     }
 }
 
+/// The bytes that an entry takes, with its places in the index.
+const ENTRY_BYTES: usize = size_of::<Option<Tracked>>() + Table::<Tracked>::INDEX_BYTES;
+
 /// The entries of a shard that are not TCP, as the run's own policy keeps them.
 pub(super) struct Datagrams {
     table: Table<Tracked>,
@@ -159,15 +164,21 @@ impl Datagrams {
     }
 
     /// Judges a datagram and counts what rules would see.
-    pub(super) fn take(&mut self, item: &Item, datagram: Datagram, totals: &mut Totals) {
+    pub(super) fn take(
+        &mut self,
+        item: &Item,
+        datagram: Datagram,
+        totals: &mut Totals,
+        ledger: &mut Ledger,
+    ) {
         let ctstate = match datagram {
             Datagram::Query(kind, len) => {
-                let ctstate = self.track(item, kind, totals);
+                let ctstate = self.track(item, kind, totals, ledger);
                 self.count_query(item, (kind, len), totals);
                 ctstate
             }
             Datagram::Flow(_) | Datagram::EnhancedGre => match datagram.tracked_as(self.features) {
-                Some(kind) => self.track(item, kind, totals),
+                Some(kind) => self.track(item, kind, totals, ledger),
                 None => CtState::Invalid,
             },
             Datagram::Error(traits) => self.relate(item, traits),
@@ -179,6 +190,45 @@ impl Datagrams {
             Datagram::Invalid => CtState::Invalid,
         };
         totals.count_datagram(item.packet.key.protocol(), ctstate);
+    }
+
+    /// Drops what is over.
+    pub(super) fn sweep(&mut self, now: Timestamp, totals: &mut Totals, ledger: &mut Ledger) {
+        let bury = |tracked: Tracked| {
+            tracked.bury(now, totals);
+            ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
+        };
+        self.table.sweep(|tracked| tracked.is_over(now), bury);
+    }
+
+    /// Returns all entries with their keys, as what may be forgotten.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = (&FlowKey, Candidate)> {
+        self.table.positions().map(|(position, Tracked { key, entry, .. })| {
+            let over_at = entry.map_or(Timestamp::default(), |entry| entry.expires);
+            (key, Candidate { over_at, order: key.fixed_hash(), place: Place::Datagram(position) })
+        })
+    }
+
+    /// Returns the key of the entry at a position.
+    pub(super) fn key(&self, position: Position) -> Option<&FlowKey> {
+        self.table.get(position).map(Keyed::key)
+    }
+
+    /// Forgets an entry before its time, and returns the bytes that this frees.
+    pub(super) fn forget(
+        &mut self,
+        position: Position,
+        now: Timestamp,
+        totals: &mut Totals,
+        ledger: &mut Ledger,
+    ) -> u64 {
+        let Some(tracked) = self.table.remove(position) else { return 0 };
+        tracked.queries.settle(totals);
+        if tracked.entry.is_some() {
+            totals.occupancy.close(now, Group::of(tracked.key.protocol()));
+        }
+        ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
+        ENTRY_BYTES as u64
     }
 
     /// Ends all entries; those that live on at `end` are still there when the capture ends.
@@ -193,16 +243,22 @@ impl Datagrams {
         }
     }
 
-    fn track(&mut self, item: &Item, kind: DatagramKind, totals: &mut Totals) -> CtState {
+    fn track(
+        &mut self,
+        item: &Item,
+        kind: DatagramKind,
+        totals: &mut Totals,
+        ledger: &mut Ledger,
+    ) -> CtState {
         let (key, now) = (item.packet.key, item.stamp.clock);
         let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
         let choices = &mut Choices::new(self.features);
         let found = self.table.find(&key, item.hash);
         let position = found.or_else(|| {
             if self.table.wants_sweep() {
-                let bury = |tracked: Tracked| tracked.bury(now, totals);
-                self.table.sweep(|tracked| tracked.is_over(now), bury);
+                self.sweep(now, totals, ledger);
             }
+            ledger.change(key.section(), 0, ENTRY_BYTES);
             self.table.insert(item.hash, Tracked { key, entry: None, queries: Queries::default() })
         });
         let tracked = position.and_then(|position| self.table.get_mut(position));

@@ -82,7 +82,7 @@ impl<'a> Collector<'a> {
 
     /// Takes the frames `range` of a batch.
     fn take(&mut self, batch: &Batch, range: Range<usize>) {
-        self.slice.decode(batch, range.clone(), &self.tools.settler.decoder);
+        self.slice.decode(batch, range.clone(), 0, &self.tools.settler.decoder);
         self.tools.settler.settle(&mut self.slice);
         let mut shown = BTreeSet::new();
         let items = self.slice.items.first().map(Items::as_slice).unwrap_or_default();

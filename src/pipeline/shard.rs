@@ -5,6 +5,8 @@
 
 mod sights;
 
+mod forget;
+
 use std::collections::BTreeMap;
 
 use crate::audit::{Findings, PacketVerdict, Totals};
@@ -13,10 +15,12 @@ use crate::conntrack::{
     Arrival, CtState, Entry, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
 };
 use crate::flow::{
-    ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble, Observation,
+    Attention, ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble,
+    Observation,
 };
 use crate::occupancy::{Group, Watched};
 use crate::pipeline::datagrams::Datagrams;
+use crate::pipeline::ledger::Ledger;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::watch::Watch;
 use crate::pipeline::{Plan, TableView, Wanted};
@@ -40,6 +44,8 @@ struct Flow {
     track: Track,
     key: FlowKey,
     audit: FlowAudit,
+    /// The bytes that the ledger has for it.
+    bytes: u32,
 }
 
 const _: () = assert!(size_of::<Option<Flow>>() <= 448, "seven lines of the cache");
@@ -58,9 +64,21 @@ impl Keyed for Flow {
 
 impl Flow {
     fn is_over(&self, now: Timestamp) -> bool {
-        self.audit.over_at(self.track.expires()) <= now
+        self.over_at() <= now
+    }
+
+    fn over_at(&self) -> Timestamp {
+        self.audit.over_at(self.track.expires())
+    }
+
+    /// Returns the bytes that it takes, with all that hangs on it.
+    fn bytes_taken(&self) -> usize {
+        FLOW_BYTES + self.track.heap_bytes() + self.audit.heap_bytes()
     }
 }
+
+/// The bytes that a clean flow takes, with its places in the index.
+const FLOW_BYTES: usize = size_of::<Option<Flow>>() + Table::<Flow>::INDEX_BYTES;
 
 /// The owner of a part of the flows.
 pub(super) struct Shard {
@@ -93,6 +111,8 @@ struct Desk {
     held: BTreeMap<FlowKey, Item>,
     /// Whether one of them is being judged after all; what is said of it has been told.
     is_releasing: bool,
+    /// What the flows take in memory.
+    ledger: Ledger,
 }
 
 /// What a shard's flows showed.
@@ -115,6 +135,7 @@ impl Shard {
             meets_copies: BTreeMap::new(),
             held: BTreeMap::new(),
             is_releasing: false,
+            ledger: Ledger::new(plan.memory),
         };
         let watch = (plan.table == TableView::Assessed).then(|| Watch::new(&plan.method, seed));
         let watch = watch.flatten().map(Box::new);
@@ -147,8 +168,10 @@ impl Shard {
                     Kind::ExemptSegment => self.take_exempt(item),
                     Kind::ExemptError => self.take_exempt_error(item),
                     Kind::Datagram(datagram) => {
-                        self.datagrams.take(item, datagram, &mut self.desk.totals);
+                        let Desk { totals, ledger, .. } = &mut self.desk;
+                        self.datagrams.take(item, datagram, totals, ledger);
                     }
+                    Kind::Census(census) => self.hold(census, item.stamp.clock),
                 }
             }
         }
@@ -285,7 +308,7 @@ impl Shard {
             audit.original = entry.original;
         }
         let track = known.map(Track::from).unwrap_or_default();
-        self.table.insert(hash, Flow { track, key, audit })
+        self.table.insert(hash, Flow { track, key, audit, bytes: 0 })
     }
 }
 
@@ -315,7 +338,8 @@ impl Desk {
             }
             settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
         }
-        let unanimous = self.opinions.is_unanimous() && !verdict.is_invalid();
+        let forked = !self.opinions.is_unanimous();
+        let unanimous = !forked && !verdict.is_invalid();
         let (liberal, invalid_for) = if unanimous {
             (verdict.ctstate, Members::default())
         } else {
@@ -326,15 +350,21 @@ impl Desk {
             (liberal, self.opinions.invalid_for(&self.panel, &verdict))
         };
         self.note(flow, item, &Observation { frame, ts, arrival, verdict, liberal, invalid_for });
+        if forked {
+            self.charge(flow);
+        }
     }
 
     /// Takes in what a judged segment shows of its flow.
     #[inline]
     fn note(&mut self, flow: &mut Flow, item: &Item, observation: &Observation<'_>) {
         let Observation { ts, arrival, verdict, liberal, invalid_for, .. } = *observation;
-        if let Some(repeated) = flow.audit.observe(observation) {
-            self.totals.behaviour.count_repeated(repeated);
-            self.totals.timeline.count_retransmission(ts);
+        if let Attention::Closely(repeated) = flow.audit.observe(observation) {
+            self.charge(flow);
+            if let Some(repeated) = repeated {
+                self.totals.behaviour.count_repeated(repeated);
+                self.totals.timeline.count_retransmission(ts);
+            }
         }
         self.totals.count(&verdict, invalid_for);
         self.totals.options_cut += u64::from(arrival.segment.options_cut);
@@ -384,6 +414,15 @@ impl Desk {
         }
     }
 
+    /// Notes what a flow takes in memory, when that has changed.
+    fn charge(&mut self, flow: &mut Flow) {
+        let (before, now) = (flow.bytes as usize, flow.bytes_taken());
+        if now != before {
+            self.ledger.change(flow.key.section(), before, now);
+            flow.bytes = u32::try_from(now).unwrap_or(u32::MAX);
+        }
+    }
+
     /// Ends a flow. An entry that lives on at `end` is still there when the capture ends.
     fn bury(&mut self, mut flow: Flow, end: Timestamp) {
         if flow.audit.is_seen_twice() {
@@ -392,6 +431,7 @@ impl Desk {
             }
             self.meets_copies.remove(&flow.key);
         }
+        self.ledger.change(flow.key.section(), flow.bytes as usize, 0);
         if let Some(entry) = flow.track.entry()
             && entry.expires <= end
         {

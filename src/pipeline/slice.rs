@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::audit::Tally;
 use crate::frame::{Batch, Frame, Place};
 use crate::pipeline::datagrams::Datagram;
+use crate::pipeline::ledger::{Budget, Census};
 use crate::segment::{ErrorTraits, HeaderFault, Segment};
 use crate::source::rules::Exemptions;
 use crate::time::Timestamp;
@@ -40,6 +41,8 @@ pub(super) enum Kind {
     TooBig(ErrorTraits),
     /// A datagram of another protocol.
     Datagram(Datagram),
+    /// No packet: before the frame with this stamp, the flows are counted. Every shard gets it.
+    Census(Census),
 }
 
 /// A packet for the tracker.
@@ -119,9 +122,18 @@ pub(super) struct Decoder {
     pub(super) exemptions: Exemptions,
     pub(super) seed: u64,
     pub(super) shards: usize,
+    /// What says when the flows are counted.
+    pub(super) memory: Budget,
 }
 
 impl Decoder {
+    /// Returns how many frames come before the next census, given how many came in all.
+    fn before_census(&self, frames: u64) -> usize {
+        let between = self.memory.frames_between();
+        let left = between - frames % between;
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
     /// Says what the rules do with the packet of a frame.
     fn treatment(&self, frame: &Frame<'_>) -> Treatment {
         if self.exemptions.is_empty() {
@@ -270,9 +282,15 @@ impl Slice {
         }
     }
 
-    /// Decodes the frames `range` of the batch.
+    /// Decodes the frames `range` of the batch, before whose first one `frames` came in the run.
     #[inline(never)]
-    pub(super) fn decode(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
+    pub(super) fn decode(
+        &mut self,
+        batch: &Batch,
+        range: Range<usize>,
+        frames: u64,
+        how: &Decoder,
+    ) {
         self.items.iter_mut().for_each(Items::clear);
         self.fragments.clear();
         self.times = Times::default();
@@ -281,6 +299,28 @@ impl Slice {
         }
         let clock = |position| batch.frame(position).map(|frame| frame.clock);
         self.clocks = clock(range.start).zip(range.end.checked_sub(1).and_then(clock));
+        let mut start = range.start;
+        while start < range.end {
+            let frames = frames + (start - range.start) as u64;
+            if let Some(census) = how.memory.census(frames) {
+                self.call(census, batch.frame(start));
+            }
+            let end = range.end.min(start.saturating_add(how.before_census(frames)));
+            self.decode_run(batch, start..end, how);
+            start = end;
+        }
+    }
+
+    /// Has every shard hold a census before a frame.
+    fn call(&mut self, census: Census, next: Option<Frame<'_>>) {
+        let Some(next) = next else { return };
+        let stamp = Stamp::of(&next);
+        for place in self.items.iter_mut().filter_map(Items::next) {
+            *place = Item { stamp, kind: Kind::Census(census), ..Item::default() };
+        }
+    }
+
+    fn decode_run(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
         let takes_plain = how.checksums == Checksums::Ignored && how.exemptions.is_empty();
         for frame in batch.frames(range) {
             self.times.add(frame.ts);

@@ -213,7 +213,11 @@ impl Tracker {
                 None => return,
             },
             // What is exempt has no entry, and an error renews none.
-            Kind::Error(_) | Kind::TooBig(_) | Kind::ExemptSegment | Kind::ExemptError => return,
+            Kind::Error(_)
+            | Kind::TooBig(_)
+            | Kind::ExemptSegment
+            | Kind::ExemptError
+            | Kind::Census(_) => return,
         };
         let fresh = datagram.map_or(Slot::Tcp(None), |kind| Slot::Datagram(kind, None));
         let (key, now) = (item.packet.key, item.stamp.clock);

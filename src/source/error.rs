@@ -41,7 +41,9 @@ pub enum Error {
         /// The first bytes, up to four.
         magic: Vec<u8>,
     },
-    /// The input is a capture of a format that this program does not read.
+    /// The input is a capture of a format that this program does not read: there is no well-kept
+    /// crate for any. The one for snoop (1.0.2, of 2024) refuses packets above 4096 bytes; for
+    /// Network Monitor and iptrace there is none.
     #[error("{name}: a capture in the format of {format}: convert it with editcap -F pcapng")]
     ForeignFormat {
         /// The input.

@@ -302,6 +302,9 @@ pub enum Undecodable {
     LinkHeaderCut,
     /// The link layer carries something other than IP (ARP, LLDP, spanning tree …).
     NotIp,
+    /// The link layer is encrypted by `MACsec` (IEEE 802.1AE): a tracker on the interface that
+    /// decrypts it sees a packet, one here does not.
+    Macsec,
     /// The frame ends inside its IP header or extension headers.
     IpHeaderCut,
     /// The IP header is invalid: the kernel's `ip_rcv()`/`ipv6_rcv()` drops it before conntrack.
@@ -356,6 +359,7 @@ impl Undecodable {
             Self::LinkType(number) => return format!("link_type_{number}"),
             Self::LinkHeaderCut => "link_header_cut",
             Self::NotIp => "not_ip",
+            Self::Macsec => "macsec",
             Self::IpHeaderCut => "ip_header_cut",
             Self::BadIpHeader => "bad_ip_header",
             Self::TcpHeaderCut => "tcp_header_cut",

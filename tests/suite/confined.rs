@@ -210,8 +210,9 @@ fn syn(number: u32) -> [u8; 40] {
 }
 
 /// Audits that many flows of one packet each, so many in a second of capture time.
-fn flows(count: u32, a_second: u32, memory_kib: u32) -> serde_json::Value {
-    let child = confined(memory_kib, 900, &["--format", "json", "-"]).spawn().unwrap();
+fn flows(count: u32, a_second: u32, memory_kib: u32, options: &[&str]) -> serde_json::Value {
+    let arguments = [options, &["--format", "json", "-"]].concat();
+    let child = confined(memory_kib, 900, &arguments).spawn().unwrap();
     let output = feed(child, |input| {
         let head = PcapWriter::new(Order::Little, MICROSECONDS, 101).bytes;
         input.write_all(&head).unwrap();
@@ -227,15 +228,32 @@ fn flows(count: u32, a_second: u32, memory_kib: u32) -> serde_json::Value {
 #[test]
 fn memory_follows_the_flows_that_are_alive() {
     // 600,000 flows, of which 60 to 120 seconds' worth are remembered at one time.
-    let report = flows(600_000, 500, 256 << 10);
+    let report = flows(600_000, 500, 256 << 10, &[]);
     assert_eq!(report["verdict"]["flows"], 600_000);
 }
 
 #[test]
 #[ignore = "ten million flows: a minute"]
 fn ten_million_flows_of_one_packet_each_take_the_memory_of_those_alive() {
-    let report = flows(10_000_000, 1000, 320 << 10);
+    let report = flows(10_000_000, 1000, 320 << 10, &[]);
     assert_eq!(report["verdict"]["flows"], 10_000_000);
+}
+
+#[test]
+fn a_flood_at_one_instant_stays_within_the_memory_that_it_may_take() {
+    let report = flows(600_000, u32::MAX, 256 << 10, &["--memory", "64M"]);
+    assert_eq!(report["verdict"]["flows"], 600_000);
+    assert!(report["problems"][0].as_str().unwrap().contains("forgotten early"));
+}
+
+#[test]
+#[ignore = "ten million flows: a minute"]
+fn ten_million_flows_at_one_instant_stay_within_the_memory_that_they_may_take() {
+    for (memory, ulimit_kib) in [("5G", 6 << 20), ("512M", 800 << 10)] {
+        let report = flows(10_000_000, u32::MAX, ulimit_kib, &["--memory", memory]);
+        assert_eq!(report["verdict"]["flows"], 10_000_000);
+        assert!(report["problems"][0].as_str().unwrap().contains("forgotten early"));
+    }
 }
 
 #[test]

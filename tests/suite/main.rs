@@ -31,6 +31,7 @@ mod emulated;
 mod evidence;
 mod filter;
 mod follow;
+mod forgotten;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 mod gate;

@@ -3,7 +3,7 @@
 
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Reason, Setting, Sysctls};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
@@ -130,6 +130,7 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
         wanted: Wanted::Verdicts,
         flows: Vec::new(),
         table: TableView::Counted,
+        memory: Budget::DEFAULT,
     };
     let mut run = Run::new(&plan);
     let mut collector = Collector::default();

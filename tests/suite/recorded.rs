@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{CtState, Policy, Profile, Sysctls};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::segment::Direction;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
@@ -97,6 +97,7 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
         wanted: Wanted::Verdicts,
         flows: Vec::new(),
         table: TableView::Counted,
+        memory: Budget::DEFAULT,
     });
     let mut collector = Collector::default();
     let mut source = source::open(path, Timeline::default()).unwrap();

@@ -12,7 +12,7 @@ use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
 use tcp_window_audit::flow::{Happening, Kind};
 use tcp_window_audit::frame::LinkType;
-use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::segment::PerDirection;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
@@ -141,6 +141,7 @@ pub(crate) fn audit(path: &Path, flows: Vec<u64>) -> Audit {
         wanted,
         flows,
         table: TableView::Counted,
+        memory: Budget::DEFAULT,
     };
     let mut run = Run::new(&plan);
     run.read(&mut source::open(path, Timeline::default()).unwrap(), &mut Nobody);

@@ -117,6 +117,9 @@ fn undecodable(reason: Undecodable) -> String {
         Undecodable::LinkType(number) => format!("of link type {number}, which is not known"),
         Undecodable::LinkHeaderCut => "cut inside the link-layer header".to_owned(),
         Undecodable::NotIp => "not IP (ARP, LLDP, spanning tree …)".to_owned(),
+        Undecodable::Macsec => {
+            "encrypted by MACsec: capture on the macsec interface instead".to_owned()
+        }
         Undecodable::IpHeaderCut => "cut inside the IP header".to_owned(),
         Undecodable::BadIpHeader => "with an IP header that no kernel accepts".to_owned(),
         Undecodable::TcpHeaderCut => "cut inside the TCP header by the snap length".to_owned(),

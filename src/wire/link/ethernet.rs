@@ -8,6 +8,7 @@ use crate::wire::bytes::{be16, u8_at};
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const PPPOE_SESSION: u16 = 0x8864;
+const MACSEC: u16 = 0x88e5;
 const MPLS: [u16; 2] = [0x8847, 0x8848];
 
 /// The largest number in the type field that is a length (IEEE 802.3, clause 3.2.6).
@@ -42,13 +43,22 @@ pub(in crate::wire) fn behind(
     ethertype: u16,
     at: usize,
 ) -> Result<Network, Undecodable> {
-    let (ethertype, at) = untagged(bytes, ethertype, at)?;
+    match untagged(bytes, ethertype, at)? {
+        (0..=MAX_LENGTH, at) => llc(bytes, at),
+        (ethertype, at) => announced(bytes, ethertype, at),
+    }
+}
+
+/// Finds the IP packet at or behind `at`, where what `ethertype` announces starts: no tag, and no
+/// LLC header, so that there is an end to headers in headers.
+fn announced(bytes: &[u8], ethertype: u16, at: usize) -> Result<Network, Undecodable> {
     match ethertype {
         IPV4 => Ok(Network::v4(at)),
         IPV6 => Ok(Network::v6(at)),
         label if MPLS.contains(&label) => mpls(bytes, at),
         PPPOE_SESSION => pppoe(bytes, at),
-        0..=MAX_LENGTH => llc(bytes, at),
+        MACSEC if at >= bytes.len() => Err(Undecodable::LinkHeaderCut),
+        MACSEC => Err(Undecodable::Macsec),
         _ => Err(Undecodable::NotIp),
     }
 }
@@ -60,7 +70,7 @@ pub(in crate::wire) fn untagged(
     mut ethertype: u16,
     mut at: usize,
 ) -> Result<(u16, usize), Undecodable> {
-    while let Some(len) = tag_len(ethertype) {
+    while let Some(len) = tag_len(ethertype).or_else(|| clear_macsec_len(bytes, ethertype, at)) {
         ethertype = be16(bytes, at + len).ok_or(Undecodable::LinkHeaderCut)?;
         at += len + 2;
     }
@@ -85,6 +95,20 @@ const fn tag_len(ethertype: u16) -> Option<usize> {
     }
 }
 
+/// Returns the bytes of a `MACsec` tag behind its type field, when what it protects is in clear: only
+/// signed, neither encrypted nor changed (IEEE 802.1AE, clause 9).
+fn clear_macsec_len(bytes: &[u8], ethertype: u16, at: usize) -> Option<usize> {
+    const ENCRYPTED: u8 = 0x08;
+    const CHANGED: u8 = 0x04;
+    const CHANNEL_ID: u8 = 0x20;
+    const SHORT_TAG_LEN: usize = 6;
+    const CHANNEL_ID_LEN: usize = 8;
+    let control = u8_at(bytes, at).filter(|_| ethertype == MACSEC)?;
+    let is_clear = control & (ENCRYPTED | CHANGED) == 0;
+    let channel_id_len = if control & CHANNEL_ID == 0 { 0 } else { CHANNEL_ID_LEN };
+    is_clear.then_some(SHORT_TAG_LEN + channel_id_len)
+}
+
 /// Finds the IP packet behind an LLC header (IEEE 802.2) at `at`: SNAP with an `EtherType`, or the
 /// service access point of IP itself.
 pub(super) fn llc(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
@@ -103,7 +127,11 @@ pub(super) fn llc(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
 /// (RFC 1042; IEEE 802.1H), then one.
 pub(super) fn snap(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
     match bytes.get(at..at + 3).ok_or(Undecodable::LinkHeaderCut)? {
-        [0, 0, 0 | 0xf8] => typed(bytes, at + 3),
+        [0, 0, 0 | 0xf8] => {
+            let ethertype = be16(bytes, at + 3).ok_or(Undecodable::LinkHeaderCut)?;
+            let (ethertype, at) = untagged(bytes, ethertype, at + 5)?;
+            announced(bytes, ethertype, at)
+        }
         _ => Err(Undecodable::NotIp),
     }
 }

@@ -127,12 +127,16 @@ fn each_link_header_leads_to_the_same_segment() {
     sll_vlan[14..20].copy_from_slice(&[0x81, 0, 0, 7, 8, 0]);
     let mut sll2 = [0_u8; 20];
     sll2[0] = 8;
-    let cases: [(u16, Vec<u8>); 21] = [
+    let signed = [0x88, 0xe5, 0x03, 0, 0, 0, 0, 1];
+    let channel = [0x88, 0xe5, 0x20, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 0, 1, 0x81, 0, 0, 7];
+    let cases: [(u16, Vec<u8>); 23] = [
         (1, behind(&mac, &[8, 0])),
         (1, behind(&mac, &behind(&[0, 65], &llc_snap))),
         (1, behind(&mac, &[0, 60, 6, 6, 3])),
         (1, behind(&mac, &[0x88, 0x64, 0x11, 0, 0, 1, 0, 59, 0, 0x21])),
         (1, behind(&mac, &[0x88, 0x47, 0, 1, 0x00, 64, 0, 2, 0x01, 64])),
+        (1, behind(&mac, &behind(&signed, &[8, 0]))),
+        (1, behind(&mac, &behind(&channel, &[8, 0]))),
         (1, behind(&mac, &[0x89, 0x26, 1, 1, 1, 1, 8, 0])),
         (1, behind(&mac, &[0x89, 0x3f, 1, 1, 1, 1, 1, 1, 0x81, 0, 0, 7, 8, 0])),
         (1, behind(&mac, &[0x89, 0x09, 1, 1, 0, 1, 0, 9, 8, 0])),
@@ -174,10 +178,25 @@ fn what_is_not_ip_is_told() {
     assert_eq!(ethernet(&arp), not_ip);
     assert_eq!(ethernet(&spanning_tree), not_ip);
     assert_eq!(raw(&[0x50; 40]), not_ip);
+    // Encrypted, or changed in another way: the control byte tells.
+    for control in [0x0c, 0x2c, 0x08, 0x04] {
+        let sealed = behind(&[0; 12], &[0x88, 0xe5, control, 0, 0, 0, 0, 1, 8, 0, 0x45, 0]);
+        assert_eq!(ethernet(&sealed), Decoded::Undecodable(Undecodable::Macsec), "{control:x}");
+    }
     assert_eq!(decode(&frame(LinkType::NULL, &[7; 40])), not_ip);
     let unknown = LinkType(65_000);
     let expected = Decoded::Undecodable(Undecodable::LinkType(65_000));
     assert_eq!(decode(&frame(unknown, &[])), expected);
+}
+
+#[test]
+fn headers_in_headers_come_to_an_end() {
+    // A length in the place of a type announces LLC, whose SNAP holds a type again.
+    let llc = [0, 100, 0xaa, 0xaa, 3, 0, 0, 0].repeat(1 << 20);
+    let not_ip = Decoded::Undecodable(Undecodable::NotIp);
+    assert_eq!(ethernet(&behind(&[0; 12], &llc)), not_ip);
+    let tags = [0x81, 0, 0, 1, 0x88, 0xe5, 0, 0, 0, 0, 0, 1].repeat(1 << 20);
+    assert_eq!(ethernet(&behind(&[0; 12], &behind(&tags, &[8, 6, 0]))), not_ip);
 }
 
 #[test]

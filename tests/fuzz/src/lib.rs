@@ -7,7 +7,7 @@ use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Setting, Sysctls};
 use tcp_window_audit::diagnose::{diagnose, wish};
 use tcp_window_audit::frame::{Batch, Frame, LinkType};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, gather};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, gather};
 use tcp_window_audit::report::{self, Format, Look};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
@@ -147,7 +147,18 @@ fn plan(tunnels: Tunnels, threads: usize) -> Plan {
     let (wanted, flows) = (Wanted::Verdicts, Vec::new());
     let exemptions = Exemptions::default();
     let table = TableView::Counted;
-    Plan { method, checksums, tunnels, exemptions, threads, inputs: 1, wanted, flows, table }
+    Plan {
+        method,
+        checksums,
+        tunnels,
+        exemptions,
+        threads,
+        inputs: 1,
+        wanted,
+        flows,
+        table,
+        memory: Budget::DEFAULT,
+    }
 }
 
 /// Audits a source, and counts the verdicts told.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
 use tcp_window_audit::kernel::OracleSettings;
-use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
@@ -131,6 +131,7 @@ fn model(packets: &[Vec<u8>]) -> BTreeMap<&'static str, u64> {
         wanted: Wanted::Findings,
         flows: Vec::new(),
         table: TableView::Counted,
+        memory: Budget::DEFAULT,
     });
     let input = Box::new(Cursor::new(writer.bytes));
     let mut source = FileSource::from_reader("a".to_owned(), input, Timeline::default()).unwrap();
