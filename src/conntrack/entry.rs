@@ -10,8 +10,8 @@ use crate::conntrack::policy::{Choices, Feature, Limits};
 use crate::conntrack::reset::{self, ResetPath};
 use crate::conntrack::state::{Class, TcpState, Transition, transition};
 use crate::conntrack::verdict::{CtState, Reason, Verdict};
-use crate::conntrack::window::{self, Checked, Margins, Passage, Side, SideFlags, Sides};
-use crate::segment::{Direction, Flags, HeaderFault, PerDirection, Segment};
+use crate::conntrack::window::{self, Checked, Margins, Passage, SideFlags, Sides};
+use crate::segment::{Direction, Flags, HeaderFault, Segment};
 use crate::seq::SeqNum;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::Orientation;
@@ -78,51 +78,6 @@ pub struct Entry {
 
 const _: () = assert!(size_of::<Entry>() <= 80, "an entry is hot: it must stay small");
 const _: () = assert!(size_of::<Option<Entry>>() == size_of::<Entry>(), "no entry costs nothing");
-
-/// What another tracker tells of an entry of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Known {
-    /// The state.
-    pub state: TcpState,
-    /// The shift of each side's window.
-    pub wscale: PerDirection<u8>,
-    /// `IP_CT_TCP_FLAG_*` of each side.
-    pub flags: PerDirection<u8>,
-    /// `IPS_SEEN_REPLY`.
-    pub seen_reply: bool,
-    /// `IPS_ASSURED`.
-    pub assured: bool,
-    /// When the entry expires.
-    pub expires: Timestamp,
-    /// Which way the original direction goes.
-    pub original: Orientation,
-}
-
-impl Entry {
-    /// Makes an entry from what another tracker tells, which does not tell sequence numbers: as
-    /// the kernel does, each side takes those of the first segment that it sends
-    /// (`tcp_in_window()`, a side without `td_maxwin`).
-    pub fn known(known: &Known) -> Self {
-        let side = |scale: u8, flags: u8| {
-            let mut flags = SideFlags(flags);
-            flags.remove(SideFlags::MAXACK_SET);
-            Side { scale, flags, ..Side::default() }
-        };
-        let Known { wscale, flags, .. } = *known;
-        Self {
-            sides: Sides {
-                original: side(wscale.original, flags.original),
-                reply: side(wscale.reply, flags.reply),
-            },
-            expires: known.expires,
-            state: known.state,
-            seen_reply: known.seen_reply,
-            assured: known.assured,
-            original: known.original,
-            ..Self::default()
-        }
-    }
-}
 
 /// A segment on its way through the tracker.
 #[derive(Clone, Copy, Debug)]

@@ -9,6 +9,7 @@
 //! * [`state`]: the table of transitions between TCP states.
 //! * [`window`]: the four bounds of the window check.
 //! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
+//! * `known`: an entry that another tracker tells of.
 //! * [`datagram`]: UDP, ICMP queries and other protocols.
 //! * [`icmp`]: errors about a connection.
 //! * `ordinary`: the short way for the segments that nearly all segments are.
@@ -24,6 +25,7 @@
 pub mod datagram;
 pub mod entry;
 pub mod icmp;
+mod known;
 mod ordinary;
 mod out_of_sync;
 pub mod policy;
@@ -38,8 +40,9 @@ pub mod what_if;
 pub mod window;
 
 pub use datagram::{DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts};
-pub use entry::{Arrival, Entry, Known};
+pub use entry::{Arrival, Entry};
 pub use icmp::ErrorArrival;
+pub use known::Known;
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use state::{Class, TcpState};
