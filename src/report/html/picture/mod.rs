@@ -86,7 +86,7 @@ impl Scale {
     fn ticks(self, most: i64) -> impl Iterator<Item = i64> {
         let step = self.step(most);
         let first = self.lo.div_euclid(step) * step;
-        let ticks = (0..=most + 2).map(move |n| first.saturating_add(n * step));
+        let ticks = (0..=most + 2).map(move |n| first.saturating_add(n.saturating_mul(step)));
         ticks.filter(move |tick| self.holds(*tick))
     }
 }
