@@ -35,8 +35,15 @@ fn the_answer_stands_in_the_first_three_lines() {
 
 /// Many connections of many hosts with INVALID packets, in captures with long names.
 fn crowded(scratch: &Scratch) -> Vec<String> {
-    let far =
-        |seq| Line { millis: 30, from: From::Server, flags: ACK, seq, ack: 1, win: 1000, len: 100 };
+    let far = |seq| Line {
+        millis: 30,
+        from: From::Server,
+        seq,
+        ack: 1,
+        win: 1000,
+        len: 100,
+        ..Line::PLAIN
+    };
     let mut lines = handshake(1000);
     lines.extend((0..40).map(|n| far(500_000 + n * 5000)));
     let bytes = capture(&vec![lines; 200]);

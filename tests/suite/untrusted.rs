@@ -35,6 +35,7 @@ pub fn named_interface(words: &str) -> Vec<u8> {
         ack: 1,
         win: 1000,
         len: 100,
+        ..Line::PLAIN
     };
     lines.push(far);
     let classic = capture(&[lines]);
