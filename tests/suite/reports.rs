@@ -6,7 +6,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 use crate::capture_writer::{MICROSECONDS, Order, PcapWriter};
-use crate::conversation::{ACK, From, Line, capture, handshake};
+use crate::conversation::{From, Line, capture, handshake};
 use crate::program::{PROGRAM, STORY, Scratch, cases, expect_text, run, status, text};
 use crate::scenario::testdata;
 
