@@ -96,6 +96,11 @@ impl Exchange {
         self.halves.high_to_low.set_alert(true);
     }
 
+    /// Returns whether everything that happens is kept.
+    pub(super) fn is_told(&self) -> bool {
+        self.detail.as_ref().is_some_and(|detail| detail.story.is_some())
+    }
+
     /// Forgets the numbers of both sides, but not what was counted: a SYN opens a connection where
     /// only remains of another were seen.
     #[cold]

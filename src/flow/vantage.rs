@@ -168,7 +168,11 @@ impl FlowAudit {
     }
 
     fn start_over(&mut self, sightings: Box<Sightings>, arrival: &Arrival<'_>) {
+        let is_told = self.exchange.is_told();
         *self = Self::new(self.first_frame, self.first_ts, arrival);
+        if is_told {
+            self.tell_all();
+        }
         self.know(sightings);
     }
 

@@ -38,7 +38,6 @@ fn crowded(scratch: &Scratch) -> Vec<String> {
     let far = |seq| Line {
         millis: 30,
         from: From::Server,
-        flags: ACK,
         seq,
         ack: 1,
         win: 1000,
