@@ -31,6 +31,9 @@ const CONTEXT: &[u8] = b"tcp-window-audit anonymize 1\0";
 /// What stands for the words of a filter.
 const FILTER: &str = "(not shown: it may name addresses)";
 
+/// The options that the words of a filter follow.
+const FILTER_OPTIONS: [&str; 2] = ["--filter", "--notrack"];
+
 /// Replaces addresses, the same by the same under one key.
 pub struct Mapping {
     cipher: IpcryptPfx,
@@ -78,6 +81,7 @@ impl Mapping {
     /// Replaces every address of an audit.
     pub fn apply(&self, audit: &mut Audit) {
         audit.provenance.addresses = Addresses::Mapped;
+        audit.provenance.private.map(|address| self.address(address));
         audit.provenance.digests.clear();
         for input in &mut audit.inputs.read {
             let summary = &mut input.summary;
@@ -87,11 +91,8 @@ impl Mapping {
             }
         }
         let filter = audit.inputs.filter.iter_mut().map(|filter| &mut filter.expression);
-        for expression in filter.chain(&mut audit.method.notrack) {
-            let words = std::mem::replace(expression, FILTER.to_owned());
-            let options = audit.provenance.options.iter_mut();
-            options.filter(|option| **option == words).for_each(|o| FILTER.clone_into(o));
-        }
+        filter.chain(&mut audit.method.notrack).for_each(|words| FILTER.clone_into(words));
+        hide_filters(&mut audit.provenance.options);
         for problem in &mut audit.incomplete {
             *problem = self.text(problem);
         }
@@ -106,6 +107,19 @@ impl Mapping {
             *address = self.address(*address);
         }
         keys(audit).for_each(|key| *key = key.mapped(|address| self.address(address)));
+    }
+}
+
+/// Hides the words of filters among options.
+///
+/// They are told by the option before, for a live capture joins several to one expression.
+fn hide_filters(options: &mut [String]) {
+    let mut is_filter = false;
+    for option in options {
+        if std::mem::replace(&mut is_filter, FILTER_OPTIONS.contains(&option.as_str())) {
+            FILTER.clone_into(option);
+            is_filter = false;
+        }
     }
 }
 
@@ -157,6 +171,7 @@ pub fn relative_times(audit: &mut Audit) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Private;
 
     const KEY: &[u8] = b"a key of the tests, 32 bytes long";
 
@@ -180,6 +195,36 @@ mod tests {
         assert_eq!(shared("192.0.2.80", "10.0.2.80"), 0);
         let v6 = |address: &str| mapped(address).parse::<std::net::Ipv6Addr>().unwrap().to_bits();
         assert_eq!((v6("2001:db8::1") ^ v6("2001:db8:0:1::1")).leading_zeros(), 63);
+    }
+
+    #[test]
+    fn the_words_of_every_filter_are_hidden() {
+        let mut options =
+            ["--filter", "host 192.0.2.1", "--notrack", "--filter", "--inner"].map(str::to_owned);
+        hide_filters(&mut options);
+        assert_eq!(options, ["--filter", FILTER, "--notrack", FILTER, "--inner"]);
+    }
+
+    #[test]
+    fn what_is_private_is_known_of_mapped_addresses() {
+        let (mapping, plain) = (Mapping::new(KEY).unwrap(), Private::default());
+        let mut private = plain;
+        private.map(|address| mapping.address(address));
+        for addr in [
+            "10.0.0.1",
+            "172.20.3.4",
+            "192.168.9.9",
+            "100.100.0.1",
+            "fd12::1",
+            "11.0.0.1",
+            "172.32.0.1",
+            "192.0.2.1",
+            "100.128.0.1",
+            "2001:db8::1",
+        ] {
+            let addr = addr.parse().unwrap();
+            assert_eq!(private.holds(mapping.address(addr)), plain.holds(addr), "{addr}");
+        }
     }
 
     #[test]

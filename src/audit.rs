@@ -20,6 +20,7 @@ mod findings;
 mod histogram;
 mod opening;
 mod peers;
+mod private;
 mod provenance;
 mod timeline;
 
@@ -29,6 +30,7 @@ pub use findings::{Collected, Findings, MAX_FINDINGS, MAX_SIGHTINGS, MAX_SUSPECT
 pub use histogram::{Bin, Histogram};
 pub use opening::{MAX_OPENINGS, Opening, Openings};
 pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
+pub use private::Private;
 pub use provenance::{Addresses, Origin, Provenance, Times};
 pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 

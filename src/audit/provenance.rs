@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::audit::Private;
 use crate::source::digest::Digest;
 
 /// Who said it.
@@ -65,6 +66,8 @@ pub struct Provenance {
     pub digests: Vec<Option<Digest>>,
     /// What became of the addresses.
     pub addresses: Addresses,
+    /// Which of them are private.
+    pub private: Private,
     /// What became of the times.
     pub times: Times,
 }

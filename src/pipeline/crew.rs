@@ -139,6 +139,8 @@ struct Board<'a> {
     is_abandoned: bool,
 }
 
+/// What a worker does next.
+#[expect(clippy::large_enum_variant, reason = "a worker holds one; it is handed on, never stored")]
 enum Job<'a> {
     Track { desk: usize, shard: &'a mut Shard, parts: VecDeque<Part> },
     Read { source: &'a mut (dyn FrameSource + Send), slice: Slice },

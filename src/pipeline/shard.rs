@@ -3,9 +3,9 @@
 //! A flow that was captured at several places is judged from one of them, and its copies are left
 //! out; the verdicts on single frames, where wanted, are those of a tracker that meets all of them.
 
-mod sights;
-
+mod account;
 mod forget;
+mod sights;
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,7 @@ use crate::conntrack::table::Position;
 use crate::conntrack::{
     Arrival, CtState, Entry, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
 };
-use crate::flow::{
-    Attention, ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble,
-    Observation,
-};
+use crate::flow::{Attention, FlowAudit, Observation};
 use crate::occupancy::{Group, Watched};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::ledger::Ledger;
@@ -205,7 +202,7 @@ impl Shard {
     pub(super) fn snapshot(&self) -> (Totals, Findings) {
         let (mut totals, mut findings) = (self.desk.totals.clone(), self.desk.findings.clone());
         for flow in self.table.iter() {
-            settle_accounts(flow.key, flow.audit.clone(), &mut totals, &mut findings);
+            account::settle(flow.key, flow.audit.clone(), &mut totals, &mut findings);
         }
         (totals, findings)
     }
@@ -336,7 +333,7 @@ impl Desk {
             if ended.is_seen_twice() {
                 flow.audit.expect_copies();
             }
-            settle_accounts(flow.key, ended, &mut self.totals, &mut self.findings);
+            account::settle(flow.key, ended, &mut self.totals, &mut self.findings);
         }
         let forked = !self.opinions.is_unanimous();
         let unanimous = !forked && !verdict.is_invalid();
@@ -437,7 +434,7 @@ impl Desk {
         {
             self.totals.occupancy.close(entry.expires, Group::Tcp);
         }
-        settle_accounts(flow.key, flow.audit, &mut self.totals, &mut self.findings);
+        account::settle(flow.key, flow.audit, &mut self.totals, &mut self.findings);
     }
 }
 
@@ -456,57 +453,3 @@ const fn arrival(item: &Item) -> Arrival<'_> {
     let Packet { orientation, ref segment, .. } = item.packet;
     Arrival { segment, orientation, now: item.stamp.clock }
 }
-
-/// Adds a finished flow to the totals, and to the findings if a policy called it INVALID.
-#[inline(never)]
-fn settle_accounts(
-    key: FlowKey,
-    mut audit: FlowAudit,
-    totals: &mut Totals,
-    findings: &mut Findings,
-) {
-    let directions = audit.directions();
-    totals.flows += 1;
-    totals.flows_picked_up += u64::from(audit.picked_up);
-    totals.flows_untracked += u64::from(!audit.tracked);
-    let one_way = directions.original.packets == 0 || directions.reply.packets == 0;
-    totals.flows_one_way += u64::from(one_way);
-    let packets = directions.original.packets + directions.reply.packets;
-    totals.payload_bytes += directions.original.bytes + directions.reply.bytes;
-    let summary = audit.summary();
-    let goes_on = packets >= HALF_SEEN_PACKETS && summary.conn_state != ConnState::S0;
-    totals.flows_half_seen += u64::from(one_way && goes_on);
-    totals.behaviour.count_flow(&summary);
-    totals.peers.count_flow(&key, &audit, &summary);
-    if let Some(story) = audit.take_story() {
-        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
-        findings.tell(FlowStory { key, audit, summary, story });
-    }
-    if let Some(sightings) = audit.take_sightings() {
-        totals.flows_seen_twice += 1;
-        let (first_frame, original) = (audit.first_frame, audit.original);
-        findings.push_sightings(FlowSightings { key, first_frame, original, sightings });
-    }
-    audit.forget_details();
-    if summary.is_suspect() {
-        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
-        findings.push_suspect(FlowTrouble { key, audit, summary });
-    }
-    if summary.weight() > 0 {
-        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
-        findings.push_troubled(FlowTrouble { key, audit, summary });
-    }
-    if let Some(evidence) = audit.evidence.take()
-        && !evidence.hit_under.is_empty()
-    {
-        totals.count_flow_hits(evidence.hit_under);
-        if evidence.invalid_packets() > 0 || evidence.invalid_liberal > 0 {
-            let summary = Box::new(summary);
-            findings.push(FlowFinding { key, audit, evidence: *evidence, summary });
-        }
-    }
-}
-
-/// Packets of one direction from which on a flow goes on as if the other were there: a SYN or a RST
-/// alone may have had no answer.
-const HALF_SEEN_PACKETS: u64 = 3;

@@ -4,7 +4,7 @@
 //! Does not: know the rest of the header.
 
 use super::bytes::be32;
-use crate::segment::{Options, SackBlock, TcpTimestamps};
+use crate::segment::{Layout, Options, SackBlock, TcpTimestamps};
 use crate::seq::SeqNum;
 
 const END: u8 = 0;
@@ -18,7 +18,11 @@ const TIMESTAMPS: u8 = 8;
 /// What nearly every data segment carries: NOP, NOP, and the head of the timestamps option.
 const ALIGNED_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
 
-/// Reads options that are nothing but aligned timestamps; [`walk`] would find the same.
+/// How those follow one another.
+pub(super) const ALIGNED_LAYOUT: Layout = Layout { kinds: 0x118, longest_nops: 2 };
+
+/// Reads options that are nothing but aligned timestamps: with [`ALIGNED_LAYOUT`], [`walk`] would
+/// find the same.
 #[inline]
 pub(super) fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
     let option: &[u8; 12] = captured.try_into().ok()?;
@@ -49,13 +53,13 @@ pub(super) fn walk(captured: &[u8], len: usize) -> Options {
             continue;
         }
         nops = 0;
-        options.layout.push(kind, nops);
         let Some(&option_len) = after_kind.first() else { break };
         let option_len = usize::from(option_len);
         if option_len < 2 || option_len > rest_len {
             break;
         }
         let Some((option, after)) = rest.split_at_checked(option_len) else { break };
+        options.layout.push(kind, nops);
         if kind != SACK {
             read(&mut options, option);
         } else if !sack_seen && is_sack_len(option_len) {
@@ -132,7 +136,10 @@ mod tests {
     fn aligned_timestamps_read_the_same_on_both_paths() {
         let bytes = [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
         let timestamps = only_timestamps(&bytes);
-        assert_eq!(of(&bytes), Options { timestamps, ..Options::default() });
+        assert_eq!(
+            of(&bytes),
+            Options { timestamps, layout: ALIGNED_LAYOUT, ..Options::default() }
+        );
         assert_eq!(timestamps.unwrap().echo, 0x0506_0708);
         assert_eq!(only_timestamps(&[1, 1, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8]), None);
         assert_eq!(only_timestamps(&[1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 0]), None);
@@ -166,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_kind_without_a_length_byte_ends_the_walk() {
-        assert_eq!(of(&[1, 3]), Options::default());
+        assert_eq!(of(&[1, 3]), of(&[1]));
         assert_eq!(of(&[3, 3, 9, 4]).wscale, Some(9));
     }
 

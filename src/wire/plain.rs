@@ -96,6 +96,7 @@ impl<'a> Plain<'a> {
         segment.ip_id = self.ip_id;
         if let Some(timestamps) = options::only_timestamps(self.options) {
             segment.options.timestamps = Some(timestamps);
+            segment.options.layout = options::ALIGNED_LAYOUT;
         } else if !self.options.is_empty() {
             segment.options = options::walk(self.options, self.options.len());
         }

@@ -37,7 +37,8 @@ pub(super) fn decode(datagram: &Datagram<'_>) -> Decoded {
     let captured = rest.get(..options_len).unwrap_or(rest);
     match options::only_timestamps(captured) {
         Some(timestamps) => {
-            with_options(Options { timestamps: Some(timestamps), ..Options::default() })
+            let (timestamps, layout) = (Some(timestamps), options::ALIGNED_LAYOUT);
+            with_options(Options { timestamps, layout, ..Options::default() })
         }
         None => with_options(options::walk(captured, options_len)),
     }

@@ -42,10 +42,10 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if facts.quality.cannot_judge() || sees_inside(facts) {
         return None;
     }
-    let translated = translated(facts);
+    let (translated, private) = (translated(facts), &facts.audit.provenance.private);
     let twin = |case: &Case<'_>| {
         let (from, to) = case.key.endpoints(case.audit.original);
-        let leaks = is_private(from.addr) && !is_private(to.addr);
+        let leaks = private.holds(from.addr) && !private.holds(to.addr);
         let is_late = !case.audit.directions().original.syn_seen && !case.is_two_way();
         let twin = translated.get(&(from.port, to)).copied();
         twin.filter(|_| leaks && is_late && case.invalid(RULES) > 0)
@@ -92,10 +92,11 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
 /// Returns whether connections are opened from private addresses here: the capture is not, or not
 /// only, beyond the translation.
 fn sees_inside(facts: &Facts<'_>) -> bool {
+    let private = &facts.audit.provenance.private;
     !facts.pairs.is_empty()
         || facts.audit.openings.iter().any(|opening| {
             let (from, to) = opening.endpoints();
-            !opening.segment.has(Flags::ACK) && is_private(from.addr) && !is_private(to.addr)
+            !opening.segment.has(Flags::ACK) && private.holds(from.addr) && !private.holds(to.addr)
         })
 }
 
@@ -110,18 +111,8 @@ fn translated(facts: &Facts<'_>) -> BTreeMap<(u16, Endpoint), (IpAddr, u64)> {
         let (from, to) = case.key.endpoints(case.audit.original);
         ((from.port, to), (from.addr, case.audit.first_frame))
     });
-    known.chain(opened).filter(|(_, (source, _))| !is_private(*source)).collect()
-}
-
-/// Returns whether an address is of a network that nobody routes (RFC 1918, RFC 6598, RFC 4193).
-fn is_private(addr: IpAddr) -> bool {
-    match addr {
-        IpAddr::V4(v4) => {
-            let [first, second, ..] = v4.octets();
-            v4.is_private() || first == 100 && second & 0xc0 == 64
-        }
-        IpAddr::V6(v6) => v6.segments()[0] & 0xfe00 == 0xfc00,
-    }
+    let private = &facts.audit.provenance.private;
+    known.chain(opened).filter(|(_, (source, _))| !private.holds(*source)).collect()
 }
 
 /// Keeps what cannot be translated from leaving.

@@ -100,13 +100,14 @@ struct Overflow {
     collected: BTreeMap<String, u64>,
     /// Entries given up that had packets still to come.
     cut_off: u64,
-    first_dropped: Vec<Flow>,
-    first_early_dropped: Vec<Flow>,
+    first_dropped: Vec<Lost>,
+    first_early_dropped: Vec<Lost>,
 }
 
+/// A flow that the table refused or gave up.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct Flow {
+struct Lost {
     frame: u64,
     at: String,
     from: String,
@@ -238,7 +239,7 @@ impl Overflow {
         let named = |counts: &BTreeMap<Service, u64>| {
             counts.iter().map(|(service, count)| (service.to_string(), *count)).collect()
         };
-        let flows = |list: &[Refused]| list.iter().map(|flow| Flow::of(audit, flow)).collect();
+        let flows = |list: &[Refused]| list.iter().map(|flow| Lost::of(audit, flow)).collect();
         Self {
             happens: outcome.has_overflowed(),
             first: outcome.first.map(|at| at.to_string()),
@@ -255,7 +256,7 @@ impl Overflow {
     }
 }
 
-impl Flow {
+impl Lost {
     fn of(audit: &Audit, refused: &Refused) -> Self {
         let life = &refused.life;
         let (from, to) = life.key.endpoints(life.original);

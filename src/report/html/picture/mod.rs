@@ -84,10 +84,10 @@ impl Scale {
 
     /// Returns the round numbers of the scale.
     fn ticks(self, most: i64) -> impl Iterator<Item = i64> {
-        let step = self.step(most);
-        let first = self.lo.div_euclid(step) * step;
-        let ticks = (0..=most + 2).map(move |n| first.saturating_add(n.saturating_mul(step)));
-        ticks.filter(move |tick| self.holds(*tick))
+        let step = i128::from(self.step(most));
+        let first = i128::from(self.lo).div_euclid(step) * step;
+        let ticks = (0..=i128::from(most) + 2).map(move |n| first + n * step);
+        ticks.filter_map(|tick| i64::try_from(tick).ok()).filter(move |tick| self.holds(*tick))
     }
 }
 
@@ -331,6 +331,16 @@ mod tests {
             assert!(ticks.iter().all(|tick| scale.holds(*tick)));
         }
         assert_eq!(Scale::new((3, 97), (0, 1)).ticks(8).collect::<Vec<_>>(), [20, 40, 60, 80]);
+    }
+
+    #[test]
+    fn ticks_at_the_ends_of_all_numbers_are_on_the_scale() {
+        for (lo, hi) in [(0, i64::MAX), (i64::MIN, 0), (i64::MIN, i64::MAX)] {
+            let scale = Scale::new((lo, hi), (0, 100));
+            let ticks: Vec<_> = scale.ticks(8).collect();
+            assert!(!ticks.is_empty() && ticks.iter().all(|tick| scale.holds(*tick)));
+            assert!(ticks.windows(2).all(|pair| pair[0] < pair[1]), "{ticks:?}");
+        }
     }
 
     #[test]

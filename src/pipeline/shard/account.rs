@@ -1,0 +1,61 @@
+//! What a finished flow adds to the totals and findings of its shard.
+//!
+//! Does not: decide when a flow is finished.
+
+use crate::audit::{Findings, Totals};
+use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble};
+use crate::tuple::FlowKey;
+
+/// Packets of one direction from which on a flow goes on as if the other were there: a SYN or a RST
+/// alone may have had no answer.
+const HALF_SEEN_PACKETS: u64 = 3;
+
+/// Adds a finished flow to the totals, and to the findings if a policy called it INVALID.
+#[inline(never)]
+pub(super) fn settle(
+    key: FlowKey,
+    mut audit: FlowAudit,
+    totals: &mut Totals,
+    findings: &mut Findings,
+) {
+    let directions = audit.directions();
+    totals.flows += 1;
+    totals.flows_picked_up += u64::from(audit.picked_up);
+    totals.flows_untracked += u64::from(!audit.tracked);
+    let one_way = directions.original.packets == 0 || directions.reply.packets == 0;
+    totals.flows_one_way += u64::from(one_way);
+    let packets = directions.original.packets + directions.reply.packets;
+    totals.payload_bytes += directions.original.bytes + directions.reply.bytes;
+    let summary = audit.summary();
+    let goes_on = packets >= HALF_SEEN_PACKETS && summary.conn_state != ConnState::S0;
+    totals.flows_half_seen += u64::from(one_way && goes_on);
+    totals.behaviour.count_flow(&summary);
+    totals.peers.count_flow(&key, &audit, &summary);
+    if let Some(story) = audit.take_story() {
+        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
+        findings.tell(FlowStory { key, audit, summary, story });
+    }
+    if let Some(sightings) = audit.take_sightings() {
+        totals.flows_seen_twice += 1;
+        let (first_frame, original) = (audit.first_frame, audit.original);
+        findings.push_sightings(FlowSightings { key, first_frame, original, sightings });
+    }
+    audit.forget_details();
+    if summary.is_suspect() {
+        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
+        findings.push_suspect(FlowTrouble { key, audit, summary });
+    }
+    if summary.weight() > 0 {
+        let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
+        findings.push_troubled(FlowTrouble { key, audit, summary });
+    }
+    if let Some(evidence) = audit.evidence.take()
+        && !evidence.hit_under.is_empty()
+    {
+        totals.count_flow_hits(evidence.hit_under);
+        if evidence.invalid_packets() > 0 || evidence.invalid_liberal > 0 {
+            let summary = Box::new(summary);
+            findings.push(FlowFinding { key, audit, evidence: *evidence, summary });
+        }
+    }
+}
