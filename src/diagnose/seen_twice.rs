@@ -1,7 +1,7 @@
 //! Connections that were captured at several places: what changed between them.
 //!
 //! Does not: find them; copies within a flow are told in `flow`, translated ones in
-//! [`pairs`](super::pairs).
+//! [`pairs`](mod@super::pairs).
 
 use std::collections::BTreeSet;
 
