@@ -141,7 +141,11 @@ fn a_terminal_has_colours_unless_it_is_asked_for_none() {
         let output = Command::new("script")
             .args(["-qec", &command, "/dev/null"])
             .current_dir(&folder)
+            // What else colours depend on is as on a person's own terminal.
             .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .env_remove("CI")
             .env("TERM", "xterm-256color")
             .output()
             .ok()?;
