@@ -437,6 +437,12 @@ impl Audit {
         self.totals.hits.first().copied().unwrap_or_default()
     }
 
+    /// Returns what a policy of the panel called INVALID; none when it is not in the panel.
+    pub fn hits(&self, policy: Policy) -> Option<Hits> {
+        let position = self.method.policies.iter().position(|other| *other == policy)?;
+        self.totals.hits.get(position).copied()
+    }
+
     /// Returns the same with `nf_conntrack_tcp_be_liberal` = 1.
     pub fn liberal(&self) -> Hits {
         self.totals.hits.get(1).copied().unwrap_or_default()

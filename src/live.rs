@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 mod counts;
 mod face;
@@ -29,9 +29,8 @@ use tcp_window_audit::frame::Batch;
 use tcp_window_audit::pipeline::{Run, chain};
 use tcp_window_audit::source::fanout::Fanout;
 use tcp_window_audit::source::keep::Kept;
-use tcp_window_audit::source::live::{LiveSource, devices};
+use tcp_window_audit::source::live::{LiveSource, devices, now};
 use tcp_window_audit::source::{Error, FrameSource, interrupt};
-use tcp_window_audit::time::Timestamp;
 use tracker::Beside;
 
 /// Prints the interfaces, as `tcpdump -D` does, and returns the exit status.
@@ -70,7 +69,7 @@ pub(crate) struct Capture {
 pub(crate) fn begin(config: &Config, live: &Live) -> Option<Capture> {
     let opened = open(live).map_err(|error| chain(&error));
     let source = opened.inspect_err(|reason| say(reason)).ok()?;
-    let beside = live.asks_host.then(|| Beside::begin(wall_clock())).flatten();
+    let beside = live.asks_host.then(|| Beside::begin(now())).flatten();
     let metrics = match live.metrics.as_ref().map(Metrics::open) {
         Some(Err(error)) => {
             say(&format!("--metrics: cannot listen: {error}"));
@@ -199,13 +198,6 @@ fn sign(audit: &mut Audit, config: &Config) {
     let digests = vec![None; audit.inputs.read.len()];
     audit.provenance = Provenance { digests, ..config.provenance.clone() };
     config.privacy.apply(audit);
-}
-
-/// Returns the time by which packets are stamped.
-fn wall_clock() -> Timestamp {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
-    Timestamp::from_parts(seconds, i64::from(now.subsec_nanos()))
 }
 
 /// Begins the capture.

@@ -237,11 +237,6 @@ impl Run {
         self.reports.inputs.read.extend(inputs(source));
     }
 
-    /// Adds what is to be said of the run, and makes it incomplete.
-    pub fn note(&mut self, problem: String) {
-        self.reports.incomplete.push(problem);
-    }
-
     /// Takes in what the capturing machine's own tracker has told until now.
     pub fn hear(&mut self, host: Option<HostTracker>) {
         self.reports.host = host.or(self.reports.host);

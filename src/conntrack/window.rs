@@ -162,6 +162,11 @@ impl Margins {
             _ => None,
         }
     }
+
+    /// Returns by how many bytes the bound that a reason names is violated, if it is.
+    pub fn excess(&self, reason: Reason) -> Option<u32> {
+        self.of(reason).filter(|margin| *margin < 0).map(i32::unsigned_abs)
+    }
 }
 
 /// The numbers of a segment as the check uses them: some resets carry numbers that mean nothing.

@@ -131,6 +131,13 @@ impl<'a> Case<'a> {
     }
 }
 
+/// Takes each of these flows once, which come in the order of their first frames.
+pub(super) fn each_once<'a>(cases: impl Iterator<Item = &'a Case<'a>>) -> Vec<&'a Case<'a>> {
+    let mut cases: Vec<_> = cases.collect();
+    cases.dedup_by_key(|case| case.audit.first_frame);
+    cases
+}
+
 /// Counts cases.
 pub(super) fn count(cases: &[&Case<'_>]) -> u64 {
     u64::try_from(cases.len()).unwrap_or(u64::MAX)

@@ -23,7 +23,7 @@ mod verdict;
 use std::cmp::Reverse;
 
 use crate::audit::Audit;
-use case::{Case, cases};
+use case::{Case, cases, count};
 use pairs::{Pair, pairs};
 
 pub use cause::Cause;
@@ -145,7 +145,7 @@ impl Diagnosis {
             finding,
             notes: Vec::new(),
             against: Vec::new(),
-            flow_count: u64::try_from(cases.len()).unwrap_or(u64::MAX),
+            flow_count: count(cases),
             flows: cases.iter().take(MAX_NAMED_FLOWS).map(|case| case.audit.first_frame).collect(),
             parameters: Vec::new(),
             evidence: Vec::new(),

@@ -17,7 +17,7 @@ pub(super) fn advice(audit: &Audit) -> Option<String> {
     if own.profile >= profile {
         return None;
     }
-    let (now, then) = (hits(audit, own)?, hits(audit, Policy { profile, ..own })?);
+    let (now, then) = (audit.hits(own)?, audit.hits(Policy { profile, ..own })?);
     if now == Hits::default() && then == now {
         return None;
     }
@@ -33,11 +33,6 @@ pub(super) fn advice(audit: &Audit) -> Option<String> {
         words(then),
         words(now)
     ))
-}
-
-fn hits(audit: &Audit, policy: Policy) -> Option<Hits> {
-    let position = audit.method.policies.iter().position(|other| *other == policy)?;
-    audit.totals.hits.get(position).copied()
 }
 
 fn words(hits: Hits) -> String {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::audit::{Inputs, PacketVerdict};
-use crate::conntrack::{Margins, Reason, TcpState};
+use crate::conntrack::{Reason, TcpState};
 use crate::flow::community_id::community_id;
 
 /// Writes a line for each of the verdicts that is INVALID.
@@ -51,7 +51,7 @@ struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tcp_state: Option<&'static str>,
     ctstate_if_liberal: &'static str,
-    /// By how many bytes the worst bound was missed.
+    /// Bytes beyond the bound that the reason names.
     #[serde(skip_serializing_if = "Option::is_none")]
     excess: Option<u32>,
 }
@@ -83,14 +83,7 @@ impl<'a> Event<'a> {
             reason: told.verdict.reason.map(Reason::code),
             tcp_state: told.verdict.state.map(TcpState::name),
             ctstate_if_liberal: told.liberal.name(),
-            excess: told.verdict.margins.as_ref().and_then(excess),
+            excess: told.verdict.margins.zip(told.verdict.reason).and_then(|(m, r)| m.excess(r)),
         }
     }
-}
-
-/// Returns by how many bytes the bound that is missed most is missed.
-fn excess(margins: &Margins) -> Option<u32> {
-    let Margins { seq_upper, seq_lower, ack_upper, ack_lower } = *margins;
-    let least = [seq_upper, seq_lower, ack_upper, ack_lower].into_iter().min()?;
-    (least < 0).then(|| least.unsigned_abs())
 }

@@ -273,7 +273,7 @@ impl Flow {
             invalid_if_liberal: evidence.map_or(0, |evidence| evidence.invalid_liberal),
             by_reason: evidence.iter().flat_map(|found| found.invalid_by_reason()).collect(),
             invalid_frame: first.map(|packet| audit.inputs.place(packet.frame).frame),
-            excess: first.and_then(excess),
+            excess: first.and_then(|packet| packet.margins?.excess(packet.reason)),
             dropped,
             not_dropped,
             retransmitted: sides.into_iter().map(|side| side.retransmitted.packets).sum(),
@@ -286,9 +286,4 @@ impl Flow {
 
 fn first_invalid(evidence: &Evidence) -> Option<&KeyPacket> {
     evidence.key_packets.iter().find(|packet| packet.ctstate == CtState::Invalid)
-}
-
-fn excess(packet: &KeyPacket) -> Option<u32> {
-    let margin = packet.margins?.of(packet.reason)?;
-    (margin < 0).then_some(margin.unsigned_abs())
 }

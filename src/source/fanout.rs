@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::live::{LiveSource, Options};
 use super::{Error, FilterSummary, FrameSource, SourceSummary};
 use crate::frame::{Batch, Place};
-use crate::time::{CaptureClock, NANOS_PER_SEC, Timestamp};
+use crate::time::{CaptureClock, Timestamp};
 
 /// Batches of each capture that wait to be merged: beyond, the kernel's buffer has to hold them.
 const WAITING: usize = 64;
@@ -192,7 +192,7 @@ fn run(capture: usize, mut source: LiveSource, news: &SyncSender<News>) {
             Err(error) => Some(Err(error)),
         };
         // The kernel hands packets over late, but in order.
-        let until = batch.latest().unwrap_or_else(|| before_now(source.delay()));
+        let until = batch.latest().unwrap_or_else(|| source.all_until());
         let problems = if end.is_some() { source.take_problems() } else { Vec::new() };
         let is_over = end.is_some();
         let told = news.send(News {
@@ -208,15 +208,6 @@ fn run(capture: usize, mut source: LiveSource, news: &SyncSender<News>) {
             return;
         }
     }
-}
-
-/// Returns the time of the wall's clock, which stamps the packets, so long ago.
-#[expect(clippy::disallowed_methods, reason = "a live capture is stamped by the wall's clock")]
-fn before_now(ago: Duration) -> Timestamp {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let then = now.saturating_sub(ago);
-    let seconds = i64::try_from(then.as_secs()).unwrap_or(i64::MAX / NANOS_PER_SEC);
-    Timestamp::from_parts(seconds, i64::from(then.subsec_nanos()))
 }
 
 impl FrameSource for Fanout {

@@ -6,13 +6,13 @@
 
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::libpcap::{Appetite, Device, Handle, Library, Refusal, Statistics, Wish};
 use super::link::{Link, Watch};
 use super::{Error, FrameSource, Interface, SourceSummary, filter};
 use crate::frame::{Batch, FrameHeader, LinkType, Place};
-use crate::time::CaptureClock;
+use crate::time::{CaptureClock, Timestamp};
 
 /// Bytes of each frame that hold all headers and options that are judged, with room for VLAN tags,
 /// IPv6 extension headers, and the packet that an ICMP error quotes.
@@ -63,9 +63,11 @@ pub fn devices() -> Result<Vec<Device>, Error> {
     library.devices().map_err(|reason| Error::Devices { reason })
 }
 
-/// Returns what the libpcap of this machine calls itself, if there is one.
-pub fn library_version() -> Option<String> {
-    Library::load().map(Library::version)
+/// Returns the time of the wall's clock, by which packets are stamped.
+pub fn now() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(now.as_secs()).unwrap_or_default();
+    Timestamp::from_parts(seconds, i64::from(now.subsec_nanos()))
 }
 
 /// A capture on an interface.
@@ -182,9 +184,11 @@ impl LiveSource {
         Ok(())
     }
 
-    /// Returns how long the kernel may keep a packet to itself.
-    pub fn delay(&self) -> Duration {
-        self.wish.gather.unwrap_or_default() + PATIENCE
+    /// Returns a time before which no packet comes any more, when none came now: the kernel keeps
+    /// packets to itself for a while.
+    pub fn all_until(&self) -> Timestamp {
+        let delay = self.wish.gather.unwrap_or_default() + PATIENCE;
+        now().plus_nanos(-i64::try_from(delay.as_nanos()).unwrap_or(i64::MAX))
     }
 
     fn is_over(&self) -> bool {

@@ -3,7 +3,7 @@
 //! Does not: take checksums that a card has yet to write for damage.
 
 use crate::conntrack::Reason;
-use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::case::{Case, count, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
@@ -55,7 +55,7 @@ fn judged(facts: &Facts<'_>, wrong: u64) -> Option<Diagnosis> {
     let finding = format!(
         "{} with a wrong checksum in {}",
         counted(wrong, "packet"),
-        counted(u64::try_from(cases.len()).unwrap_or(u64::MAX), "connection")
+        counted(count(&cases), "connection")
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     let mut score = Score::new(40, facts.quality.percent);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::diagnose::case::{Case, count, first_frames};
+use crate::diagnose::case::{Case, count, each_once, first_frames};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
@@ -62,8 +62,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if found.is_empty() {
         return None;
     }
-    let mut cases: Vec<_> = found.iter().map(|injected| injected.case).collect();
-    cases.dedup_by_key(|case| case.audit.first_frame);
+    let cases = each_once(found.iter().map(|injected| injected.case));
     let alive = found.iter().filter(|injected| injected.went_on()).count();
     let finding = format!(
         "something on the path resets {} in the name of an end, which goes on in {alive} of them",

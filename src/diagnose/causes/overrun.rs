@@ -3,7 +3,7 @@
 //! Does not: speak where hidden scaling or missing frames explain it.
 
 use crate::conntrack::Reason;
-use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::case::{Case, count, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted, remedy};
@@ -37,7 +37,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if cases.is_empty() {
         return None;
     }
-    let flows = u64::try_from(cases.len()).unwrap_or(u64::MAX);
+    let flows = count(&cases);
     let segments: u32 = cases.iter().map(|case| overruns(case)).sum();
     let finding = format!(
         "{} beyond every window offered, in {}",

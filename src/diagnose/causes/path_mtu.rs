@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::diagnose::case::Case;
+use crate::diagnose::case::{Case, each_once};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
@@ -72,8 +72,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if stuck.is_empty() || facts.quality.cannot_judge() {
         return None;
     }
-    let mut cases: Vec<_> = stuck.iter().map(|found| found.case).collect();
-    cases.dedup_by_key(|case| case.audit.first_frame);
+    let cases = each_once(stuck.iter().map(|found| found.case));
     let smallest = stuck.iter().map(|found| found.side.stuck.smallest).min()?;
     let flows = u64::try_from(cases.len()).unwrap_or(u64::MAX);
     let size = pings.filter(|pings| agrees(*pings, smallest)).map_or_else(

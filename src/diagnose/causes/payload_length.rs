@@ -3,7 +3,7 @@
 //! Does not: say more than probable: a few bytes have many explanations.
 
 use crate::conntrack::Reason;
-use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::case::{Case, count, each_once, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{COUNT_INVALID, Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
@@ -61,12 +61,11 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if off.is_empty() || facts.quality.cannot_judge() {
         return None;
     }
-    let mut cases: Vec<_> = off.iter().map(|found| found.case).collect();
-    cases.dedup_by_key(|case| case.audit.first_frame);
+    let cases = each_once(off.iter().map(|found| found.case));
     let finding = format!(
         "SACK blocks off by some bytes in {}: something changes the length of payload and forgets \
          them",
-        counted(u64::try_from(cases.len()).unwrap_or(u64::MAX), "connection")
+        counted(count(&cases), "connection")
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     let mut score = Score::new(40, facts.quality.percent);

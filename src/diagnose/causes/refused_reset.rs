@@ -3,7 +3,7 @@
 //! Does not: speak of a late RST that changes nothing.
 
 use crate::conntrack::Reason;
-use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::case::{Case, count, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{COUNT_INVALID, Remedy, Runner, Step};
 use crate::diagnose::score::Score;
@@ -44,7 +44,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         return None;
     }
     let survivors = cases.iter().filter(|case| goes_on(case)).count();
-    let flows = u64::try_from(cases.len()).unwrap_or(u64::MAX);
+    let flows = count(&cases);
     let finding = format!(
         "the tracker refuses {} in {}, of which {survivors} went on afterwards",
         counted(resets, "RST"),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::conntrack::Reason;
-use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::case::{Case, count, each_once, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::causes::load_balancer::Balanced;
 use crate::diagnose::remedy::{
@@ -81,9 +81,8 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if shifted.is_empty() {
         return None;
     }
-    let mut cases: Vec<_> = shifted.iter().map(|found| found.case).collect();
-    cases.dedup_by_key(|case| case.audit.first_frame);
-    let flows = u64::try_from(cases.len()).unwrap_or(u64::MAX);
+    let cases = each_once(shifted.iter().map(|found| found.case));
+    let flows = count(&cases);
     let finding = format!(
         "a device between the capture point and {} shifts sequence numbers of {} without \
          rewriting SACK",

@@ -3,7 +3,7 @@
 //! Does not: speak of late packets that nobody answers.
 
 use crate::conntrack::Reason;
-use crate::diagnose::case::{Case, count, first_frames};
+use crate::diagnose::case::{Case, count, each_once, first_frames};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{self, COUNT_INVALID, Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
@@ -66,8 +66,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if late.is_empty() {
         return None;
     }
-    let mut cases: Vec<_> = late.iter().map(|late| late.case).collect();
-    cases.dedup_by_key(|case| case.audit.first_frame);
+    let cases = each_once(late.iter().map(|late| late.case));
     let packets: u32 = late.iter().map(|late| late.stale.seen.packets).sum();
     let resets: u32 = late.iter().map(|late| late.stale.drew_resets.packets).sum();
     let finding = format!(

@@ -3,7 +3,7 @@
 //! Does not: take a single small window for hidden scaling.
 
 use crate::conntrack::Reason;
-use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::case::{Case, count, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::causes::load_balancer::Balanced;
 use crate::diagnose::remedy::{COUNT_INVALID, Remedy, Runner, Step};
@@ -71,7 +71,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let form = found.iter().map(|(form, _)| *form).min()?;
     found.retain(|(other, _)| *other == form);
     let cases: Vec<_> = found.into_iter().map(|(_, case)| case).collect();
-    let flows = u64::try_from(cases.len()).unwrap_or(u64::MAX);
+    let flows = count(&cases);
     let finding = format!(
         "window scaling is removed or changed on the path: {} in {}",
         form.words(),

@@ -202,7 +202,6 @@ impl Packet {
         let directions = finding.audit.directions();
         let first = directions[direction].first_seq;
         let peer_first = directions[direction.flip()].first_seq;
-        let margin = packet.margins.and_then(|margins| margins.of(packet.reason));
         let ack = packet.flags.contains(Flags::ACK).then_some(packet.ack);
         Self {
             file: place.file,
@@ -224,7 +223,7 @@ impl Packet {
             liberal: packet.liberal.name(),
             effect: packet.effect.code(),
             margins: packet.margins.map(Distances::from),
-            excess: margin.filter(|&margin| margin < 0).map(i32::unsigned_abs),
+            excess: packet.margins.and_then(|margins| margins.excess(packet.reason)),
         }
     }
 }

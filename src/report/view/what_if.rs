@@ -92,7 +92,7 @@ impl WhatIf {
 fn rows(audit: &Audit, own: Policy) -> Vec<WhatIfRow> {
     let mut rows: Vec<WhatIfRow> = Vec::new();
     for profile in Profile::all() {
-        let cells = COLUMNS.map(|column| hits(audit, column.change(own, profile)));
+        let cells = COLUMNS.map(|column| audit.hits(column.change(own, profile)));
         let is_own = profile == own.profile;
         match rows.last_mut() {
             Some(row) if row.cells == cells => {
@@ -103,12 +103,6 @@ fn rows(audit: &Audit, own: Policy) -> Vec<WhatIfRow> {
         }
     }
     rows
-}
-
-/// Finds what a policy of the panel called INVALID; none when it is not in the panel.
-fn hits(audit: &Audit, policy: Policy) -> Option<Hits> {
-    let position = audit.method.policies.iter().position(|other| *other == policy)?;
-    audit.totals.hits.get(position).copied()
 }
 
 impl WhatIfRow {

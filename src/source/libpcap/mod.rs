@@ -98,7 +98,6 @@ library! {
     set_precision = c"pcap_set_tstamp_precision": (Raw, c_int) -> c_int;
     statistics = c"pcap_stats": (Raw, *mut RawStatistics) -> c_int;
     status_text = c"pcap_statustostr": (c_int) -> *const c_char;
-    version = c"pcap_lib_version": () -> *const c_char;
 }
 
 impl Library {
@@ -109,12 +108,6 @@ impl Library {
             NonNull::new(unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) })
         })?;
         Self::of(handle)
-    }
-
-    /// Returns what the library calls itself, such as `libpcap version 1.10.3 (...)`.
-    pub(super) fn version(self) -> String {
-        // SAFETY: the library returns a text of its own that ends in a null byte.
-        unsafe { CStr::from_ptr((self.version)()) }.to_string_lossy().into_owned()
     }
 
     /// Returns what a handle says of its last failure.
