@@ -1,5 +1,8 @@
 //! Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 //!
+//! What the program finds, how it is used and how far it can be trusted is told by the [`guide`]; this
+//! page tells how it is built.
+//!
 //! A pure model of the kernel's connection tracker stands in the middle. Captures come in on one
 //! side, reports go out on the other, a pipeline joins them.
 //!
@@ -47,6 +50,7 @@ pub mod conntrack;
 pub mod diagnose;
 pub mod flow;
 pub mod frame;
+pub mod guide;
 pub mod kernel;
 pub mod occupancy;
 pub mod pipeline;

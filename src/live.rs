@@ -95,6 +95,16 @@ pub(crate) fn begin(config: &Config, live: &Live) -> Option<Capture> {
     Some(Capture { source, beside, metrics })
 }
 
+/// Says what to do when a capture that is no longer root's may not write where it should.
+pub(crate) fn explain_denial(live: &Live) {
+    if !live.keeps_privileges {
+        say(
+            "the capture gives up root before it writes: choose a folder of the user that it goes on \
+             as, or that user (-Z NAME; -Z root writes where root may)",
+        );
+    }
+}
+
 /// Says what is captured, and by what it is judged.
 fn title(config: &Config, live: &Live) -> String {
     let filter = live.options.filter.as_ref().map_or_else(String::new, |f| format!(", {f}"));

@@ -63,6 +63,7 @@ fn audit(config: &Config) -> u8 {
         Ok(sinks) => sinks,
         Err(error) => {
             say(&chain(&error));
+            config.live.iter().filter(|_| error.is_denied()).for_each(live::explain_denial);
             return FAILED;
         }
     };

@@ -33,6 +33,11 @@ impl Error {
         let path = path.to_owned();
         move |source| Self { path, source }
     }
+
+    /// Returns whether it is a matter of who writes.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
 }
 
 /// Tells the person something on standard error, in one line with the program's name in front.

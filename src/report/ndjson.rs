@@ -3,7 +3,7 @@
 //!
 //! All lines have `event_type` and `kind`; fields common with EVE have its names (`flow_id`,
 //! `community_id`, `src_ip`, `pcap_cnt` and so on), those of Zeek's conn.log theirs. Objects are flat,
-//! so that columns are. What is not known is absent. The README documents every field, and a test
+//! so that columns are. What is not known is absent. The guide documents every field, and a test
 //! compares.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,7 +10,7 @@ use crate::program::{STORY, Scratch, cases, run, status, text};
 use crate::scenario::testdata;
 use crate::untrusted::named_interface;
 
-/// Finds a Python that has a module: one in target/python, made as the README says, or the system's.
+/// Finds a Python that has a module: one in target/python, made as the guide says, or the system's.
 fn python_with(module: &str) -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python3");
     let import = format!("import {module}");
@@ -133,11 +133,12 @@ fn lines(output: &Output) -> Vec<Value> {
     lines.map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
-/// The columns that the README documents.
+/// The columns that the guide documents.
 fn documented() -> BTreeSet<String> {
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let table = readme.split("| column | on | what |").nth(1).expect("the table of columns");
+    let guide =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/formats.md"))
+            .unwrap();
+    let table = guide.split("| column | on | what |").nth(1).expect("the table of columns");
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let names = rows.flat_map(|row| {
         let cell = row.split('|').nth(1).unwrap_or_default();
@@ -184,7 +185,7 @@ fn ndjson_has_a_line_for_the_verdict_each_finding_and_each_flow() {
     }
 }
 
-/// Runs the README's query, and writes its rows as JSON.
+/// Runs the guide's query, and writes its rows as JSON.
 const QUERY: &str = r"
 import duckdb, sys
 query = sys.argv[1].strip().rstrip(';')
@@ -192,11 +193,12 @@ duckdb.connect().execute(f'COPY ({query}) TO \'rows.json\' (FORMAT json, ARRAY t
 ";
 
 #[test]
-fn the_query_of_the_readme_runs_in_duckdb_and_agrees_with_the_json_report() {
+fn the_query_of_the_documents_runs_in_duckdb_and_agrees_with_the_json_report() {
     let Some(with) = python_with("duckdb") else { return };
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let query = readme.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let guide =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/formats.md"))
+            .unwrap();
+    let query = guide.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
     let scratch = Scratch::new("duckdb");
     let captures = testdata().join("captures");
     for name in [STORY, "window_scale_stripped_from_syn_ack", "clean_download"] {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Which module may name which others, and who stands at the bottom: a row may use the rows above
 /// that it lists.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
+    ("guide", &[]),
     ("seq", &[]),
     ("time", &[]),
     ("segment", &["seq", "time"]),
