@@ -1,5 +1,6 @@
 //! The command line: clap's types in, a checked [`Config`] out. Nothing else knows clap.
 
+mod help;
 mod judge;
 mod live;
 mod memory;
@@ -146,11 +147,21 @@ enum Command {
     ReadCounters,
     /// Explain a cause or a reason: mechanism, signature, look-alikes, remedy, references
     Explain {
-        /// A cause, such as C01, or a reason, such as `ack_over`
-        id: String,
+        /// A cause, such as C01, or a reason, such as `ack_over`; without, all are listed
+        id: Option<String>,
     },
     /// Print the JSON Schema of the JSON report
     Schema,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff
+    Man {
+        /// The command that the page is of; without, of the program
+        command: Option<String>,
+    },
 }
 
 /// Accepts the formats by their names.
@@ -162,7 +173,6 @@ fn format_parser() -> impl TypedValueParser<Value = Format> {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum When {
-    /// On a terminal; when it matters
     Auto,
     Always,
     Never,
@@ -293,6 +303,8 @@ pub(crate) enum Error {
     StdinTwice,
     #[error("explain {0}: not known; known are {ids}", ids = known_ids().join(", "))]
     UnknownId(String),
+    #[error("man {0}: there is no such command; --help lists them")]
+    UnknownCommand(String),
     #[error(transparent)]
     Host(#[from] host::Error),
     #[error(transparent)]
@@ -303,7 +315,7 @@ pub(crate) enum Error {
 
 /// Parses the command line; prints help or usage and ends the program where that is asked for.
 pub(crate) fn parse() -> Result<Task, Error> {
-    Args::parse().check()
+    help::parse().unwrap_or_else(|error| error.exit()).check()
 }
 
 impl Args {
@@ -334,10 +346,16 @@ impl Args {
                 Ok(Task::Verify(Box::new(Verification { files, policy, sysctls, release, notes })))
             }
             Some(Command::ReadCounters) => Ok(Task::ReadCounters),
-            Some(Command::Explain { id }) => {
+            Some(Command::Explain { id: None }) => Ok(Task::Print(list_of_ids())),
+            Some(Command::Explain { id: Some(id) }) => {
                 explain(&id).map(Task::Print).ok_or(Error::UnknownId(id))
             }
             Some(Command::Schema) => Ok(Task::Print(json_schema().to_owned())),
+            Some(Command::Completions { shell }) => Ok(Task::Print(help::completions(shell))),
+            Some(Command::Man { command }) => match help::manual(command.as_deref()) {
+                Some(page) => Ok(Task::Print(page)),
+                None => Err(Error::UnknownCommand(command.unwrap_or_default())),
+            },
             None if self.live.list_interfaces => Ok(Task::ListInterfaces),
             None => self.check_audit().map(Box::new).map(Task::Audit),
         }
@@ -405,6 +423,12 @@ impl Args {
             notes,
         })
     }
+}
+
+/// Lists what can be explained: the first line of each text.
+fn list_of_ids() -> String {
+    let texts = known_ids().into_iter().filter_map(explain);
+    texts.filter_map(|text| Some(text.lines().next()?.to_owned() + "\n")).collect()
 }
 
 /// Joins the words of a filter, and that of `--filter`.

@@ -94,6 +94,9 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// The version of the tables that tell kernels apart: raised whenever one of them changes.
+    pub const DATA_VERSION: u32 = 1;
+
     /// The profile used when nothing else is asked for: Linux 6.18.44.
     pub const DEFAULT: Self = Self { column: 19 };
 
@@ -286,6 +289,19 @@ const SERIES: [(Version, &str, Certainty); 40] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A sum over all that tells kernels apart, with the version of it.
+    const KNOWN: (u32, u64) = (1, 9_933_418_300_284_085_585);
+
+    #[test]
+    fn the_version_of_the_data_is_raised_with_the_data() {
+        let mut text = format!("{MATRIX:?}{HAS_IGNORE_INVALID_RST}{TABLE_ERAS}");
+        text.push_str(&NAMES.join(","));
+        let sum = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        assert_eq!((Profile::DATA_VERSION, sum), KNOWN, "raise DATA_VERSION, and keep both here");
+    }
 
     #[test]
     fn every_row_has_a_mark_for_every_profile() {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::libpcap::WITHOUT_LIBPCAP;
+
 /// Why an input cannot be read, or not further.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -108,10 +110,7 @@ pub enum Error {
         reason: String,
     },
     /// libpcap is not installed.
-    #[error(
-        "capturing needs libpcap, which is not installed: install the package libpcap0.8 (Debian, \
-         Ubuntu) or libpcap (Fedora, Arch, Alpine)"
-    )]
+    #[error("capturing needs libpcap, {WITHOUT_LIBPCAP}")]
     NoLibpcap,
     /// The interfaces cannot be listed.
     #[error("cannot list the interfaces: {reason}")]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
-use super::libpcap::{Library, Program};
+use super::libpcap::{Library, Program, WITHOUT_LIBPCAP};
 use super::{Error, FilterSummary, FrameSource, SourceSummary};
 use crate::frame::{Batch, Frame, LinkType};
 
@@ -22,10 +22,7 @@ const RADIOTAP: LinkType = LinkType(127);
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// libpcap is not installed.
-    #[error(
-        "{0} needs libpcap, which is not installed: install the package libpcap0.8 (Debian, \
-         Ubuntu) or libpcap (Fedora, Arch, Alpine)"
-    )]
+    #[error("{0} needs libpcap, {WITHOUT_LIBPCAP}")]
     NoLibrary(&'static str),
     /// The expression is not one.
     #[error("{option} {expression}: {reason}")]
@@ -40,6 +37,11 @@ pub enum FilterError {
     /// The expression holds a null byte.
     #[error("{0}: a null byte in the expression")]
     NullByte(&'static str),
+}
+
+/// Returns whether libpcap can be loaded here, which filters and live captures need.
+pub fn has_libpcap() -> bool {
+    Library::load().is_some()
 }
 
 /// An expression, compiled for the link types met so far.

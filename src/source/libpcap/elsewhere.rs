@@ -5,6 +5,9 @@ use std::ffi::CString;
 
 use crate::frame::Frame;
 
+/// Why there is no library.
+pub(super) const WITHOUT_LIBPCAP: &str = "which is not loaded on this system";
+
 /// A library that cannot be.
 #[derive(Clone, Copy)]
 pub(super) struct Library(Infallible);

@@ -19,6 +19,15 @@ pub(super) use program::Program;
 /// What the library is called: Debian and Ubuntu; Fedora, Arch and Alpine; BSD; macOS.
 const NAMES: [&CStr; 4] = [c"libpcap.so.0.8", c"libpcap.so.1", c"libpcap.so", c"libpcap.dylib"];
 
+/// Why there is no library, and what to do.
+pub(super) const WITHOUT_LIBPCAP: &str = if cfg!(target_feature = "crt-static") {
+    "which a static build cannot load: take a package of this program, or capture and filter with \
+     tcpdump"
+} else {
+    "which is not installed: install the package libpcap0.8 (Debian, Ubuntu) or libpcap (Fedora, \
+     Arch, Alpine)"
+};
+
 /// `struct pcap_pkthdr`.
 #[repr(C)]
 struct PacketHeader {
@@ -103,6 +112,10 @@ library! {
 impl Library {
     /// Loads the library; none where it is not installed.
     pub(super) fn load() -> Option<Self> {
+        // What a static program loads would bring a second C library.
+        if cfg!(target_feature = "crt-static") {
+            return None;
+        }
         let handle = NAMES.iter().find_map(|name| {
             // SAFETY: the name ends in a null byte; libpcap does nothing when it is loaded.
             NonNull::new(unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) })
