@@ -43,6 +43,105 @@
 //! * **Bounded memory.** Flows leave memory when the tracker would have forgotten them; a clean flow
 //!   leaves only its numbers.
 //! * **Deterministic.** The same bytes give the same report, for any number of threads.
+//!
+//! # To change a rule
+//!
+//! Say, a kernel begins to let a certain RST pass.
+//!
+//! 1. *Find the rule.* [`conntrack::entry::judge`] holds the order of the tests; each is named after
+//!    what it does and cites the function of the kernel that it models: `reset.rs` for resets,
+//!    [`conntrack::window`] for the four bounds, [`conntrack::state`] for the table of transitions.
+//! 2. *Write down what the kernel does.* A conversation in `testdata/scenarios`, one claim a file, in
+//!    packetdrill's notation, with the verdicts that the kernel gave, not those expected. As root
+//!    `tcp-window-audit verify` asks the running kernel about a capture of it.
+//!    `cargo test --test suite scenarios` must fail now.
+//! 3. *Is it so in all kernels?* If not, it is a [`conntrack::Feature`]: a name in
+//!    `conntrack/policy.rs`, a row in the matrix of `conntrack/profile.rs` that says which kernels have
+//!    it, a higher [`conntrack::Profile::DATA_VERSION`]. The rule asks `choices.has(Feature::…)`: from
+//!    there on forks and what-if tables know of it.
+//! 4. *Change the rule.* Decide first, apply after. Distances to bounds are measured before anything
+//!    is said of them, so that all kernels have the same [`conntrack::Margins`].
+//! 5. *Explain it.* A new [`conntrack::Reason`] has words in `conntrack/verdict.rs` and a text in
+//!    `diagnose/explain.rs`; the compiler asks for both.
+//! 6. *See what changed.* `cargo test --test suite`; where a kept report differs and should,
+//!    `UPDATE_EXPECT=1` writes it anew, and `git diff` shows it. As root the same tests ask the live
+//!    kernel about thousands of hostile packets.
+//!
+//! A cause is changed in its file below `diagnose/causes`, which holds what is known of it, how facts
+//! are searched for it, its score and its remedies.
+//!
+//! # As a library
+//!
+//! The model and the analysis of a flow know no file, clock or thread: whatever makes a
+//! [`segment::Segment`] can ask them. Here two policies judge at once:
+//!
+//! ```
+//! use tcp_window_audit::conntrack::{
+//!     Arrival, CtState, Opinions, Panel, Policy, Profile, Reason, Sysctls, Track,
+//! };
+//! use tcp_window_audit::segment::{Flags, Segment};
+//! use tcp_window_audit::seq::SeqNum;
+//! use tcp_window_audit::time::Timestamp;
+//! use tcp_window_audit::tuple::Orientation;
+//!
+//! // The newest kernel with its defaults, and the same with nf_conntrack_tcp_be_liberal=1.
+//! let sysctls = Sysctls::default();
+//! let strict = Policy::new(Profile::DEFAULT, &sysctls);
+//! let panel = Panel::new(vec![strict.features(), strict.liberal().features()], sysctls.limits);
+//! let (mut track, mut opinions) = (Track::default(), Opinions::default());
+//!
+//! let plain = Segment { win: 1000, header_len: 20, ..Segment::default() };
+//! let syn = Segment { flags: Flags::SYN, seq: SeqNum(99), ..plain };
+//! let syn_ack = Segment { flags: Flags::SYN.with(Flags::ACK), ack: SeqNum(100), ..plain };
+//! // Far beyond the 1000 bytes of window that the other side offers.
+//! let beyond = Segment { flags: Flags::ACK, seq: SeqNum(9000), ack: SeqNum(1), len: 10, ..plain };
+//!
+//! let (there, back) = (Orientation::LowToHigh, Orientation::HighToLow);
+//! let mut judge = |segment: &Segment, orientation, now| {
+//!     let arrival = Arrival { segment, orientation, now: Timestamp(now) };
+//!     let verdict = track.judge(&arrival, &panel, &mut opinions);
+//!     (verdict, opinions.of(1, &verdict))
+//! };
+//! assert_eq!(judge(&syn, there, 0).0.ctstate, CtState::New);
+//! assert_eq!(judge(&syn_ack, back, 1).0.ctstate, CtState::Established);
+//! let (strict, liberal) = judge(&beyond, there, 2);
+//! assert_eq!((strict.ctstate, strict.reason), (CtState::Invalid, Some(Reason::SeqOver)));
+//! assert_eq!(liberal.ctstate, CtState::Established);
+//! assert!(strict.margins.is_some_and(|margins| margins.seq_upper < 0));
+//! ```
+//!
+//! `tests/examples/by_hand.rs` (`cargo run --example by_hand`) feeds a whole conversation to the
+//! tracker and to [`flow::FlowAudit`]. Frames of a capture come from [`source::open`], and
+//! [`wire::decode`] makes segments of them:
+//!
+//! ```no_run
+//! use tcp_window_audit::frame::Batch;
+//! use tcp_window_audit::source::{self, FrameSource, Timeline};
+//! use tcp_window_audit::wire::{self, Decoded};
+//!
+//! let mut source = source::open("capture.pcap".as_ref(), Timeline::default())?;
+//! let mut batch = Batch::default();
+//! while source.fill(&mut batch)? {
+//!     for frame in batch.frames(0..batch.len()) {
+//!         if let Decoded::Segment(packet) = wire::decode(&frame) {
+//!             let (from, to) = packet.key.endpoints(packet.orientation);
+//!             println!("{from} > {to} {}", packet.segment.flags.letters());
+//!         }
+//!     }
+//! }
+//! # Ok::<(), source::Error>(())
+//! ```
+//!
+//! # What is stable
+//!
+//! Versions are semantic. The interface of the program is its options, exit statuses, the lines of
+//! `--verdicts`, and the reports for machines by their schema. That of the library is [`seq`],
+//! [`time`], [`segment`], [`mod@tuple`], [`frame`], [`conntrack`], [`flow`], [`source::open`] and
+//! [`wire::decode`]: what judges and describes without knowing why it is asked. What may grow is
+//! `non_exhaustive`: reasons, features, kinds of error. The other modules are public because the
+//! program, its tests and its benches are crates of their own; they may change with any minor version.
+//! What a kernel does is not a matter of versions: where the model was wrong, verdicts change with the
+//! next patch.
 
 pub mod anonymize;
 pub mod audit;

@@ -271,7 +271,7 @@ pub struct Segment {
     pub win: u16,
     /// Control bits.
     pub flags: Flags,
-    /// TCP header length in bytes, 20 ..= 60.
+    /// TCP header length in bytes, 20 ..= 60; of a header of 20 the tracker reads no options.
     pub header_len: u8,
     /// Options.
     pub options: Options,

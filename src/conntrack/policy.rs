@@ -11,6 +11,7 @@ use std::fmt;
 /// in the matrix of [`profile`](crate::conntrack::profile).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Feature {
     /// `nf_conntrack_tcp_be_liberal` is set: only the state table and RST rules make INVALID.
     BeLiberal,

@@ -104,6 +104,7 @@ pub const KEYS: [&str; 26] = [
 
 /// Why a setting was not taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SysctlError {
     /// No such key is modelled.
     #[error("unknown sysctl {key}; known are: {}", KEYS.join(", "))]

@@ -42,6 +42,7 @@ impl CtState {
 /// The order is that in which a packet meets the tests.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Reason {
     /// Fewer than 4 bytes of the layer-4 header: no tuple. Never logged.
     NotTrackable,

@@ -12,6 +12,7 @@ use crate::seq::SeqNum;
 /// What a segment below the highest number turned out to be.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Kind {
     /// The same packet twice: copied by the network, or captured twice.
     Duplicate = 0,

@@ -16,6 +16,7 @@ pub const MAX_SAMPLES: usize = 512;
 
 /// Something that happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Happening {
     /// A segment below the highest number.
     Again {

@@ -26,6 +26,7 @@ pub use verdicts::write_verdicts;
 
 /// The format of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Format {
     /// Plain text for a terminal, at most 100 columns.
     Text,

@@ -7,6 +7,7 @@ use super::libpcap::WITHOUT_LIBPCAP;
 
 /// Why an input cannot be read, or not further.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The file cannot be opened.
     #[error("{}: cannot open", path.display())]
@@ -211,6 +212,7 @@ pub enum Error {
 
 /// What is wrong with an element of a capture file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Damage {
     /// A record claims more bytes than any capture has.
     #[error("a record of {0} bytes")]

@@ -20,6 +20,7 @@ const RADIOTAP: LinkType = LinkType(127);
 
 /// Why a filter cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FilterError {
     /// libpcap is not installed.
     #[error("{0} needs libpcap, {WITHOUT_LIBPCAP}")]

@@ -263,6 +263,7 @@ pub struct Query {
 /// Why a datagram that is not TCP is INVALID whatever the table holds; in brackets the kernel's
 /// log text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
 pub enum Fault {
     /// No tuple: too few bytes for ports, extension headers that do not end, no next header, a
     /// later fragment that was not reassembled (no text).
@@ -295,6 +296,7 @@ pub enum Fault {
 
 /// Why a frame gave no segment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
 pub enum Undecodable {
     /// The link type is not known to this program.
     LinkType(u16),

@@ -1,5 +1,8 @@
 //! What the documents say is true: their commands run, and print what is shown.
 
+#[path = "../examples/by_hand.rs"]
+#[expect(dead_code, reason = "the example prints; here it is only asked")]
+mod by_hand;
 mod commands;
 mod field_guide;
 mod pages;
@@ -146,4 +149,12 @@ fn the_main_command_runs_on_a_capture_that_is_there() {
     let capture = command.split(' ').next_back().unwrap();
     assert!(root().join(capture).is_file(), "{capture}");
     assert!(output(&[capture]).starts_with("INVALID: "));
+}
+
+#[test]
+fn the_example_finds_the_shifted_sack() {
+    let lines = by_hand::told();
+    assert_eq!(lines.len(), 8, "{lines:?}");
+    let invalid: Vec<_> = lines.iter().filter(|line| line.contains("INVALID")).collect();
+    assert_eq!(invalid, ["7 . INVALID liberal ESTABLISHED ESTABLISHED ack_over"]);
 }
