@@ -21,7 +21,8 @@ macro_rules! pages {
                 "[table]: crate::guide::table\n",
                 "[formats]: crate::guide::formats\n",
                 "[trust]: crate::guide::trust\n",
-                "[threats]: crate::guide::threats\n\n",
+                "[threats]: crate::guide::threats\n",
+                "[install]: crate::guide::install\n\n",
             ))]
             #[cfg_attr(doc, doc = include_str!(concat!(stringify!($name), ".md")))]
             #[cfg_attr(not(doc), doc = "A page of the guide.")]
@@ -31,5 +32,5 @@ macro_rules! pages {
 }
 
 pages! {
-    reading field_guide capture cookbook options live kernels table formats trust threats
+    reading field_guide capture cookbook options live kernels table formats trust threats install
 }

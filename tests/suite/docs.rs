@@ -80,6 +80,10 @@ fn every_option_of_the_documents_exists_and_every_option_is_in_them() {
         "--fuzz-dir",
         "--all-features",
         "--open",
+        "--path",
+        "--isolation",
+        "--now",
+        "--root",
     ];
     let plain = ["--help", "--version", "--output", "--progress", "--quiet", "--verbose"];
     for option in options(&documents) {
@@ -104,6 +108,11 @@ fn every_test_that_the_documents_name_exists() {
         _ => None,
     });
     for name in named.into_iter().map(str::to_owned).chain(marks) {
+        if let Some((script, stage)) = name.split_once(' ') {
+            let has = |function: &str| page(script).contains(&format!("\n{function}() {{"));
+            assert!(has(stage) || has(&format!("smoke_{stage}")), "{script} has no {stage}");
+            continue;
+        }
         assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
     }
 }

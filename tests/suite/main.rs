@@ -46,6 +46,7 @@ mod machines;
 mod merged;
 mod notrack;
 mod outputs;
+mod packaging;
 mod page;
 mod pipeline;
 mod privacy;

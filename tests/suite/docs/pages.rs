@@ -10,7 +10,7 @@ pub enum Mark {
     Shows(String),
     /// `lines of: COMMAND`: the command prints each of its lines; `…` stands for others.
     LinesOf(String),
-    /// `run by: TEST`: a test of its own sees to it.
+    /// `run by: TEST`: a test of its own sees to it, or a stage of a script: `packaging/smoke deb`.
     RunBy(String),
     /// `ci: STAGE`: the gate takes its command from here.
     Stage,
