@@ -17,7 +17,7 @@ use tcp_window_audit::conntrack::{Policy, Profile, SysctlError, Sysctls, what_if
 use tcp_window_audit::diagnose::{explain, known_ids};
 use tcp_window_audit::kernel::host;
 use tcp_window_audit::pipeline::Budget;
-use tcp_window_audit::report::{Colours, Detail, Format, Look, json_schema};
+use tcp_window_audit::report::{Detail, Format, Look, json_schema};
 use tcp_window_audit::wire::Tunnels;
 
 use judge::{Judge, JudgeArgs};
@@ -303,6 +303,8 @@ pub(crate) enum Error {
     StdinTwice,
     #[error("explain {0}: not known; known are {ids}", ids = known_ids().join(", "))]
     UnknownId(String),
+    #[error("{0}: there is no such file, and no such command; --help lists the commands")]
+    NeitherFileNorCommand(String),
     #[error("man {0}: there is no such command; --help lists them")]
     UnknownCommand(String),
     #[error(transparent)]
@@ -346,7 +348,7 @@ impl Args {
                 Ok(Task::Verify(Box::new(Verification { files, policy, sysctls, release, notes })))
             }
             Some(Command::ReadCounters) => Ok(Task::ReadCounters),
-            Some(Command::Explain { id: None }) => Ok(Task::Print(list_of_ids())),
+            Some(Command::Explain { id: None }) => Ok(Task::Print(help::list_of_ids())),
             Some(Command::Explain { id: Some(id) }) => {
                 explain(&id).map(Task::Print).ok_or(Error::UnknownId(id))
             }
@@ -374,6 +376,9 @@ impl Args {
         };
         let Judge { policy, sysctls, mut provenance } = self.judge.check(&mut notes)?;
         provenance.options.extend(options);
+        if let Some(word) = help::misspelt_command(&self.files) {
+            return Err(Error::NeitherFileNorCommand(word.to_owned()));
+        }
         if self.files.iter().filter(|file| *file == Path::new("-")).count() > 1 {
             return Err(Error::StdinTwice);
         }
@@ -417,18 +422,12 @@ impl Args {
             outputs,
             incident: self.incident,
             format: self.format,
-            look: Look { detail, colours: colours(self.color) },
+            look: Look { detail, colours: help::colours(self.color) },
             verdicts: self.verdicts,
             progress,
             notes,
         })
     }
-}
-
-/// Lists what can be explained: the first line of each text.
-fn list_of_ids() -> String {
-    let texts = known_ids().into_iter().filter_map(explain);
-    texts.filter_map(|text| Some(text.lines().next()?.to_owned() + "\n")).collect()
 }
 
 /// Joins the words of a filter, and that of `--filter`.
@@ -449,18 +448,6 @@ fn output(path: &Path) -> Result<Output, Error> {
         .find(|format| Some(format.extension()) == extension)
         .ok_or_else(|| Error::OutputFormat(path.to_owned()))?;
     Ok(Output { path: path.to_owned(), format })
-}
-
-/// Decides on colours as terminals and their users expect it: `NO_COLOR`, `CLICOLOR`,
-/// `CLICOLOR_FORCE` and `TERM=dumb` count.
-fn colours(when: When) -> Colours {
-    use anstream::{AutoStream, ColorChoice};
-    let is_wanted = match when {
-        When::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
-        When::Always => true,
-        When::Never => false,
-    };
-    if is_wanted { Colours::Ansi } else { Colours::None }
 }
 
 fn all_cores() -> usize {

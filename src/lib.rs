@@ -24,10 +24,13 @@
 //! * [`source`]: capture files to batches of frames.
 //! * [`flow`]: what one flow showed.
 //! * [`audit`]: all flows and totals of a run, mergeable.
+//! * [`occupancy`]: how many entries the tracker's table holds, and what would relieve it.
 //! * [`diagnose`]: from the facts of a run to causes, how sure they are, and what to do.
 //! * [`pipeline`]: batches, shards, threads.
 //! * [`anonymize`]: an audit that can be handed on.
 //! * [`report`]: an audit to bytes, one file a format; it computes nothing.
+//! * [`kernel`]: the real tracker, asked packet by packet: the oracle of the tests, and `verify`.
+//! * The program, a crate of its own: `cli` (all that knows clap), `main`, `output`, `live`, `verify`.
 //!
 //! Dependencies point one way, and a test keeps it so: `conntrack` knows no file, clock or thread,
 //! `source` no TCP, `report` no capture.

@@ -120,6 +120,7 @@ fn written(config: &Config, live: &Live) -> Vec<PathBuf> {
     let metrics = live.metrics.as_ref().and_then(MetricsTarget::file);
     let files = reports
         .chain(config.verdicts.as_deref())
+        .chain(config.incident.as_deref())
         .chain(kept)
         .chain(metrics)
         .chain(live.events.as_deref());

@@ -72,6 +72,11 @@ fn audit(config: &Config) -> u8 {
         _ => run(config, &mut sinks),
     };
     let Some(audit) = audit else { return FAILED };
+    if let Some(flow) = config.flow
+        && audit.stories.is_empty()
+    {
+        say(&format!("--flow {flow}: no connection begins with this frame; reports name them"));
+    }
     if let Some(link_type) = audit.unsupported_link_type() {
         let input = audit.inputs.read.first().map(|input| input.summary.name.as_str());
         let input = input.unwrap_or_default();

@@ -1,13 +1,18 @@
-//! What the program says of itself: help in two lengths, version, manual page, completions.
+//! What the program says of itself: help in two lengths, version, manual page, completions, and what
+//! somebody meant who typed something else.
 //!
 //! Does not: know what an option does.
+
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, CommandFactory, Error, FromArgMatches};
 use clap_complete::Shell;
 use tcp_window_audit::conntrack::Profile;
+use tcp_window_audit::diagnose::{explain, known_ids};
+use tcp_window_audit::report::Colours;
 use tcp_window_audit::source::filter::has_libpcap;
 
-use super::Args;
+use super::{Args, When};
 
 /// The groups of options, in the order in which help shows them, by the names of their fields.
 ///
@@ -72,7 +77,9 @@ pub(super) enum Extent {
 /// Parses the command line.
 pub(super) fn parse() -> Result<Args, Error> {
     let asks = |wanted: &str| std::env::args_os().any(|word| word == wanted);
-    let mut command = command(if asks("-h") { Extent::Brief } else { Extent::Full });
+    // Who types nothing but the name gets help as well.
+    let is_brief = asks("-h") || std::env::args_os().len() < 2;
+    let mut command = command(if is_brief { Extent::Brief } else { Extent::Full });
     if asks("--version") {
         command = command.long_version(long_version());
     }
@@ -82,7 +89,7 @@ pub(super) fn parse() -> Result<Args, Error> {
 
 /// Returns the definition of the command line with the help that is wanted.
 pub(super) fn command(extent: Extent) -> clap::Command {
-    let command = Args::command();
+    let command = Args::command().arg_required_else_help(true);
     let command = command.mut_args(|argument| arrange(argument, extent));
     // Without long texts, which clap shows four lines an option.
     match extent {
@@ -166,6 +173,31 @@ pub(super) fn completions(shell: Shell) -> String {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command(Extent::Full), "tcp-window-audit", &mut text);
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Lists what can be explained: the first line of each text.
+pub(super) fn list_of_ids() -> String {
+    let texts = known_ids().into_iter().filter_map(explain);
+    texts.filter_map(|text| Some(text.lines().next()?.to_owned() + "\n")).collect()
+}
+
+/// Finds a first word that is no file, and does not look like one either.
+pub(super) fn misspelt_command(files: &[PathBuf]) -> Option<&str> {
+    let word = files.first()?.to_str()?;
+    let is_plain = word.chars().all(|c| c.is_ascii_alphabetic());
+    (is_plain && !Path::new(word).exists()).then_some(word)
+}
+
+/// Decides on colours as terminals and their users expect it: `NO_COLOR`, `CLICOLOR`,
+/// `CLICOLOR_FORCE` and `TERM=dumb` count.
+pub(super) fn colours(when: When) -> Colours {
+    use anstream::{AutoStream, ColorChoice};
+    let is_wanted = match when {
+        When::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
+        When::Always => true,
+        When::Never => false,
+    };
+    if is_wanted { Colours::Ansi } else { Colours::None }
 }
 
 #[cfg(test)]

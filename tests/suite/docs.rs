@@ -6,6 +6,7 @@ mod by_hand;
 mod commands;
 mod field_guide;
 mod pages;
+mod peers;
 
 use std::collections::BTreeSet;
 use std::path::Path;
