@@ -7,7 +7,7 @@ use crate::conntrack::sysctl::KEYS;
 
 /// Why this machine's kernel or settings could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}; is the module nf_conntrack loaded?")]
+#[error("cannot read {path}; is /proc there, and the module nf_conntrack loaded?")]
 pub struct Error {
     path: String,
     source: io::Error,

@@ -82,7 +82,9 @@ fn every_option_of_the_documents_exists_and_every_option_is_in_them() {
         "--all-features",
         "--open",
         "--path",
-        "--isolation",
+        "--rm",
+        "--net",
+        "--cap-add",
         "--now",
         "--root",
     ];
