@@ -132,12 +132,14 @@ pub enum Error {
     },
     /// The interface is another one now, and the permission to capture has been given up.
     #[error(
-        "{interface}: came back as another interface, and the right to capture on it was given up \
-         when the capture began; --keep-privileges keeps it"
+        "{interface}: came back as another interface, on which the capture cannot go on without \
+         the right to make a new one; --keep-privileges keeps it"
     )]
     NotPermittedAgain {
         /// The interface.
         interface: String,
+        /// Why the capture that there is cannot go on.
+        source: io::Error,
     },
     /// There is no such interface.
     #[error("{interface}: no such interface; -D lists those that are there ({reason})")]
