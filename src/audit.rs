@@ -365,6 +365,15 @@ pub struct HostTracker {
     /// Packets that it found INVALID meanwhile, of all protocols and interfaces of the network
     /// namespace: what `invalid=` of `conntrack -S` rose by.
     pub invalid_counted: u64,
+    /// Entries that it had at last, of all protocols.
+    pub entries: u64,
+}
+
+impl HostTracker {
+    /// Returns whether it tracks at all: without a rule that asks for it, it does not.
+    pub const fn is_in_use(&self) -> bool {
+        self.connections_known > 0 || self.entries > 0 || self.invalid_counted > 0
+    }
 }
 
 /// Everything that a run found out, in final order.
