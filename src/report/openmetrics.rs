@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use crate::audit::{Histogram, HostTracker, Totals};
+use crate::conntrack::Reason;
 use crate::diagnose::Diagnosis;
 use crate::flow::Kind;
 
@@ -89,8 +90,10 @@ fn packets(standing: &Standing, sheet: &mut Sheet<'_>) -> io::Result<()> {
         sheet.value("segments_total", &[("ctstate", ctstate)], count)?;
     }
     sheet.family("invalid_segments", "counter", "TCP segments judged INVALID, by reason.")?;
-    for (reason, count) in &totals.invalid_by_reason {
-        sheet.value("invalid_segments_total", &[("reason", reason.code())], *count)?;
+    for reason in Reason::ALL {
+        // From 0 on, so that the first is a rise.
+        let count = totals.invalid_by_reason.get(&reason).copied().unwrap_or_default();
+        sheet.value("invalid_segments_total", &[("reason", reason.code())], count)?;
     }
     if let Some(host) = standing.host.filter(HostTracker::is_in_use) {
         let help = "Packets that the kernel's own tracker found INVALID since the capture began.";

@@ -439,6 +439,21 @@ fn prometheus_is_told_the_same() {
         has_invalid(&std::fs::read_to_string(Path::new(&metrics)).unwrap_or_default())
     });
     assert_eq!([file.end().0, listening.end().0], [1, 1]);
+    check_metrics(&folder.read("twa.prom"));
+}
+
+/// Has Prometheus' own tool read the metrics, where it is installed.
+fn check_metrics(text: &str) {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut child) = command.stderr(Stdio::piped()).spawn() else {
+        return eprintln!("skipped: promtool is not installed");
+    };
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    // It names what it does not like, and need not fail for that.
+    assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
 #[test]
