@@ -375,6 +375,9 @@ impl Args {
             _ => Detail::Normal,
         };
         let progress = match self.progress {
+            // It would be written over the screen; and of a capture the end is not known.
+            When::Auto if live.is_some() => Progress::Never,
+            _ if live.as_ref().is_some_and(|live| live.has_screen) => Progress::Never,
             When::Auto if std::io::stderr().is_terminal() => Progress::ForLargeInputs,
             When::Always => Progress::Always,
             _ => Progress::Never,

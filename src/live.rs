@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a person waits by the wall's clock")]
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -83,10 +84,25 @@ pub(crate) fn begin(config: &Config, live: &Live) -> Option<Capture> {
         None => source,
         Some(keeping) => {
             let kept = Kept::new(source, keeping, live.options.snaplen);
-            Box::new(kept.inspect_err(|error| say(&chain(error))).ok()?)
+            let kept = kept.inspect_err(|error| {
+                say(&chain(error));
+                if matches!(error, Error::Keep { source, .. } if source.kind() == ErrorKind::PermissionDenied) {
+                    explain_refusal(live);
+                }
+            });
+            Box::new(kept.ok()?)
         }
     };
     Some(Capture { source, beside, metrics })
+}
+
+/// Says why files cannot be written that root could, when root was given up.
+pub(crate) fn explain_refusal(live: &Live) {
+    if !live.keeps_privileges {
+        say(
+            "the capture goes on as a user who must be able to write there: -Z NAME chooses another",
+        );
+    }
 }
 
 /// Gives up what is not needed once the capture is open, and says in words what is left.
@@ -111,7 +127,7 @@ fn title(config: &Config, live: &Live) -> String {
 fn written(config: &Config, live: &Live) -> Vec<PathBuf> {
     let reports = config.outputs.iter().map(|output| output.path.as_path());
     let kept = live.keeping.as_ref().map(|keeping| keeping.path.as_path());
-    let metrics = live.metrics.as_ref().and_then(MetricsTarget::file);
+    let metrics = live.metrics_file();
     let files = reports
         .chain(config.verdicts.as_deref())
         .chain(kept)

@@ -63,6 +63,9 @@ fn audit(config: &Config) -> u8 {
         Ok(sinks) => sinks,
         Err(error) => {
             say(&chain(&error));
+            if let Some(live) = config.live.as_ref().filter(|_| error.is_refusal()) {
+                live::explain_refusal(live);
+            }
             return FAILED;
         }
     };

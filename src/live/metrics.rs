@@ -35,7 +35,7 @@ impl Target {
     }
 
     /// Returns the file, if it is one.
-    pub(super) fn file(&self) -> Option<&Path> {
+    pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::Address(_) => None,
             Self::File(path) => Some(path),

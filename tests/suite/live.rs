@@ -338,7 +338,7 @@ fn a_full_disk_ends_the_keeping_and_not_the_capture() {
     let (code, _, errors) = capture.end();
     assert_eq!(code, 2, "{errors}");
     let report = folder.report();
-    assert!(report["problems"][0].as_str().unwrap().contains("cannot keep the packets"));
+    assert!(report["problems"][0].as_str().unwrap().contains("not all packets are kept"));
     assert!(report["capture"]["tcp_segments"].as_u64().unwrap() >= 16, "{report}");
 }
 
