@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "the hosts run in real time, as their kernels do")]
 
+mod flood;
 mod net;
 mod soak;
 

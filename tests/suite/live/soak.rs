@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::flood::flood;
 use super::net::{INTERFACE, Net, RIGHT};
 use super::{Capture, Folder};
 
@@ -35,7 +36,8 @@ fn soak() {
     let Some(capture) = Capture::begin(&net, &folder, &arguments()) else { return };
     let mut tcpdump = tcpdump(&net);
     let stop = Arc::new(AtomicBool::new(false));
-    let traffic = traffic(&net, &stop);
+    let mut traffic = traffic(&net, &stop);
+    traffic.push(flood(&net, &stop));
     let begun = Instant::now();
     let mut sizes = Vec::new();
     while begun.elapsed() < lasting {
@@ -46,6 +48,7 @@ fn soak() {
     for thread in traffic {
         thread.join().unwrap();
     }
+    let lasted = begun.elapsed().as_secs();
     let cpu = cpu_seconds(capture.child.id());
     let cpu_beside = tcpdump.as_ref().map(|child| cpu_seconds(child.id()));
     let (code, _, errors) = capture.end();
@@ -55,15 +58,15 @@ fn soak() {
     let warmed_up = sizes[usize::try_from(WARM_UP.min(lasting / 2).as_secs()).unwrap()];
     let at_end = *sizes.last().unwrap();
     println!(
-        "{} s: {frames} packets, {} a second, {lost} lost, {cpu:.1} s of CPU; resident {warmed_up} \
+        "{lasted} s: {frames} packets, {} a second, {lost} lost, {cpu:.1} s of CPU; resident {warmed_up} \
          KiB after warm-up, {} KiB at most, {at_end} KiB at the end; INVALID {}, the kernel counted {}",
-        lasting.as_secs(),
-        frames / lasting.as_secs(),
+        frames / lasted,
         sizes.iter().max().unwrap(),
         report["capture"]["host"]["invalid_predicted"],
         report["capture"]["host"]["invalid_counted"],
     );
-    assert!(code == 0 || lost > 0, "{errors}");
+    // Packets that are lost on the way or in the capture may look INVALID.
+    assert!(code == 0 || code == 1 || lost > 0, "{errors}");
     if lasting > WARM_UP * 2 {
         assert!(at_end <= warmed_up + warmed_up / 10 + 4096, "the memory grows: {sizes:?}");
     }
@@ -132,7 +135,8 @@ fn traffic(net: &Net, stop: &Arc<AtomicBool>) -> Vec<std::thread::JoinHandle<()>
                 let writes = if number == 0 { 1000 } else { 1 };
                 let most = if number == 0 { bytes.len() } else { 20_000 };
                 for _ in 0..writes {
-                    if server.write_all(&bytes[..most]).is_err() {
+                    let is_over = ending.load(Ordering::Relaxed);
+                    if is_over || server.write_all(&bytes[..most]).is_err() {
                         break;
                     }
                 }
