@@ -102,9 +102,9 @@ struct Args {
     threads: Option<u16>,
 
     /// Memory for remembered connections, such as 512M or 8G: beyond, those that the tracker would
-    /// forget soonest are forgotten early, and the report says so
-    #[arg(long, value_name = "SIZE", default_value = "5G", value_parser = memory::budget)]
-    memory: Budget,
+    /// forget soonest are forgotten early, and the report says so [default: 5G, live 1G]
+    #[arg(long, value_name = "SIZE", value_parser = memory::budget)]
+    memory: Option<Budget>,
 
     /// Print the answer alone
     #[arg(short, long, conflicts_with = "verbose")]
@@ -398,17 +398,23 @@ impl Args {
             _ => Detail::Normal,
         };
         let progress = match self.progress {
+            // It would be written over the screen; and of a capture the end is not known.
+            When::Auto if live.is_some() => Progress::Never,
+            _ if live.as_ref().is_some_and(|live| live.has_screen) => Progress::Never,
             When::Auto if std::io::stderr().is_terminal() => Progress::ForLargeInputs,
             When::Always => Progress::Always,
             _ => Progress::Never,
         };
+        // A machine whose traffic is watched has other work.
+        let usual = if live.is_some() { Budget::LIVE } else { Budget::DEFAULT };
+        let memory = self.memory.unwrap_or(usual);
         Ok(Config {
             filter: self.filter,
             input,
             live,
             tunnels: if self.inner { Tunnels::Opened } else { Tunnels::Closed },
             threads: self.threads.map_or_else(all_cores, usize::from),
-            memory: self.memory,
+            memory,
             flow: self.flow,
             table: match self.table {
                 When::Auto => TableWanted::WhenHalfFull,

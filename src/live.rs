@@ -2,8 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "a person waits by the wall's clock")]
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 mod counts;
@@ -77,19 +78,19 @@ pub(crate) fn begin(config: &Config, live: &Live) -> Option<Capture> {
         }
         opened => opened.transpose().ok().flatten(),
     };
-    if !live.keeps_privileges {
-        let left = privilege::give_up(live.user.as_deref(), &written(config, live));
-        let left = left.inspect_err(|error| say(&chain(error))).ok()?;
-        if let Some(user) = left.user {
-            let sandbox = if left.is_sandboxed { ", in a sandbox" } else { "" };
-            say(&format!("capturing on {} as {user}{sandbox}", live.options.interface));
-        }
-    }
+    let left = give_up(config, live).inspect_err(|error| say(&chain(error))).ok()?;
+    say(&format!("capturing on {}{left}", live.options.interface));
     let source = match live.keeping.clone() {
         None => source,
         Some(keeping) => {
             let kept = Kept::new(source, keeping, live.options.snaplen);
-            Box::new(kept.inspect_err(|error| say(&chain(error))).ok()?)
+            let kept = kept.inspect_err(|error| {
+                say(&chain(error));
+                if matches!(error, Error::Keep { source, .. } if source.kind() == ErrorKind::PermissionDenied) {
+                    explain_denial(live);
+                }
+            });
+            Box::new(kept.ok()?)
         }
     };
     Some(Capture { source, beside, metrics })
@@ -105,6 +106,16 @@ pub(crate) fn explain_denial(live: &Live) {
     }
 }
 
+/// Gives up what is not needed once the capture is open, and says in words what is left.
+fn give_up(config: &Config, live: &Live) -> Result<String, privilege::Error> {
+    if live.keeps_privileges {
+        return Ok(", with all privileges".to_owned());
+    }
+    let left = privilege::give_up(live.user.as_deref(), &written(config, live))?;
+    let user = left.user.map_or_else(String::new, |user| format!(" as {user}"));
+    Ok(user + if left.is_sandboxed { ", in a sandbox" } else { "" })
+}
+
 /// Says what is captured, and by what it is judged.
 fn title(config: &Config, live: &Live) -> String {
     let filter = live.options.filter.as_ref().map_or_else(String::new, |f| format!(", {f}"));
@@ -117,7 +128,7 @@ fn title(config: &Config, live: &Live) -> String {
 fn written(config: &Config, live: &Live) -> Vec<PathBuf> {
     let reports = config.outputs.iter().map(|output| output.path.as_path());
     let kept = live.keeping.as_ref().map(|keeping| keeping.path.as_path());
-    let metrics = live.metrics.as_ref().and_then(MetricsTarget::file);
+    let metrics = live.metrics_file();
     let files = reports
         .chain(config.verdicts.as_deref())
         .chain(config.incident.as_deref())
@@ -143,56 +154,28 @@ pub(crate) fn run(
     capture: Capture,
     sinks: &mut Sinks,
 ) -> Option<Audit> {
-    let Capture { mut source, mut beside, mut metrics } = capture;
+    let Capture { mut source, beside, metrics } = capture;
     let mut run = Run::new(&plan(config)?);
-    if let Some(beside) = &mut beside {
+    let mut desk = Desk::new(config, live, beside, metrics);
+    if let Some(beside) = &mut desk.beside {
         run.know(beside.take_connections());
     }
-    let question = interrupt::question();
     let mut batch = Batch::default();
-    let mut interval = live.interval.map(Interval::new);
-    let mut picture = Picture::new();
-    let mut face = Face::open(live.has_screen, title(config, live));
-    let stop = interrupt::flag();
     run.describe(&*source);
     let end = loop {
         match run.step(&mut *source, &mut batch, sinks) {
-            Ok(true) => {}
+            Ok(true) => desk.attend(&mut run, &mut *source),
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
         }
-        source.take_events().iter().for_each(|event| face.note(event));
-        if question.swap(false, Ordering::Relaxed) {
-            face.note(&state(&run, &*source));
-        }
-        let is_looked_at = metrics.is_some() || face.is_screen();
-        if is_looked_at && picture.take(&run, &*source, beside.as_mut()) {
-            if let Some(metrics) = &mut metrics {
-                metrics.update(&picture.standing);
-            }
-            face.show(&picture);
-        }
-        if face.wants_end() {
-            stop.store(true, Ordering::Relaxed);
-        }
-        if interval.as_mut().is_some_and(Interval::is_due) {
-            run.describe(&*source);
-            run.hear(beside.as_mut().and_then(Beside::now));
-            let mut audit = run.snapshot();
-            sign(&mut audit, config);
-            for error in Sinks::write_reports(&audit, config) {
-                face.note(&chain(&error));
-            }
-        }
     };
-    drop(face);
+    desk.close(&mut run);
     sinks.end_progress();
     source.take_events().iter().for_each(|event| say(event));
     if let Err(error) = end {
         run.miss(&error);
     }
     run.end(&mut *source);
-    run.hear(beside.as_mut().and_then(Beside::now));
     let mut audit = run.finish();
     for problem in &audit.incomplete {
         say(problem);
@@ -202,6 +185,115 @@ pub(crate) fn run(
     }
     sign(&mut audit, config);
     Some(audit)
+}
+
+/// What is done beside the audit while it goes on.
+struct Desk<'a> {
+    config: &'a Config,
+    beside: Option<Beside>,
+    metrics: Option<Metrics>,
+    picture: Picture,
+    face: Face,
+    reports_due: Option<Interval>,
+    host_due: Interval,
+    /// Set by Ctrl-C, and by SIGUSR1.
+    stop: &'static AtomicBool,
+    question: &'static AtomicBool,
+    has_told_of_forgetting: bool,
+    has_asked_at_end: bool,
+}
+
+impl<'a> Desk<'a> {
+    fn new(
+        config: &'a Config,
+        live: &Live,
+        beside: Option<Beside>,
+        metrics: Option<Metrics>,
+    ) -> Self {
+        Self {
+            config,
+            beside,
+            metrics,
+            picture: Picture::new(),
+            face: Face::open(live.has_screen, title(config, live)),
+            reports_due: live.interval.map(Interval::new),
+            host_due: Interval::new(tracker::OFTEN),
+            stop: interrupt::flag(),
+            question: interrupt::question(),
+            has_told_of_forgetting: false,
+            has_asked_at_end: false,
+        }
+    }
+
+    /// Does what is due after a batch.
+    fn attend(&mut self, run: &mut Run, source: &mut dyn FrameSource) {
+        source.take_events().iter().for_each(|event| self.face.note(event));
+        if self.question.swap(false, Ordering::Relaxed) {
+            self.face.note(&state(run, source));
+        }
+        self.show(run, source);
+        if self.face.wants_end() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        if self.host_due.is_due() && !self.has_asked_at_end {
+            run.hear(self.beside.as_mut().and_then(Beside::now));
+            self.tell_of_forgetting(run);
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            self.ask_at_end(run);
+        }
+        if self.reports_due.as_mut().is_some_and(Interval::is_due) {
+            self.report(run, source);
+        }
+    }
+
+    /// Takes a new picture, if it is time and somebody looks at it.
+    fn show(&mut self, run: &Run, source: &dyn FrameSource) {
+        let is_looked_at = self.metrics.is_some() || self.face.is_screen();
+        if !is_looked_at || !self.picture.take(run, source, self.beside.as_mut()) {
+            return;
+        }
+        if let Some(metrics) = &mut self.metrics {
+            metrics.update(&self.picture.standing);
+        }
+        self.face.show(&self.picture);
+    }
+
+    /// Says when the memory that was allowed does not suffice: the report says it only at the end.
+    fn tell_of_forgetting(&mut self, run: &Run) {
+        if !self.has_told_of_forgetting && run.totals().forgotten.is_any() {
+            self.has_told_of_forgetting = true;
+            let most = self.config.memory.bytes() >> 20;
+            let words = "connections are forgotten early, to stay within --memory";
+            self.face.note(&format!("{words} {most}M"));
+        }
+    }
+
+    /// Writes the reports as they are now.
+    fn report(&mut self, run: &mut Run, source: &dyn FrameSource) {
+        run.describe(source);
+        if !self.has_asked_at_end {
+            run.hear(self.beside.as_mut().and_then(Beside::now));
+        }
+        let mut audit = run.snapshot();
+        sign(&mut audit, self.config);
+        for error in Sinks::write_reports(&audit, self.config) {
+            self.face.note(&chain(&error));
+        }
+    }
+
+    /// Asks the tracker for the last time: what is audited from here on came before.
+    fn ask_at_end(&mut self, run: &mut Run) {
+        if !self.has_asked_at_end {
+            self.has_asked_at_end = true;
+            run.hear(self.beside.as_mut().and_then(Beside::now));
+        }
+    }
+
+    /// Asks for the last word, and gives the terminal back.
+    fn close(mut self, run: &mut Run) {
+        self.ask_at_end(run);
+    }
 }
 
 /// Says where the judge came from, and hides what is not to be given away.

@@ -2,13 +2,15 @@
 //!
 //! Files are written beside their place and renamed, so that a failure leaves no half report.
 
+mod events;
 mod incident;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Config, Output, Progress, Reading};
+use crate::cli::{Config, Live, Output, Progress, Reading};
+use events::Events;
 use incident::Incident;
 use tcp_window_audit::audit::{Audit, Inputs, PacketVerdict};
 use tcp_window_audit::pipeline::Observer;
@@ -120,7 +122,7 @@ pub(crate) struct Sinks {
     verdicts: VerdictSink,
     incident: Option<Incident>,
     /// Where INVALID packets are told at once.
-    events: Option<Box<dyn Write>>,
+    events: Option<Events>,
     progress: Progress,
     next_update: u64,
     /// Whether verdicts are to be seen as soon as they are known.
@@ -139,9 +141,12 @@ impl Sinks {
             Some(path) => VerdictSink::File(Pending::create(path)?),
         };
         let events = config.live.as_ref().and_then(|live| live.events.as_deref());
-        let events = events.map(open_events).transpose()?;
+        let events = events.map(Events::open).transpose()?;
         for output in &config.outputs {
             Pending::check(&output.path)?;
+        }
+        if let Some(file) = config.live.as_ref().and_then(Live::metrics_file) {
+            Pending::check(file)?;
         }
         let incident = config.incident.as_deref().map(Incident::create).transpose()?;
         let progress = config.progress;
@@ -186,6 +191,7 @@ impl Sinks {
             }
             VerdictSink::File(pending) => results.push(pending.complete()),
         }
+        results.extend(self.events.map(Events::finish));
         let outputs = config.outputs.iter();
         results.extend(outputs.map(|output| write_report(audit, output)));
         results.extend(self.incident.map(|incident| incident.complete(audit)));
@@ -197,15 +203,6 @@ impl Sinks {
         }
         results.into_iter().filter_map(Result::err).collect()
     }
-}
-
-/// Opens what INVALID packets are told to: lines are added to a file that is there.
-fn open_events(path: &Path) -> Result<Box<dyn Write>, Error> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdout()));
-    }
-    let file = File::options().append(true).create(true).open(path).map_err(Error::at(path))?;
-    Ok(Box::new(file))
 }
 
 /// Writes bytes to a file.
@@ -247,7 +244,7 @@ impl Observer for Sinks {
         if let Some(events) = &mut self.events {
             let mut lines = Vec::new();
             report::write_invalid(verdicts, inputs, &mut lines)?;
-            forgive_closed_pipe(events.write_all(&lines).and_then(|()| events.flush()))?;
+            events.write(&lines);
         }
         match &mut self.verdicts {
             VerdictSink::Nowhere | VerdictSink::ClosedPipe | VerdictSink::Failed => Ok(()),

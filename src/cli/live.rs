@@ -11,6 +11,7 @@ use tcp_window_audit::source::live::{DEFAULT_BUFFER_BYTES, DEFAULT_SNAPLEN, Opti
 /// Live capture, with tcpdump's options.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Live capture")]
+#[command(group(clap::ArgGroup::new("rotation").args(["rotate_size", "rotate_seconds"]).multiple(true)))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct LiveArgs {
     /// Audit what passes an interface, or `any`, until Ctrl-C; the arguments are a BPF filter
@@ -69,7 +70,7 @@ pub(super) struct LiveArgs {
     rotate_seconds: Option<u64>,
 
     /// Keep only the newest so many files of -w
-    #[arg(short = 'W', long, value_name = "FILES", requires = "write")]
+    #[arg(short = 'W', long, value_name = "FILES", requires_all = ["write", "rotation"])]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     rotate_files: Option<u16>,
 
@@ -118,6 +119,13 @@ pub(crate) struct Live {
     pub(crate) keeps_privileges: bool,
     /// Whether this machine's own tracker is asked, because it is what judges.
     pub(crate) asks_host: bool,
+}
+
+impl Live {
+    /// Returns the file that metrics are kept in, where they are.
+    pub(crate) fn metrics_file(&self) -> Option<&Path> {
+        self.metrics.as_ref().and_then(MetricsTarget::file)
+    }
 }
 
 impl LiveArgs {

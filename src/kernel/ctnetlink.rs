@@ -87,9 +87,9 @@ pub(super) fn delete_all(messages: &mut Messages, seq: u32) {
     messages.message(Head { kind: DELETE, flags: 0, seq, family: 0, resource: 0 }, |_| {});
 }
 
-/// Writes the question for the number of entries in the namespace.
-pub(super) fn ask_count(messages: &mut Messages, seq: u32) {
-    messages.message(Head { kind: COUNT, flags: 0, seq, family: 0, resource: 0 }, |_| {});
+/// Writes the question for the number of entries in the namespace, with these `NLM_F_*`.
+pub(super) fn ask_count(messages: &mut Messages, seq: u32, flags: u16) {
+    messages.message(Head { kind: COUNT, flags, seq, family: 0, resource: 0 }, |_| {});
 }
 
 /// Writes the question for all entries of the namespace.

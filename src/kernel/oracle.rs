@@ -257,7 +257,7 @@ impl Oracle {
             return Ok(());
         }
         self.request.clear();
-        ctnetlink::ask_count(&mut self.request, QUESTION);
+        ctnetlink::ask_count(&mut self.request, QUESTION, 0);
         self.send()?;
         let received = self.inbox.receive(&self.namespace.netlink);
         received.map_err(|source| Error::Answer { packet: self.number, source })?;

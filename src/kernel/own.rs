@@ -17,14 +17,24 @@ const PATIENCE_MS: i32 = 2000;
 
 /// Why the tracker cannot be asked.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot ask this machine's connection tracker by ctnetlink; it takes CAP_NET_ADMIN")]
-pub struct Error {
-    source: io::Error,
+pub enum Error {
+    /// It may not be asked.
+    #[error("cannot ask this machine's connection tracker by ctnetlink: it takes CAP_NET_ADMIN")]
+    NotPermitted(#[source] io::Error),
+    /// It does not answer.
+    #[error(
+        "cannot ask this machine's connection tracker by ctnetlink: it takes the kernel module \
+         nf_conntrack_netlink"
+    )]
+    NoAnswer(#[source] io::Error),
 }
 
 impl From<io::Error> for Error {
     fn from(source: io::Error) -> Self {
-        Self { source }
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::NotPermitted(source),
+            _ => Self::NoAnswer(source),
+        }
     }
 }
 
@@ -33,6 +43,26 @@ impl From<io::Error> for Error {
 pub struct Tracker {
     netlink: Netlink,
     messages: Messages,
+    invalid: Rise,
+}
+
+/// How far counters of 32 bits have risen, one for each processor, wherever they wrap.
+#[derive(Default, Debug)]
+struct Rise {
+    last: Vec<u32>,
+    total: u64,
+}
+
+impl Rise {
+    /// Takes in what the counters read now.
+    fn take(&mut self, now: Vec<u32>) {
+        // Another number of counters is another set of them.
+        if self.last.len() == now.len() {
+            let rises = now.iter().zip(&self.last).map(|(now, last)| now.wrapping_sub(*last));
+            self.total += rises.map(u64::from).sum::<u64>();
+        }
+        self.last = now;
+    }
 }
 
 impl Tracker {
@@ -42,7 +72,8 @@ impl Tracker {
     ///
     /// [`Error`] where the kernel has no netfilter netlink.
     pub fn open() -> Result<Self, Error> {
-        Ok(Self { netlink: Netlink::open()?, messages: Messages::default() })
+        let netlink = Netlink::open()?;
+        Ok(Self { netlink, messages: Messages::default(), invalid: Rise::default() })
     }
 
     /// Reads the open TCP connections, by all keys under which their packets may be seen: with
@@ -78,8 +109,10 @@ impl Tracker {
         Ok(found)
     }
 
-    /// Reads how many packets the tracker has marked INVALID since it was loaded, over all
-    /// processors: the sum that `conntrack -S` shows as `invalid=`.
+    /// Reads how many packets the tracker has marked INVALID since it was first asked, over all
+    /// processors: by how much the sum that `conntrack -S` shows as `invalid=` has risen.
+    ///
+    /// The kernel's counters have 32 bits; it is to be asked more often than they wrap.
     ///
     /// # Errors
     ///
@@ -87,12 +120,29 @@ impl Tracker {
     pub fn invalid_packets(&mut self) -> Result<u64, Error> {
         self.messages.clear();
         ctnetlink::ask_statistics(&mut self.messages);
-        let mut sum = 0;
+        let mut now = Vec::new();
         self.netlink.dump(self.messages.as_bytes(), PATIENCE_MS, |datagram| {
-            let answers = netlink::messages(datagram);
-            sum += answers.filter_map(|m| ctnetlink::read_invalid(&m)).map(u64::from).sum::<u64>();
+            now.extend(netlink::messages(datagram).filter_map(|m| ctnetlink::read_invalid(&m)));
         })?;
-        Ok(sum)
+        self.invalid.take(now);
+        Ok(self.invalid.total)
+    }
+
+    /// Reads how many entries the tracker has, of all protocols.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] without `CAP_NET_ADMIN`, or when the kernel does not answer.
+    pub fn entries(&mut self) -> Result<u64, Error> {
+        self.messages.clear();
+        ctnetlink::ask_count(&mut self.messages, 1, netlink::ACK);
+        let mut entries = None;
+        self.netlink.dump(self.messages.as_bytes(), PATIENCE_MS, |datagram| {
+            let mut counts = netlink::messages(datagram).filter(|m| m.kind == ctnetlink::COUNT);
+            entries = entries.or_else(|| counts.find_map(|m| ctnetlink::read_count(&m)));
+        })?;
+        let silent = || Error::NoAnswer(io::ErrorKind::UnexpectedEof.into());
+        entries.map(u64::from).ok_or_else(silent)
     }
 }
 
@@ -147,4 +197,20 @@ fn address(payload: &[u8]) -> Option<IpAddr> {
 
 fn port(payload: &[u8]) -> Option<u16> {
     payload.try_into().ok().map(u16::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_that_wrap_are_followed() {
+        let mut rise = Rise::default();
+        rise.take(vec![u32::MAX - 1, 7]);
+        assert_eq!(rise.total, 0);
+        rise.take(vec![3, 9]);
+        assert_eq!(rise.total, 7);
+        rise.take(vec![3, 9]);
+        assert_eq!(rise.total, 7);
+    }
 }

@@ -70,7 +70,8 @@ impl Netlink {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Sends a question, and hands over the datagrams of the answer until it is complete.
+    /// Sends a question, a dump or one to be acknowledged, and hands over the datagrams of the
+    /// answer until it is complete.
     pub(super) fn dump(
         &self,
         question: &[u8],
@@ -92,9 +93,9 @@ impl Netlink {
             take(datagram);
             for message in netlink::messages(datagram) {
                 match message.error_number() {
-                    Some(number) if number != 0 => {
-                        return Err(io::Error::from_raw_os_error(number));
-                    }
+                    // The acknowledgement of a question that is no dump comes after the answer.
+                    Some(0) => return Ok(()),
+                    Some(number) => return Err(io::Error::from_raw_os_error(number)),
                     _ if message.kind == netlink::DONE => return Ok(()),
                     _ => {}
                 }

@@ -1,7 +1,8 @@
 //! A process of its own that reads the tracker's counters, because that takes a capability which
 //! the capture has given up.
 //!
-//! One line on its standard input is a question, one line on its standard output the answer.
+//! One line on its standard input is a question, one line on its standard output the answer: INVALID
+//! packets since the first question, and entries.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt as _;
@@ -40,12 +41,14 @@ impl Counts {
         Ok(Self { child, questions: Some(questions), answers: BufReader::new(answers) })
     }
 
-    /// Asks how many packets the tracker has found INVALID since it was loaded.
-    pub(super) fn invalid_packets(&mut self) -> Option<u64> {
+    /// Asks how many packets the tracker has found INVALID since it was first asked, and how many
+    /// entries it has.
+    pub(super) fn ask(&mut self) -> Option<(u64, u64)> {
         self.questions.as_mut()?.write_all(b"\n").ok()?;
         let mut line = String::new();
         self.answers.read_line(&mut line).ok()?;
-        line.trim().parse().ok()
+        let (invalid, entries) = line.trim().split_once(' ')?;
+        Some((invalid.parse().ok()?, entries.parse().ok()?))
     }
 }
 
@@ -72,10 +75,11 @@ pub(crate) fn serve() -> bool {
     }
     let mut out = io::stdout().lock();
     for question in io::stdin().lock().lines() {
-        let Some(count) = question.ok().and_then(|_| tracker.invalid_packets().ok()) else {
+        let mut ask = || Some((tracker.invalid_packets().ok()?, tracker.entries().ok()?));
+        let Some((invalid, entries)) = question.ok().and_then(|_| ask()) else {
             return false;
         };
-        if writeln!(out, "{count}").and_then(|()| out.flush()).is_err() {
+        if writeln!(out, "{invalid} {entries}").and_then(|()| out.flush()).is_err() {
             return true;
         }
     }

@@ -9,8 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetStatus, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, path_beneath_rules,
 };
 
 /// Who a capture that was begun by root goes on as.
@@ -161,14 +161,15 @@ fn keep_only(capabilities: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Keeps the program from all files but those that the kernel makes and those below `written`;
-/// returns whether the kernel can.
+/// Keeps the program from all files but those that the kernel makes and those below `written`, and
+/// from beginning TCP connections and listening anew; returns whether the kernel can.
 fn enter_sandbox(written: &[PathBuf]) -> Result<bool, Error> {
     let abi = ABI::V3;
     let told = ["/proc", "/sys"].map(Path::new);
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
+        .handle_access(AccessNet::from_all(ABI::V4))?
         .create()?
         .add_rules(path_beneath_rules(told, AccessFs::from_read(abi)))?
         .add_rules(path_beneath_rules(written, AccessFs::from_all(abi)))?

@@ -15,6 +15,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table};
 
 use super::picture::Picture;
+use tcp_window_audit::audit::HostTracker;
 use tcp_window_audit::diagnose::Level;
 use tcp_window_audit::report::{grouped, printable};
 
@@ -134,7 +135,7 @@ impl View<'_> {
             Span::styled(grouped(totals.invalid), if totals.invalid > 0 { BAD } else { BOLD }),
             Span::raw(" INVALID"),
         ];
-        if let Some(host) = standing.host {
+        if let Some(host) = standing.host.filter(HostTracker::is_in_use) {
             counts.push(Span::raw(format!(" (kernel counted {})", grouped(host.invalid_counted))));
         }
         let lost = Line::from(vec![

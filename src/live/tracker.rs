@@ -2,6 +2,7 @@
 //! packets it has found INVALID meanwhile.
 
 use std::io;
+use std::time::Duration;
 
 use super::counts::Counts;
 use crate::output::say;
@@ -11,6 +12,9 @@ use tcp_window_audit::kernel::own::{self, Tracker};
 use tcp_window_audit::pipeline::chain;
 use tcp_window_audit::time::Timestamp;
 use tcp_window_audit::tuple::FlowKey;
+
+/// How often it has to be asked at least, so that its counters of 32 bits do not wrap unseen.
+pub(super) const OFTEN: Duration = Duration::from_mins(1);
 
 /// Why the tracker cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +31,6 @@ pub(super) struct Beside {
     /// Taken by the run.
     connections: Vec<(FlowKey, Entry)>,
     connections_known: u64,
-    invalid_before: u64,
 }
 
 impl Beside {
@@ -41,9 +44,10 @@ impl Beside {
         let connections = Tracker::open()?.connections(now)?;
         let mut counts = Counts::start().map_err(Error::Counts)?;
         let silent = || Error::Counts(io::ErrorKind::UnexpectedEof.into());
-        let invalid_before = counts.invalid_packets().ok_or_else(silent)?;
+        // The count begins with the first question.
+        counts.ask().ok_or_else(silent)?;
         let connections_known = connections.len() as u64;
-        Ok(Self { counts, connections, connections_known, invalid_before })
+        Ok(Self { counts, connections, connections_known })
     }
 
     /// Returns the connections that were open.
@@ -53,11 +57,7 @@ impl Beside {
 
     /// Asks again; none when there is no answer any more.
     pub(super) fn now(&mut self) -> Option<HostTracker> {
-        let invalid = self.counts.invalid_packets()?;
-        Some(HostTracker {
-            connections_known: self.connections_known,
-            // The counters start anew when the module is loaded anew.
-            invalid_counted: invalid.saturating_sub(self.invalid_before),
-        })
+        let (invalid_counted, entries) = self.counts.ask()?;
+        Some(HostTracker { connections_known: self.connections_known, invalid_counted, entries })
     }
 }

@@ -38,6 +38,9 @@ impl Budget {
     /// What a run may take unless told otherwise: 5 GiB, enough for 5 million clean connections
     /// alive at one time.
     pub const DEFAULT: Self = Self(5 << 30);
+    /// What a live run may take: 1 GiB, enough for a million, four times as many as the tracker's
+    /// table holds by default.
+    pub const LIVE: Self = Self(1 << 30);
     /// The least that makes sense: 64 MiB, some 70,000 connections. With fewer, sections would be
     /// too small to be alike.
     pub const LEAST_BYTES: u64 = 64 << 20;

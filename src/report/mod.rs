@@ -21,7 +21,7 @@ mod verdicts;
 pub mod view;
 
 pub use event::write_invalid;
-pub use openmetrics::{MEDIA_TYPE, Standing, write_openmetrics};
+pub use openmetrics::{Exposition, Standing, write_metrics};
 pub use verdicts::write_verdicts;
 
 /// The format of a report.

@@ -1,4 +1,4 @@
-//! The state of an audit as OpenMetrics text, for Prometheus.
+//! The state of an audit as text for Prometheus.
 //!
 //! Counters only rise; what belongs to a connection is counted when that has ended.
 
@@ -6,11 +6,28 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use crate::audit::{Histogram, HostTracker, Totals};
+use crate::conntrack::Reason;
 use crate::diagnose::Diagnosis;
 use crate::flow::Kind;
 
-/// The media type of the text.
-pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Which text: the two say the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exposition {
+    /// OpenMetrics 1.0, for who asks for it.
+    OpenMetrics,
+    /// Prometheus' own format 0.0.4, which everything reads: the textfile collector nothing else.
+    Prometheus,
+}
+
+impl Exposition {
+    /// Returns the media type of the text.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// Upper bounds of the classes of round-trip times, in microseconds.
 const BOUNDS_US: [u64; 14] = [
@@ -42,12 +59,18 @@ pub struct Standing {
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write_openmetrics(standing: &Standing, out: &mut dyn Write) -> io::Result<()> {
-    let mut sheet = Sheet(out);
+pub fn write_metrics(
+    standing: &Standing,
+    exposition: Exposition,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut sheet = Sheet { out, exposition };
+    sheet.family("build_info", "gauge", "The program that counts.")?;
+    sheet.value("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1)?;
     packets(standing, &mut sheet)?;
     connections(standing, &mut sheet)?;
     causes(&standing.causes, &mut sheet)?;
-    writeln!(sheet.0, "# EOF")
+    if exposition == Exposition::OpenMetrics { writeln!(sheet.out, "# EOF") } else { Ok(()) }
 }
 
 fn packets(standing: &Standing, sheet: &mut Sheet<'_>) -> io::Result<()> {
@@ -67,13 +90,18 @@ fn packets(standing: &Standing, sheet: &mut Sheet<'_>) -> io::Result<()> {
         sheet.value("segments_total", &[("ctstate", ctstate)], count)?;
     }
     sheet.family("invalid_segments", "counter", "TCP segments judged INVALID, by reason.")?;
-    for (reason, count) in &totals.invalid_by_reason {
-        sheet.value("invalid_segments_total", &[("reason", reason.code())], *count)?;
+    for reason in Reason::ALL {
+        // From 0 on, so that the first is a rise.
+        let count = totals.invalid_by_reason.get(&reason).copied().unwrap_or_default();
+        sheet.value("invalid_segments_total", &[("reason", reason.code())], count)?;
     }
-    if let Some(host) = standing.host {
+    if let Some(host) = standing.host.filter(HostTracker::is_in_use) {
         let help = "Packets that the kernel's own tracker found INVALID since the capture began.";
         sheet.family("kernel_invalid_packets", "counter", help)?;
         sheet.value("kernel_invalid_packets_total", &[], host.invalid_counted)?;
+        let help = "Entries in the kernel's own tracker, of all protocols.";
+        sheet.family("kernel_entries", "gauge", help)?;
+        sheet.value("kernel_entries", &[], host.entries)?;
     }
     Ok(())
 }
@@ -84,6 +112,9 @@ fn connections(standing: &Standing, sheet: &mut Sheet<'_>) -> io::Result<()> {
     sheet.value("connections_alive", &[], standing.connections_alive)?;
     sheet.family("connections_ended", "counter", "Connections that have ended.")?;
     sheet.value("connections_ended_total", &[], totals.flows)?;
+    let help = "Connections that were forgotten before the tracker would, to stay within --memory.";
+    sheet.family("connections_forgotten", "counter", help)?;
+    sheet.value("connections_forgotten_total", &[], totals.forgotten.flows)?;
     let help = "Packets that sent something again, by class, of connections that have ended.";
     sheet.family("repeated_segments", "counter", help)?;
     for kind in Kind::ALL {
@@ -93,7 +124,9 @@ fn connections(standing: &Standing, sheet: &mut Sheet<'_>) -> io::Result<()> {
     let help = "The least round-trip time, of each connection that has ended, by side of the \
                 capture point.";
     sheet.family("rtt_seconds", "histogram", help)?;
-    writeln!(sheet.0, "# UNIT {PREFIX}rtt_seconds seconds")?;
+    if sheet.exposition == Exposition::OpenMetrics {
+        writeln!(sheet.out, "# UNIT {PREFIX}rtt_seconds seconds")?;
+    }
     sheet.histogram("rtt_seconds", ("side", "originator"), &behaviour.rtt_near)?;
     sheet.histogram("rtt_seconds", ("side", "responder"), &behaviour.rtt_far)
 }
@@ -114,13 +147,19 @@ fn causes(causes: &[Diagnosis], sheet: &mut Sheet<'_>) -> io::Result<()> {
 
 const PREFIX: &str = "tcp_window_audit_";
 
-/// Lines of OpenMetrics; all label values are names of this program's own and need no escaping.
-struct Sheet<'a>(&'a mut dyn Write);
+/// Lines of the text; all label values are names of this program's own and need no escaping.
+struct Sheet<'a> {
+    out: &'a mut dyn Write,
+    exposition: Exposition,
+}
 
 impl Sheet<'_> {
     fn family(&mut self, name: &str, kind: &str, help: &str) -> io::Result<()> {
-        writeln!(self.0, "# TYPE {PREFIX}{name} {kind}")?;
-        writeln!(self.0, "# HELP {PREFIX}{name} {help}")
+        // A counter is called as its samples in the one format, without their ending in the other.
+        let is_whole = kind == "counter" && self.exposition == Exposition::Prometheus;
+        let end = if is_whole { "_total" } else { "" };
+        writeln!(self.out, "# HELP {PREFIX}{name}{end} {help}")?;
+        writeln!(self.out, "# TYPE {PREFIX}{name}{end} {kind}")
     }
 
     fn value(
@@ -132,9 +171,9 @@ impl Sheet<'_> {
         let labels: Vec<_> =
             labels.iter().map(|(label, text)| format!("{label}=\"{text}\"")).collect();
         if labels.is_empty() {
-            writeln!(self.0, "{PREFIX}{name} {value}")
+            writeln!(self.out, "{PREFIX}{name} {value}")
         } else {
-            writeln!(self.0, "{PREFIX}{name}{{{}}} {value}", labels.join(","))
+            writeln!(self.out, "{PREFIX}{name}{{{}}} {value}", labels.join(","))
         }
     }
 
@@ -176,7 +215,7 @@ mod tests {
             standing.totals.behaviour.rtt_far.record(micros);
         }
         let mut text = Vec::new();
-        write_openmetrics(&standing, &mut text).unwrap();
+        write_metrics(&standing, Exposition::OpenMetrics, &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let bucket = |le: &str| {
             let start = format!("{PREFIX}rtt_seconds_bucket{{side=\"responder\",le=\"{le}\"}} ");
@@ -187,5 +226,23 @@ mod tests {
             ["1", "2", "2", "3"]
         );
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn both_formats_have_the_same_samples_under_their_own_family_names() {
+        let write = |exposition| {
+            let mut text = Vec::new();
+            write_metrics(&Standing::default(), exposition, &mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        let (open, own) = (write(Exposition::OpenMetrics), write(Exposition::Prometheus));
+        let samples = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        };
+        assert_eq!(samples(&open), samples(&own));
+        assert!(open.contains("# TYPE tcp_window_audit_packets counter\n"));
+        assert!(own.contains("# TYPE tcp_window_audit_packets_total counter\n"));
+        assert!(own.contains("# TYPE tcp_window_audit_rtt_seconds histogram\n"));
+        assert!(!own.contains("# EOF") && !own.contains("# UNIT"));
     }
 }

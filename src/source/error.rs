@@ -132,12 +132,14 @@ pub enum Error {
     },
     /// The interface is another one now, and the permission to capture has been given up.
     #[error(
-        "{interface}: came back as another interface, and the right to capture on it was given up \
-         when the capture began; --keep-privileges keeps it"
+        "{interface}: came back as another interface, on which the capture cannot go on without \
+         the right to make a new one; --keep-privileges keeps it"
     )]
     NotPermittedAgain {
         /// The interface.
         interface: String,
+        /// Why the capture that there is cannot go on.
+        source: io::Error,
     },
     /// There is no such interface.
     #[error("{interface}: no such interface; -D lists those that are there ({reason})")]
@@ -186,14 +188,22 @@ pub enum Error {
         /// How often.
         count: u64,
     },
-    /// The packets cannot be kept, or not further.
-    #[error("{}: cannot keep the packets after {packets}", path.display())]
+    /// No packets can be kept.
+    #[error("{}: cannot keep packets there", path.display())]
     Keep {
         /// The file.
         path: PathBuf,
-        /// How many were kept.
-        packets: u64,
         /// The system's reason.
+        source: io::Error,
+    },
+    /// Packets were not kept.
+    #[error("{}: not all packets are kept, {missing} at least are missing", path.display())]
+    NotKept {
+        /// The file that was being written when the first could not be.
+        path: PathBuf,
+        /// How many.
+        missing: u64,
+        /// The system's first reason.
         source: io::Error,
     },
     /// A header, block or record contradicts itself.

@@ -1,6 +1,7 @@
 //! Keeps the packets of a source in capture files, as they pass.
 //!
-//! What cannot be written is said once and not kept; the packets pass all the same.
+//! What cannot be written is said and not kept; the packets pass all the same. Files that rotate are
+//! tried again later, when the disk may have room.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Error, FilterSummary, FrameSource, SourceSummary};
-use crate::frame::{Batch, Frame};
+use crate::frame::{Batch, Frame, LinkType};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// Frames of a batch below which there is time to bring all of them into the file.
 const FEW: usize = 256;
+/// How long nothing is kept after a file could not be written, in time of the capture.
+const PAUSE: Duration = Duration::from_mins(1);
 const BUFFER_BYTES: usize = 256 << 10;
 /// Classic pcap with nanoseconds, in this machine's byte order.
 const MAGIC: u32 = 0xa1b2_3c4d;
@@ -70,16 +73,19 @@ impl<S: FrameSource> Kept<S> {
     ///
     /// [`Error::Keep`] when files cannot be made there.
     pub fn new(source: S, keeping: Keeping, snaplen: u32) -> Result<Self, Error> {
-        let probe = if keeping.rotates() {
+        let path = keeping.path.clone();
+        let mut keeper = Keeper::new(keeping, snaplen);
+        let begun = if keeper.keeping.rotates() {
             // Leaves nothing behind: the names are not known before the first packet.
-            let folder = keeping.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             std::fs::read_dir(folder.unwrap_or(Path::new("."))).map(drop)
         } else {
-            File::options().append(true).create(true).open(&keeping.path).map(drop)
+            // A capture without packets is a file too.
+            let link = source.summary().interfaces.first().map(|interface| interface.link_type);
+            keeper.begin(LinkType(link.unwrap_or_default()), Timestamp(0)).map(drop)
         };
-        let path = keeping.path.clone();
-        probe.map_err(|source| Error::Keep { path, packets: 0, source })?;
-        Ok(Self { source, keeper: Keeper::new(keeping, snaplen) })
+        begun.map_err(|source| Error::Keep { path, source })?;
+        Ok(Self { source, keeper })
     }
 }
 
@@ -105,13 +111,13 @@ impl<S: FrameSource> FrameSource for Kept<S> {
 
     fn take_problems(&mut self) -> Vec<Error> {
         let mut problems = self.source.take_problems();
-        problems.extend(self.keeper.problem.take());
+        problems.extend(self.keeper.take_problem());
         problems
     }
 
     fn take_events(&mut self) -> Vec<String> {
         let mut events = self.source.take_events();
-        events.extend(self.keeper.event.take());
+        events.append(&mut self.keeper.events);
         events
     }
 
@@ -128,11 +134,15 @@ struct Keeper {
     /// The files that are complete, the oldest first.
     complete: VecDeque<PathBuf>,
     files: u64,
-    packets: u64,
-    /// Why nothing more is kept, for the report, and for now.
-    problem: Option<Error>,
-    event: Option<String>,
-    failed: bool,
+    /// The first file that could not be written, and why.
+    problem: Option<(PathBuf, io::Error)>,
+    /// Packets that were not kept.
+    missing: u64,
+    /// The time of the last packet.
+    now: Timestamp,
+    /// Until when nothing is kept; none where all is well.
+    pause: Option<Timestamp>,
+    events: Vec<String>,
 }
 
 /// The file that is being written.
@@ -151,29 +161,52 @@ impl Keeper {
             current: None,
             complete: VecDeque::new(),
             files: 0,
-            packets: 0,
             problem: None,
-            event: None,
-            failed: false,
+            missing: 0,
+            now: Timestamp(0),
+            pause: None,
+            events: Vec::new(),
         }
     }
 
     fn keep(&mut self, frame: &Frame<'_>) {
-        if self.failed {
+        self.now = frame.ts;
+        if self.pause.is_some_and(|until| frame.ts < until) {
+            self.missing += 1;
             return;
         }
         match self.write(frame) {
-            Ok(()) => self.packets += 1,
+            Ok(()) if self.pause.take().is_some() => {
+                let path = self.current.as_ref().map(|current| &current.path);
+                let path = path.unwrap_or(&self.keeping.path).display();
+                self.events.push(format!("{path}: packets are kept again"));
+            }
+            Ok(()) => {}
             Err(source) => self.give_up(source),
         }
     }
 
+    /// Keeps nothing for a while; for ever, where there is one file.
     fn give_up(&mut self, source: io::Error) {
         let current = self.current.take().map(|current| current.path);
-        let path = current.unwrap_or_else(|| self.keeping.path.clone());
-        self.event = Some(format!("{}: {source}; the capture goes on", path.display()));
-        self.problem = Some(Error::Keep { path, packets: self.packets, source });
-        self.failed = true;
+        let path = current.clone().unwrap_or_else(|| self.keeping.path.clone());
+        if let Some(cut) = current.filter(|_| self.keeping.rotates()) {
+            // What cannot be deleted now is no worse than what cannot be written.
+            let _ = if is_empty(&cut) { std::fs::remove_file(cut) } else { self.remember(cut) };
+        }
+        if self.pause.is_none() {
+            self.events.push(format!("{}: {source}; the capture goes on", path.display()));
+        }
+        self.missing += 1;
+        let pause = i64::try_from(PAUSE.as_nanos()).unwrap_or(i64::MAX);
+        let later = self.now.plus_nanos(pause);
+        self.pause = Some(if self.keeping.rotates() { later } else { Timestamp(i64::MAX) });
+        self.problem.get_or_insert((path, source));
+    }
+
+    fn take_problem(&mut self) -> Option<Error> {
+        let (path, source) = self.problem.take()?;
+        Some(Error::NotKept { path, missing: self.missing, source })
     }
 
     fn write(&mut self, frame: &Frame<'_>) -> io::Result<()> {
@@ -182,19 +215,11 @@ impl Keeper {
             && let Some(mut current) = self.current.take()
         {
             current.file.flush()?;
-            self.complete.push_back(current.path);
-            self.forget_the_oldest()?;
+            self.remember(current.path)?;
         }
         let current = match &mut self.current {
             Some(current) => current,
-            None => self.current.insert(Current::create(
-                {
-                    self.files += 1;
-                    self.keeping.name(self.files, frame.ts)
-                },
-                frame,
-                self.snaplen,
-            )?),
+            None => self.begin(frame.link, frame.ts)?,
         };
         current.bytes += record;
         let seconds = frame.ts.0.div_euclid(NANOS_PER_SEC);
@@ -219,13 +244,26 @@ impl Keeper {
             || self.keeping.most_time.is_some_and(time)
     }
 
-    fn forget_the_oldest(&mut self) -> io::Result<()> {
+    /// Begins the next file.
+    fn begin(&mut self, link: LinkType, begins: Timestamp) -> io::Result<&mut Current> {
+        self.files += 1;
+        let path = self.keeping.name(self.files, begins);
+        Ok(self.current.insert(Current::create(path, link, begins, self.snaplen)?))
+    }
+
+    /// Remembers a file that is complete, and deletes the oldest where that is one too many.
+    fn remember(&mut self, path: PathBuf) -> io::Result<()> {
         let Some(most) = self.keeping.most_files else { return Ok(()) };
+        self.complete.push_back(path);
         // One more is about to begin.
         while self.complete.len() >= most.max(1)
             && let Some(oldest) = self.complete.pop_front()
         {
-            std::fs::remove_file(oldest)?;
+            match std::fs::remove_file(oldest) {
+                // Somebody has taken it away.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
         Ok(())
     }
@@ -238,17 +276,71 @@ impl Keeper {
     }
 }
 
+/// Returns whether a file holds nothing.
+fn is_empty(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
+}
+
 impl Current {
-    fn create(path: PathBuf, first: &Frame<'_>, snaplen: u32) -> io::Result<Self> {
+    fn create(path: PathBuf, link: LinkType, begins: Timestamp, snaplen: u32) -> io::Result<Self> {
         let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(&path)?);
         file.write_all(&MAGIC.to_ne_bytes())?;
         for half in VERSION {
             file.write_all(&half.to_ne_bytes())?;
         }
         // Two words of the time zone, which nobody uses.
-        for word in [0, 0, snaplen, u32::from(first.link.0)] {
+        for word in [0, 0, snaplen, u32::from(link.0)] {
             file.write_all(&word.to_ne_bytes())?;
         }
-        Ok(Self { path, file, bytes: FILE_HEADER_BYTES, begins: first.ts })
+        Ok(Self { path, file, bytes: FILE_HEADER_BYTES, begins })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keep(keeper: &mut Keeper, seconds: i64) {
+        let ts = Timestamp::from_parts(seconds, 0);
+        let (link, bytes) = (LinkType::RAW, &[0x45][..]);
+        keeper.keep(&Frame {
+            number: 1,
+            ts,
+            clock: ts,
+            link,
+            interface: 0,
+            original_len: 1,
+            is_outbound: false,
+            bytes,
+        });
+    }
+
+    #[test]
+    fn files_that_rotate_are_tried_again_and_what_is_missing_is_counted() {
+        let folder = std::env::temp_dir().join(format!("twa-keep-{}", std::process::id()));
+        let keeping = Keeping {
+            path: folder.join("kept.pcap"),
+            most_bytes: None,
+            most_time: Some(Duration::from_secs(10)),
+            most_files: Some(2),
+        };
+        let mut keeper = Keeper::new(keeping, 64);
+        // There is no such folder yet.
+        keep(&mut keeper, 100);
+        keep(&mut keeper, 159);
+        std::fs::create_dir(&folder).unwrap();
+        keep(&mut keeper, 159);
+        for seconds in [160, 161, 171, 181] {
+            keep(&mut keeper, seconds);
+        }
+        keeper.flush();
+        let files = std::fs::read_dir(&folder).unwrap().count();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(files, 2);
+        let [failed, again] = &keeper.events[..] else { panic!("{:?}", keeper.events) };
+        assert!(failed.contains("the capture goes on"), "{failed}");
+        assert!(again.contains("packets are kept again"), "{again}");
+        let missing = keeper.take_problem();
+        assert!(matches!(missing, Some(Error::NotKept { missing: 3, .. })), "{missing:?}");
     }
 }

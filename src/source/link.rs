@@ -24,7 +24,7 @@ impl Watch {
     /// Prepares to look at an interface; none where that makes no sense, as for `any`.
     pub(super) fn new(interface: &str) -> Option<Self> {
         let mut name = [0; libc::IFNAMSIZ];
-        if interface == "any" || interface.len() >= name.len() {
+        if interface == super::libpcap::ANY || interface.len() >= name.len() {
             return None;
         }
         for (place, byte) in name.iter_mut().zip(interface.bytes()) {

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "a live capture lives by the wall's clock")]
 
 use std::ffi::CString;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +26,10 @@ pub const DEFAULT_BUFFER_BYTES: u32 = 64 << 20;
 const GATHER: Duration = Duration::from_millis(100);
 /// How long [`FrameSource::fill`] waits for a packet at most.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long the kernel may take, after the end was wished for, to hand over what it has gathered.
+const REST: Duration = Duration::from_millis(150);
+/// How long taking that may last: a clock that was set back must not make it last for ever.
+const PATIENCE_AT_END: Duration = Duration::from_secs(5);
 /// How often the interface is looked at, and the kernel's drop counts are read.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -79,13 +84,19 @@ pub struct LiveSource {
     library: Library,
     wish: Wish,
     stop: &'static AtomicBool,
-    state: State,
+    /// The capture that goes on; while the interface is down or gone, the one that it had.
+    handle: Handle,
+    /// When a lost interface is looked for again.
+    waits: Option<Instant>,
     link: LinkType,
+    /// What kind of device the interface is.
+    hardware: Option<u16>,
     next_number: u64,
     /// The number after the last frame wanted.
     end_number: u64,
     /// When the time is up.
     deadline: Option<Instant>,
+    ending: Option<Ending>,
     clock: CaptureClock,
     bytes: u64,
     drops: Drops,
@@ -100,10 +111,12 @@ pub struct LiveSource {
     outages: u64,
 }
 
-enum State {
-    Captures(Handle),
-    /// The interface is down or gone; looked for again at this time.
-    Waits(Instant),
+/// The end, once it was wished for: what came until then is still taken.
+#[derive(Clone, Copy)]
+struct Ending {
+    last: Timestamp,
+    begun: Instant,
+    is_reached: bool,
 }
 
 /// Drops of all captures so far, beyond what the kernel's counters hold.
@@ -118,11 +131,17 @@ impl Drops {
     /// Adds what was dropped since the last look.
     fn look(&mut self, handle: &Handle) {
         let Some(now) = handle.statistics() else { return };
-        self.by_host += u64::from(now.dropped_by_host.wrapping_sub(self.last.dropped_by_host));
-        let interface = now.dropped_by_interface.wrapping_sub(self.last.dropped_by_interface);
-        self.by_interface += u64::from(interface);
+        self.by_host += increase(now.dropped_by_host, self.last.dropped_by_host);
+        self.by_interface += increase(now.dropped_by_interface, self.last.dropped_by_interface);
         self.last = now;
     }
+}
+
+/// Returns how much a counter of 32 bits rose. One that went far down began anew: an interface that
+/// was made again counts from 0.
+fn increase(now: u32, before: u32) -> u64 {
+    let rise = now.wrapping_sub(before);
+    if rise > u32::MAX / 2 { 0 } else { u64::from(rise) }
 }
 
 impl LiveSource {
@@ -155,10 +174,13 @@ impl LiveSource {
             wish,
             stop,
             link: filter::link_type(handle.dlt()),
-            state: State::Captures(handle),
+            hardware: handle.hardware(),
+            handle,
+            waits: None,
             next_number: first,
             end_number: options.count.map_or(u64::MAX, |count| first.saturating_add(count)),
             deadline: options.duration.map(|duration| Instant::now() + duration),
+            ending: None,
             clock: CaptureClock::default(),
             bytes: 0,
             drops: Drops::default(),
@@ -177,9 +199,7 @@ impl LiveSource {
     ///
     /// [`Error::Fanout`] where the system cannot.
     pub fn share(&mut self, group: u16) -> Result<(), Error> {
-        if let State::Captures(handle) = &self.state {
-            handle.share(group).map_err(|source| Error::Fanout { source })?;
-        }
+        self.handle.share(group).map_err(|source| Error::Fanout { source })?;
         self.group = Some(group);
         Ok(())
     }
@@ -191,21 +211,31 @@ impl LiveSource {
         now().plus_nanos(-i64::try_from(delay.as_nanos()).unwrap_or(i64::MAX))
     }
 
-    fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-            || self.next_number >= self.end_number
-            || self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    /// Returns whether nothing more is wanted, and begins to end when that is wished for.
+    fn is_over(&mut self) -> bool {
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if is_late {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        if self.stop.load(Ordering::Relaxed) && self.ending.is_none() {
+            self.ending = Some(Ending { last: now(), begun: Instant::now(), is_reached: false });
+        }
+        let is_at_end = self.ending.is_some_and(|e| e.is_reached || self.waits.is_some());
+        is_at_end || self.next_number >= self.end_number
     }
 
     /// Takes the packets that are there.
     fn take(&mut self, batch: &mut Batch) {
-        let State::Captures(handle) = &mut self.state else { return };
+        let handle = &mut self.handle;
         let (clock, link) = (&mut self.clock, self.link);
         let room = usize::try_from(self.end_number - self.next_number).unwrap_or(usize::MAX);
         let room = room.min(BATCH_FRAMES);
         let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let last = self.ending.map_or(Timestamp(i64::MAX), |ending| ending.last);
+        let mut is_past = false;
         let taken = handle.dispatch(|ts, original_len, bytes| {
-            if batch.len() < room {
+            is_past |= ts > last;
+            if batch.len() < room && !is_past {
                 let (start, captured_len) = (len(batch.buffer.len()), len(bytes.len()));
                 batch.buffer.extend_from_slice(bytes);
                 let header = FrameHeader {
@@ -220,10 +250,15 @@ impl LiveSource {
                 batch.push(header, clock);
             }
             let is_full = batch.len() >= room || batch.buffer.len() >= BATCH_BYTES;
-            if is_full { Appetite::Enough } else { Appetite::More }
+            if is_full || is_past { Appetite::Enough } else { Appetite::More }
         });
-        if batch.is_empty() && taken.is_ok() {
-            handle.wait(PATIENCE);
+        if let Some(ending) = &mut self.ending {
+            let lasting = ending.begun.elapsed();
+            let most = if batch.is_empty() { REST } else { PATIENCE_AT_END };
+            ending.is_reached = is_past || lasting >= most;
+        }
+        if batch.is_empty() && taken.is_ok() && !is_past {
+            handle.wait(if self.ending.is_some() { REST / 4 } else { PATIENCE });
         }
         if let Err(reason) = taken {
             self.lose(&reason);
@@ -233,9 +268,7 @@ impl LiveSource {
     /// Looks whether the interface is up, says so when that has changed, and reads the drops.
     fn look(&mut self) {
         self.next_look = Instant::now() + LOOK;
-        if let State::Captures(handle) = &self.state {
-            self.drops.look(handle);
-        }
+        self.drops.look(&self.handle);
         let now = self.watch.as_ref().map_or(Link::Up, Watch::look);
         if now == self.last_seen {
             return;
@@ -259,8 +292,7 @@ impl LiveSource {
             self.events.push(format!("{}: {reason}; beginning again", self.wish.interface));
             self.outages += 1;
         }
-        self.drops.last = Statistics::default();
-        self.state = State::Waits(Instant::now() + LOOK);
+        self.waits = Some(Instant::now() + LOOK);
     }
 
     /// Begins again on an interface that was lost, when it is time and it is up.
@@ -271,28 +303,54 @@ impl LiveSource {
             return Ok(());
         }
         self.look();
-        self.state = State::Waits(now + LOOK);
+        self.waits = Some(now + LOOK);
         if self.last_seen != Link::Up {
             return Ok(());
         }
-        let handle = match self.library.capture(&self.wish) {
+        match self.library.capture(&self.wish) {
             // It went away again meanwhile.
-            Err(Refusal::NotUp | Refusal::NoSuchInterface(_)) => return Ok(()),
-            Err(Refusal::NotPermitted(_)) => {
-                let interface = self.wish.interface.clone();
-                return Err(Error::NotPermittedAgain { interface });
-            }
-            opened => opened.map_err(|refusal| refused(&self.wish, refusal))?,
-        };
+            Err(Refusal::NotUp | Refusal::NoSuchInterface(_)) => Ok(()),
+            // What made the capture was given up; it can still be bound to the new interface.
+            Err(Refusal::NotPermitted(_)) => self.bind_again(),
+            Ok(handle) => self.replace(handle),
+            Err(refusal) => Err(refused(&self.wish, refusal)),
+        }
+    }
+
+    /// Goes on with a new capture of the interface.
+    fn replace(&mut self, handle: Handle) -> Result<(), Error> {
         if filter::link_type(handle.dlt()) != self.link {
-            let reason = "it came back as a link of another type".to_owned();
-            return Err(Error::Capture { interface: self.wish.interface.clone(), reason });
+            return Err(self.is_of_another_kind());
         }
         if let Some(group) = self.group {
             handle.share(group).map_err(|source| Error::Fanout { source })?;
         }
-        self.state = State::Captures(handle);
+        self.drops.last = Statistics::default();
+        self.handle = handle;
+        self.waits = None;
         Ok(())
+    }
+
+    /// Goes on with the capture that there was, on the interface that has the name now.
+    fn bind_again(&mut self) -> Result<(), Error> {
+        match self.handle.bind_again(&self.wish) {
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(source) => {
+                let interface = self.wish.interface.clone();
+                return Err(Error::NotPermittedAgain { interface, source });
+            }
+            Ok(()) => {}
+        }
+        if self.handle.hardware() != self.hardware {
+            return Err(self.is_of_another_kind());
+        }
+        self.waits = None;
+        Ok(())
+    }
+
+    fn is_of_another_kind(&self) -> Error {
+        let reason = "it came back as a link of another type".to_owned();
+        Error::Capture { interface: self.wish.interface.clone(), reason }
     }
 }
 
@@ -301,14 +359,12 @@ impl FrameSource for LiveSource {
         batch.clear(self.next_number);
         batch.buffer.clear();
         if self.is_over() {
-            if let State::Captures(handle) = &self.state {
-                self.drops.look(handle);
-            }
+            self.drops.look(&self.handle);
             return Ok(false);
         }
-        match self.state {
-            State::Captures(_) => self.take(batch),
-            State::Waits(due) => self.begin_again(due)?,
+        match self.waits {
+            None => self.take(batch),
+            Some(due) => self.begin_again(due)?,
         }
         if self.next_look <= Instant::now() {
             self.look();
@@ -348,6 +404,11 @@ impl FrameSource for LiveSource {
         let expression = self.wish.filter.as_ref()?.to_string_lossy().into_owned();
         Some(super::FilterSummary { expression, left_out: None })
     }
+}
+
+/// Returns whether an interface went away, or down, while it was to be used.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN))
 }
 
 /// Says why an interface cannot be captured on, and what would help.

@@ -64,13 +64,15 @@ struct Host {
     invalid_predicted: u64,
     /// Those that it counted meanwhile, in its whole network namespace.
     invalid_counted: u64,
+    /// Entries that it had at last, of all protocols; none where no rule has it track.
+    entries: u64,
 }
 
 impl Host {
     fn of(audit: &Audit) -> Option<Self> {
-        let HostTracker { connections_known, invalid_counted } = audit.host?;
+        let HostTracker { connections_known, invalid_counted, entries } = audit.host?;
         let invalid_predicted = audit.invalid_of_all_protocols();
-        Some(Self { connections_known, invalid_predicted, invalid_counted })
+        Some(Self { connections_known, invalid_predicted, invalid_counted, entries })
     }
 }
 

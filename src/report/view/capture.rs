@@ -28,17 +28,8 @@ pub(super) fn facts(audit: &Audit) -> Vec<Fact> {
         };
         facts.push(Fact::new("filter", words));
     }
-    if let Some(HostTracker { connections_known, invalid_counted }) = audit.host {
-        let predicted = counted(audit.invalid_of_all_protocols(), "INVALID packet");
-        facts.push(Fact::new(
-            "this host",
-            format!(
-                "{predicted} predicted here, {} counted by its own tracker (conntrack -S, all \
-                 interfaces); {} known to it before",
-                grouped(invalid_counted),
-                counted(connections_known, "connection")
-            ),
-        ));
+    if let Some(host) = &audit.host {
+        facts.push(Fact::new("this host", beside(audit, host)));
     }
     facts.extend(datagrams(audit).into_iter().map(|words| Fact::new("others", words)));
     for (reason, count) in &audit.tally.undecodable {
@@ -46,6 +37,22 @@ pub(super) fn facts(audit: &Audit) -> Vec<Fact> {
         facts.push(Fact::new("not decoded", format!("{count} {}", undecodable(*reason))));
     }
     facts
+}
+
+/// Sets what the machine's own tracker counted beside what was predicted of it.
+fn beside(audit: &Audit, host: &HostTracker) -> String {
+    let predicted = counted(audit.invalid_of_all_protocols(), "INVALID packet");
+    if !host.is_in_use() {
+        return format!(
+            "{predicted} predicted here; its own tracker has no entry, as where no rule has it track"
+        );
+    }
+    format!(
+        "{predicted} predicted here, {} counted by its own tracker (conntrack -S, all interfaces); \
+         {} known to it before",
+        grouped(host.invalid_counted),
+        counted(host.connections_known, "connection")
+    )
 }
 
 fn input_facts(audit: &Audit, index: usize, input: &SourceSummary, facts: &mut Vec<Fact>) {

@@ -12,6 +12,11 @@ use crate::time::Timestamp;
 /// `PCAP_ERRBUF_SIZE`.
 pub(super) const ERROR_BYTES: usize = 256;
 
+/// The name that stands for all interfaces.
+pub(in crate::source) const ANY: &str = "any";
+/// `DLT_LINUX_SLL2`: each frame says from which interface it is.
+const LINUX_SLL2: c_int = 276;
+
 const NANOSECONDS: c_int = 1;
 const INTERRUPTED: c_int = -2;
 const NO_SUCH_DEVICE: c_int = -5;
@@ -87,6 +92,11 @@ impl Library {
         };
         if status < 0 {
             return Err(handle.refusal(status));
+        }
+        if wish.interface == ANY {
+            // SAFETY: the handle is active. Where the library does not know this kind of frames,
+            // they stay as they are, and the interfaces of their packets are not told apart.
+            unsafe { (self.set_data_link)(raw, LINUX_SLL2) };
         }
         if let Some(expression) = &wish.filter {
             handle.set_filter(expression).map_err(Refusal::Filter)?;
@@ -176,10 +186,15 @@ impl Handle {
 
     /// Shares the packets of the interface with the other captures of this group, by flow
     /// (`PACKET_FANOUT_HASH`, packet(7): the hash is the same for both directions).
+    ///
+    /// The kernel's name of the group depends on the interface too: captures of one that is gone
+    /// are still in their group when those of its successor form theirs, and the two cannot be one.
     #[cfg(target_os = "linux")]
     pub(in crate::source) fn share(&self, group: u16) -> io::Result<()> {
         let descriptor = self.descriptor().unwrap_or(-1);
-        let argument = u32::from(group) | libc::PACKET_FANOUT_HASH << 16;
+        let index = self.address().map_or(0, |address| address.sll_ifindex.cast_unsigned());
+        let name = u32::from(group) ^ (index & 0xffff);
+        let argument = name | libc::PACKET_FANOUT_HASH << 16;
         // SAFETY: the option takes a word, which is valid for reads.
         let status = unsafe {
             libc::setsockopt(

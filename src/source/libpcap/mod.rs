@@ -1,5 +1,9 @@
 //! libpcap, loaded when it is asked for: the program starts, and reads files, without it.
 //!
+//! The crate `pcap` links the library, so that a program with it does not even start, not for a file
+//! either, where libpcap is not installed, and cannot be built where its link is missing. What is
+//! needed of it are the functions below.
+//!
 //! Holds the functions that are used, as `pcap.h` of libpcap 1.10 declares them. Does not: know
 //! what a filter or a capture is for.
 #![expect(unsafe_code, reason = "a library that may be absent can only be loaded by hand")]
@@ -8,11 +12,12 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::mem;
 use std::ptr::NonNull;
 
+mod again;
 mod capture;
 mod devices;
 mod program;
 
-pub(super) use capture::{Appetite, Handle, Refusal, Statistics, Wish};
+pub(super) use capture::{ANY, Appetite, Handle, Refusal, Statistics, Wish};
 pub use devices::Device;
 pub(super) use program::Program;
 
@@ -98,6 +103,7 @@ library! {
     open_dead = c"pcap_open_dead": (c_int, c_int) -> Raw;
     selectable = c"pcap_get_selectable_fd": (Raw) -> c_int;
     set_buffer_size = c"pcap_set_buffer_size": (Raw, c_int) -> c_int;
+    set_data_link = c"pcap_set_datalink": (Raw, c_int) -> c_int;
     set_filter = c"pcap_setfilter": (Raw, *mut RawProgram) -> c_int;
     set_immediate = c"pcap_set_immediate_mode": (Raw, c_int) -> c_int;
     set_nonblock = c"pcap_setnonblock": (Raw, c_int, *mut c_char) -> c_int;

@@ -3,6 +3,7 @@
 mod capture;
 mod control;
 mod forward;
+mod live;
 mod numbers;
 mod options;
 mod path;

@@ -65,6 +65,8 @@ pub(super) struct Scene {
     is_over: Arc<AtomicBool>,
     flows: Vec<Client>,
     pings: Vec<usize>,
+    /// Done when the connections are over and the path still stands.
+    pub at_end: Option<Box<dyn FnOnce()>>,
     /// Where the clients are.
     pub network: Network,
 }
@@ -111,6 +113,7 @@ impl Scene {
             is_over: Arc::default(),
             flows: Vec::new(),
             pings: Vec::new(),
+            at_end: None,
             network: Network::Public,
         })
     }
@@ -222,6 +225,9 @@ impl Scene {
         self.is_over.store(true, Ordering::Relaxed);
         let hosts = [&self.clients, &self.server].into_iter().chain(&self.routers);
         let invalid = hosts.map(Host::invalid).collect();
+        if let Some(work) = self.at_end.take() {
+            work();
+        }
         let outcomes = clients.into_iter().map(|client| client.join().unwrap()).collect();
         stop.store(true, Ordering::Relaxed);
         path.join().unwrap();

@@ -58,6 +58,13 @@ impl Net {
         }
     }
 
+    /// Has both hosts send every segment as a packet of its own.
+    pub(super) fn send_small_packets(&self) {
+        for (name, device) in [(&self.left, "v1"), (&self.right, "v2")] {
+            assert!(run(&["-n", name, "link", "set", device, "gso_max_segs", "1"]));
+        }
+    }
+
     /// Pulls the cable out, so that both devices are gone.
     pub(super) fn unplug(&self) {
         assert!(run(&["-n", &self.left, "link", "del", "v1"]));
@@ -70,8 +77,8 @@ impl Net {
 
     /// Has the capturing host track connections, and drop what is INVALID.
     pub(super) fn track(&self) -> bool {
-        let rules = "table inet t { chain i { type filter hook input priority 0\n \
-                     ct state invalid counter drop\n } }\n";
+        let rules = "table inet t {\n chain i {\n type filter hook input priority 0;\n \
+                     ct state invalid counter drop;\n }\n}\n";
         let nft = ["netns", "exec", &self.left, "nft", "-f", "-"];
         let child = Command::new("ip").args(nft).stdin(Stdio::piped()).spawn();
         let loaded = child.is_ok_and(|mut child| {
