@@ -9,6 +9,7 @@
 mod case;
 mod cause;
 mod causes;
+mod clocks;
 mod exhibit;
 mod explain;
 mod pairs;
@@ -24,6 +25,7 @@ use std::cmp::Reverse;
 
 use crate::audit::Audit;
 use case::{Case, cases, count};
+use clocks::Clocks;
 use pairs::{Pair, pairs};
 
 pub use cause::Cause;
@@ -94,8 +96,9 @@ pub(crate) struct Facts<'a> {
 
 /// Names the causes that the facts of a run support.
 pub fn diagnose(audit: &Audit) -> Diagnoses {
-    let quality = Quality::of(audit);
-    let pairs = pairs(audit);
+    let clocks = Clocks::of(audit);
+    let quality = Quality::of(audit, &clocks);
+    let pairs = pairs(audit, &clocks);
     let twins = pairs.iter().map(|pair| pair.before.flow).collect();
     let seen_twice = seen_twice::seen_twice(audit, &pairs);
     let facts = Facts { audit, cases: cases(audit, &twins), pairs, quality: &quality };

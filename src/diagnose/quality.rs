@@ -4,6 +4,7 @@
 //! Does not: know causes.
 
 use crate::audit::Audit;
+use crate::diagnose::clocks::Clocks;
 use crate::diagnose::counted;
 use crate::flow::Kind;
 use crate::wire::Undecodable;
@@ -47,7 +48,7 @@ pub struct Quality {
 
 impl Quality {
     /// Looks for every shortcoming that the facts of a run show.
-    pub(super) fn of(audit: &Audit) -> Self {
+    pub(super) fn of(audit: &Audit, clocks: &Clocks) -> Self {
         let checks = [
             dropped(audit),
             one_sided(audit),
@@ -55,6 +56,7 @@ impl Quality {
             truncated(audit),
             duplicated(audit),
             seen_twice(audit),
+            clocks_differ(audit, clocks),
             any_interface(audit),
             out_of_order(audit),
             silent(audit),
@@ -177,6 +179,16 @@ fn seen_twice(audit: &Audit) -> Option<Shortcoming> {
     })
 }
 
+/// Places whose clocks differ: what was captured there is not in the order in which it passed.
+fn clocks_differ(audit: &Audit, clocks: &Clocks) -> Option<Shortcoming> {
+    let sentences = clocks.sentences(audit);
+    (!sentences.is_empty()).then(|| Shortcoming {
+        code: "clocks_differ",
+        percent: CLEAN,
+        what: sentences.join("; "),
+    })
+}
+
 /// A capture of all interfaces at once has each packet as often as it passes one of them.
 fn any_interface(audit: &Audit) -> Option<Shortcoming> {
     let interfaces = || audit.inputs.read.iter().flat_map(|input| &input.summary.interfaces);
@@ -267,7 +279,7 @@ fn unfinished(audit: &Audit) -> Option<Shortcoming> {
 }
 
 /// Writes a time in seconds, to the microsecond.
-fn seconds(nanos: i64) -> String {
+pub(super) fn seconds(nanos: i64) -> String {
     let micros = nanos / 1000;
     format!("{}.{:06} s", micros / 1_000_000, micros % 1_000_000)
 }

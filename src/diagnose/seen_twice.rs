@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::audit::Audit;
+use crate::diagnose::counted;
 use crate::diagnose::pairs::{Pair, changes};
 use crate::flow::{FlowSightings, Mark, Way};
 use crate::tuple::Vantage;
@@ -29,6 +30,29 @@ pub struct SeenTwice {
 }
 
 impl SeenTwice {
+    /// Names the connection, as a heading of a row.
+    pub fn name(&self) -> String {
+        let other = self.other_flow.map_or_else(String::new, |other| format!(", and flow {other}"));
+        format!("flow {}{other}", self.flow)
+    }
+
+    /// Says where it is judged, where else it was seen, and what differs there.
+    pub fn cells(&self) -> [String; 3] {
+        let places = self.places.as_ref();
+        let (here, there) = places.map_or_else(
+            || ("one hop".to_owned(), "another hop of the same interface".to_owned()),
+            |(here, there)| (here.clone(), there.clone()),
+        );
+        let mut differs = self.changes.clone();
+        if differs.is_empty() {
+            differs.push("nothing differs".to_owned());
+        }
+        if self.copies > 0 {
+            differs.push(format!("{} left out", counted(self.copies, "packet")));
+        }
+        [here, there, differs.join("; ")]
+    }
+
     /// Says in one sentence, without a full stop, where it was seen and what differs there.
     pub fn sentence(&self) -> String {
         let other = self.other_flow.map_or_else(String::new, |other| format!(" as flow {other}"));

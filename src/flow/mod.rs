@@ -19,6 +19,7 @@ mod handshake;
 mod history;
 mod opening;
 mod pause;
+mod places;
 mod ranges;
 mod reaction;
 mod retransmission;
@@ -57,7 +58,7 @@ pub use ranges::MAX_HOLES;
 pub use retransmission::Kind;
 pub use sack::{BlockClass, SackAudit};
 pub use scaling::{MAX_SHIFT, Scaling, ScalingAudit};
-pub use sightings::{Mark, Sight, Sighted, Sightings, Way, offers_the_same};
+pub use sightings::{Mark, Sight, Sighted, Sightings, Way, is_same_elsewhere, offers_the_same};
 pub use signs::{
     ChallengedSyn, ForeignResets, Leap, Pause, SecondSynAck, Seen, ShutSynAck, SideSigns, Signs,
     Stale, StandIn,

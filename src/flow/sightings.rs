@@ -13,8 +13,10 @@
 //! only a few packets come twice: those stay in the flow.
 
 use crate::flow::half::{Half, Tick};
+use crate::flow::places::Places;
 use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
+use crate::time::Timestamp;
 use crate::tuple::{Orientation, PerOrientation, Vantage};
 
 /// The time within which another SYN with the same clock or identification is a copy: below the
@@ -50,6 +52,8 @@ pub struct Mark {
 pub struct Sight {
     /// The frame.
     pub frame: u64,
+    /// When, by the clock of that place.
+    pub ts: Timestamp,
     /// Where.
     pub mark: Mark,
     /// The segment.
@@ -102,6 +106,12 @@ pub enum Sighted {
     Copy,
     /// It is the SYN at the next place, and that place is judged from here on.
     SynAgain,
+    /// The answer to the SYN comes from the place before first, so that their clocks differ: that
+    /// place is judged again, beginning with this sight of the SYN.
+    Back(Sight),
+    /// The packet passes the place that is judged, and the flow starts over with it: what was seen
+    /// until now was mixed from several places.
+    Anew,
 }
 
 /// The places where a flow was captured.
@@ -109,13 +119,17 @@ pub enum Sighted {
 pub struct Sightings {
     /// What each way showed.
     ways: PerOrientation<Way>,
+    /// Files and interfaces, whatever their clocks say.
+    pub(super) places: Places,
+    /// Whether the flow was taken from several places until just now.
+    was_mixed: bool,
 }
 
 /// A packet, with what is known of its flow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Glance<'a> {
     pub(super) frame: u64,
-    pub(super) now: Tick,
+    pub(super) ts: Timestamp,
     pub(super) vantage: Vantage,
     pub(super) orientation: Orientation,
     pub(super) segment: &'a Segment,
@@ -129,8 +143,12 @@ impl Glance<'_> {
         Mark { vantage: self.vantage, ttl: self.segment.ttl }
     }
 
-    const fn sight(&self) -> Sight {
-        Sight { frame: self.frame, mark: self.mark(), segment: *self.segment }
+    pub(super) const fn sight(&self) -> Sight {
+        Sight { frame: self.frame, ts: self.ts, mark: self.mark(), segment: *self.segment }
+    }
+
+    pub(super) const fn now(&self) -> Tick {
+        Tick::of(self.ts)
     }
 
     fn identity(&self) -> Identity {
@@ -142,6 +160,11 @@ impl Glance<'_> {
 }
 
 impl Sightings {
+    /// Starts with nothing but the places of another flow between the same endpoints.
+    pub(super) fn at(places: Places) -> Self {
+        Self { places, ..Self::default() }
+    }
+
     /// Starts with a flow of which nothing but a SYN, or SYN-ACK, was seen at another place.
     pub(super) fn of_syn(glance: &Glance<'_>, before: Sight) -> Self {
         let mut sightings = Self::default();
@@ -159,6 +182,59 @@ impl Sightings {
         way.here = Some(glance.sight());
         way.elsewhere = Some(before);
         way.copies += 1;
+        self.places.judge(mark.vantage, before.mark.vantage);
+    }
+
+    /// Starts with a flow that goes on, of which a SYN or SYN-ACK was seen at another place before.
+    pub(super) fn of_late(glance: &Glance<'_>, first: Sight) -> Self {
+        let mut sightings = Self::of_answer(glance, first);
+        sightings.ways[glance.orientation].here = Some(first);
+        sightings
+    }
+
+    /// Starts with a flow that goes on, of which the SYN was seen at a place, but is not remembered.
+    pub(super) fn of_place(glance: &Glance<'_>, home: Vantage) -> Self {
+        let mut sightings = Self::default();
+        let way = &mut sightings.ways[glance.orientation];
+        way.elsewhere = Some(glance.sight());
+        way.learn(glance.mark());
+        way.copies += 1;
+        sightings.places.judge(home, glance.vantage);
+        sightings
+    }
+
+    /// Takes note of a sight of this SYN or SYN-ACK at another place.
+    pub(super) fn note_first(&mut self, glance: &Glance<'_>, first: Sight) {
+        let way = &mut self.ways[glance.orientation];
+        if way.here.is_none() {
+            way.here = Some(first);
+            way.judged.get_or_insert(first.mark);
+        }
+        self.places.add(glance.vantage, first.mark.vantage);
+    }
+
+    /// Judges from the place from which an answer comes before it comes to the one judged; returns
+    /// the SYN as seen there.
+    pub(super) fn go_back(&mut self, glance: &Glance<'_>) -> Option<Sight> {
+        let way = &mut self.ways[glance.orientation.flip()];
+        let back = way.elsewhere.filter(|sight| sight.mark.vantage == glance.vantage)?;
+        let other = way.here.filter(|sight| sight.mark.vantage != glance.vantage)?;
+        (way.here, way.elsewhere) = (Some(back), Some(other));
+        way.judged = Some(back.mark);
+        way.others.retain(|mark| *mark != back.mark);
+        way.learn(other.mark);
+        let answer = &mut self.ways[glance.orientation];
+        answer.judged = Some(glance.mark());
+        answer.here = Some(glance.sight());
+        self.places.judge(glance.vantage, other.mark.vantage);
+        Some(back)
+    }
+
+    /// Returns whether a SYN comes from a place that is left out, and is that of no connection known
+    /// where the flow is judged.
+    pub(super) fn is_unheard_of(&self, glance: &Glance<'_>) -> bool {
+        let is_syn = glance.segment.has(Flags::SYN) && !glance.segment.has(Flags::ACK);
+        is_syn && self.places.has(glance.vantage)
     }
 
     /// Starts with a way of which a SYN-ACK was seen at two places.
@@ -170,6 +246,7 @@ impl Sightings {
         way.elsewhere = Some(glance.sight());
         way.learn(glance.mark());
         way.copies += 1;
+        sightings.places.judge(before.mark.vantage, glance.vantage);
         sightings
     }
 
@@ -182,13 +259,21 @@ impl Sightings {
         way.elsewhere = Some(elsewhere);
         way.learn(elsewhere.mark);
         way.copies += 1;
+        sightings.places.judge(glance.vantage, elsewhere.mark.vantage);
         sightings
     }
 
     /// Says whether a packet is the copy of one that was, or will be, captured where the flow is
     /// judged.
-    pub(super) fn see(&mut self, glance: &Glance<'_>) -> Sighted {
-        let by_numbers = self.has_other_numbers(glance);
+    pub(super) fn see(&mut self, glance: &Glance<'_>, is_first: bool) -> Sighted {
+        // A place that has shown more of this way than the one that is judged is needed for it.
+        let by_place = !is_first && self.places.is_elsewhere(glance);
+        let is_mid_stream = !glance.own.is(Half::SYN) && !glance.peer.is(Half::SYN);
+        if is_mid_stream && !by_place && self.places.find_behind(glance) {
+            self.was_mixed = true;
+        }
+        let by_place = by_place || self.was_mixed && self.places.has(glance.vantage);
+        let by_numbers = by_place || self.has_other_numbers(glance);
         let way = &mut self.ways[glance.orientation];
         let is_copy = by_numbers || way.is_copy(glance);
         if is_copy {
@@ -202,7 +287,7 @@ impl Sightings {
         if glance.segment.has(Flags::SYN) && way.here.is_none() {
             way.here = Some(glance.sight());
         }
-        Sighted::Here
+        if std::mem::take(&mut self.was_mixed) { Sighted::Anew } else { Sighted::Here }
     }
 
     /// Returns whether the numbers of a packet fit those of another place better.
@@ -212,6 +297,10 @@ impl Sightings {
             let here = number.offset_from(known).unsigned_abs();
             number.offset_from(known.plus(offset)).unsigned_abs() < here
         };
+        if segment.has(Flags::SYN) && !segment.has(Flags::ACK) {
+            // It may open another connection, whose numbers begin anywhere.
+            return false;
+        }
         let own_offset = self.ways[orientation].offset();
         if own_offset != 0 && own.is(Half::SEQ) {
             return is_further(segment.seq, own.max_end, own_offset);
@@ -295,14 +384,14 @@ impl Way {
             return true;
         }
         self.judged.get_or_insert(mark);
-        self.remember(Waiting { identity: glance.identity(), at: glance.now });
+        self.remember(Waiting { identity: glance.identity(), at: glance.now() });
         false
     }
 
     /// Returns whether this is the SYN-ACK that is known, with other numbers or options.
     fn is_changed_answer(&self, glance: &Glance<'_>) -> bool {
         let Some(here) = self.here.filter(|_| glance.segment.has(Flags::SYN)) else { return false };
-        let gap = glance.now.since(glance.own.last_at);
+        let gap = glance.now().since(glance.own.last_at);
         here.mark != glance.mark() && is_same_syn(&here.segment, glance.segment, gap)
     }
 
@@ -312,7 +401,7 @@ impl Way {
         let is_named = identity.ip_id != 0 || identity.tsval.is_some();
         let most = if is_named { IDENTIFIED_US } else { NO_IDENTITY_US };
         let found = self.recent.iter().position(|waiting| {
-            waiting.identity == identity && glance.now.since(waiting.at) < most
+            waiting.identity == identity && glance.now().since(waiting.at) < most
         });
         let Some(found) = found else { return false };
         self.recent.swap_remove(found);
@@ -356,6 +445,28 @@ pub(super) fn is_same_syn(first: &Segment, second: &Segment, gap_us: u32) -> boo
         _ => return false,
     };
     gap_us < most
+}
+
+/// Returns whether two SYNs, or two SYN-ACKs, of one flow are the same packet in two files or on two
+/// interfaces, whatever time lies between by their clocks.
+pub fn is_same_elsewhere(first: &Segment, second: &Segment) -> bool {
+    let value = |segment: &Segment| segment.options.timestamps.map(|ts| ts.value);
+    let (one, other) = (value(first), value(second));
+    let same_clock = one.is_some() && one == other;
+    let other_clock = one.is_some() && other.is_some() && one != other;
+    let is_named = first.ip_id == second.ip_id && first.ip_id != 0;
+    let other_name = first.ip_id != second.ip_id && first.ip_id != 0 && second.ip_id != 0;
+    let same_seq = first.seq == second.seq;
+    let same_kind = first.has(Flags::ACK) == second.has(Flags::ACK);
+    let proofs = [same_seq, is_named, same_clock].into_iter().filter(|holds| *holds).count();
+    // A device that names packets anew leaves the clock, or there is none.
+    let contradicts = other_clock || other_name && !same_clock;
+    same_kind && !contradicts && proofs >= 2
+}
+
+/// Returns whether a packet has something that tells it from the same one sent again.
+pub(super) const fn has_identity(segment: &Segment) -> bool {
+    segment.ip_id != 0 || segment.options.timestamps.is_some()
 }
 
 /// Returns whether so many packets came twice that the flow was captured twice.

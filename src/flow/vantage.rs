@@ -7,12 +7,14 @@ use crate::flow::FlowAudit;
 use crate::flow::exchange::pair;
 use crate::flow::half::{Half, Offer, Tick};
 use crate::flow::history::Letter;
+use crate::flow::places::{Places, is_known_syn};
 use crate::flow::sightings::{
-    Glance, Mark, Sight, Sighted, Sightings, is_captured_twice, is_same_syn,
+    Glance, Mark, Sight, Sighted, Sightings, has_identity, is_captured_twice, is_same_elsewhere,
+    is_same_syn, offers_the_same,
 };
 use crate::segment::{Flags, Options, Segment, TcpTimestamps};
 use crate::time::Timestamp;
-use crate::tuple::Vantage;
+use crate::tuple::{Orientation, PerOrientation, Vantage};
 
 /// Whether packets of a flow are there several times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,22 +47,31 @@ impl FlowAudit {
             && matches!(self.copies, Copies::None)
     }
 
-    /// Says whether a packet passes the place where the flow is judged.
+    /// Says whether a packet passes the place where the flow is judged; `first` is another sight of
+    /// the same SYN or SYN-ACK, if one is remembered.
     ///
-    /// After [`Sighted::SynAgain`] the flow has started over, with the same id; its tracker must do so
-    /// as well. A copy prolongs the memory of the flow and counts for nothing else.
+    /// After [`Sighted::SynAgain`], [`Sighted::Back`] and [`Sighted::Anew`] the flow has started over,
+    /// with the same id; its tracker must do so as well. A copy prolongs the memory of the flow and
+    /// counts for nothing else.
     #[cold]
     pub fn sight(
         &mut self,
         frame: u64,
         (ts, vantage): (Timestamp, Vantage),
         arrival: &Arrival<'_>,
+        first: Option<Sight>,
     ) -> Sighted {
-        let seen = self.look_at(frame, (ts, vantage), arrival);
+        let seen = self.look_at(frame, (ts, vantage), arrival, first);
         if seen == Sighted::Copy {
             self.last_seen = arrival.now;
         }
         seen
+    }
+
+    /// Returns where the first sight of this SYN or SYN-ACK would have been captured, if the flow is
+    /// judged from elsewhere.
+    pub fn leaves_out(&self, vantage: Vantage) -> bool {
+        self.sightings().is_some_and(|seen| seen.places.has(vantage))
     }
 
     /// Returns whether a SYN-ACK does not fit the one SYN that was seen: it may be the sight of
@@ -89,14 +100,14 @@ impl FlowAudit {
         let Arrival { segment, orientation, .. } = *arrival;
         let is_better = segment.has(Flags::SYN.with(Flags::ACK)) && !self.is_odd_answer(arrival);
         let (held_frame, held_ts, held_vantage, odd) = held;
-        let now = Tick::of(ts);
-        if !is_better || !is_same_syn(odd, segment, now.since(Tick::of(held_ts))) {
+        let gap = Tick::of(ts).since(Tick::of(held_ts));
+        if !is_better || !is_same_syn(odd, segment, gap) {
             return false;
         }
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
-        let glance = Glance { frame, now, vantage, orientation, segment, own, peer };
+        let glance = Glance { frame, ts, vantage, orientation, segment, own, peer };
         let mark = Mark { vantage: held_vantage, ttl: odd.ttl };
-        let elsewhere = Sight { frame: held_frame, mark, segment: *odd };
+        let elsewhere = Sight { frame: held_frame, ts: held_ts, mark, segment: *odd };
         let sightings = Box::new(Sightings::of_fitting(&glance, elsewhere));
         self.know(sightings);
         true
@@ -107,6 +118,7 @@ impl FlowAudit {
         frame: u64,
         (ts, vantage): (Timestamp, Vantage),
         arrival: &Arrival<'_>,
+        first: Option<Sight>,
     ) -> Sighted {
         let Arrival { segment, orientation, .. } = *arrival;
         if self.copies == Copies::Suspected {
@@ -120,56 +132,123 @@ impl FlowAudit {
         if is_first && !self.is_seen_twice() || segment.fault.is_some() {
             return Sighted::Here;
         }
+        if let Some(back) = self.go_back(frame, (ts, vantage), arrival) {
+            return Sighted::Back(back);
+        }
         let before = self.first_sight(arrival);
-        let (own, peer) = pair(&mut self.exchange.halves, orientation);
-        let now = Tick::of(ts);
-        let glance = Glance { frame, now, vantage, orientation, segment, own, peer };
-        let known = self.exchange.detail.as_mut().and_then(|detail| detail.sightings.as_mut());
-        let is_again = before.is_some_and(|before| {
-            let gap = now.since(glance.own.last_at);
-            let moved = before.mark != glance.mark() || before.segment.seq != segment.seq;
-            moved && is_same_syn(&before.segment, segment, gap)
-        });
+        let opened = (self.ways[orientation].first_seq, self.ways[orientation].vantage);
+        let has_ended = self.has_ended();
         let is_alone = self.ways[orientation.flip()].first_seq.is_none();
-        match (known, before.filter(|_| is_again)) {
-            (Some(known), Some(before)) if is_alone && self.tracked && !segment.has(Flags::ACK) => {
+        let moves_on = is_alone && self.tracked && !segment.has(Flags::ACK);
+        let (own, peer) = pair(&mut self.exchange.halves, orientation);
+        let glance = Glance { frame, ts, vantage, orientation, segment, own, peer };
+        let before = before.filter(|before| is_again(before, &glance, is_alone));
+        let first = first.filter(|first| first.mark.vantage != vantage);
+        let known = self.exchange.detail.as_mut().and_then(|detail| detail.sightings.as_mut());
+        match (known, before) {
+            (Some(known), Some(before)) if moves_on => {
                 known.move_on(&glance, before);
                 let sightings = std::mem::take(known);
                 self.start_over(sightings, arrival);
                 Sighted::SynAgain
             }
-            (Some(known), _) => known.see(&glance),
-            (None, Some(before)) if is_alone && self.tracked && !segment.has(Flags::ACK) => {
+            (None, Some(before)) if moves_on => {
                 let sightings = Box::new(Sightings::of_syn(&glance, before));
                 self.start_over(sightings, arrival);
                 Sighted::SynAgain
+            }
+            (Some(known), before) => {
+                if let Some(first) = before.or(first) {
+                    known.note_first(&glance, first);
+                } else if !is_first && is_known_syn(&glance, opened) {
+                    known.places.judge(opened.1, vantage);
+                } else if has_ended && known.is_unheard_of(&glance) {
+                    // The place that was judged has nothing of this connection, at least not yet.
+                    known.places.turn_to(vantage);
+                    return Sighted::Here;
+                }
+                let seen = known.see(&glance, is_first);
+                if seen == Sighted::Anew {
+                    let sightings = std::mem::take(known);
+                    self.start_over(sightings, arrival);
+                }
+                seen
             }
             (None, Some(before)) if segment.has(Flags::ACK) => {
                 let sightings = Box::new(Sightings::of_answer(&glance, before));
                 self.know(sightings);
                 Sighted::Copy
             }
-            (None, _) => Sighted::Here,
+            (None, before) => {
+                let sightings = if let Some(first) = before.or(first) {
+                    Sightings::of_late(&glance, first)
+                } else if !is_first && is_known_syn(&glance, opened) {
+                    Sightings::of_place(&glance, opened.1)
+                } else {
+                    return Sighted::Here;
+                };
+                self.know(Box::new(sightings));
+                Sighted::Copy
+            }
         }
     }
 
+    /// Judges from the place before again, where the answer to the SYN comes from there first.
+    ///
+    /// A packet that passes two places to one end passes them in the other order on the way back. If it
+    /// does not, the clocks differ by more than that takes, or one of the places is passed by.
+    fn go_back(
+        &mut self,
+        frame: u64,
+        (ts, vantage): (Timestamp, Vantage),
+        arrival: &Arrival<'_>,
+    ) -> Option<Sight> {
+        let Arrival { segment, orientation, .. } = *arrival;
+        let opener = orientation.flip();
+        let only_opened = self.ways[orientation].first_seq.is_none()
+            && self.exchange.halves[opener].marks & spoken() == 0;
+        let (own, peer) = pair(&mut self.exchange.halves, orientation);
+        let glance = Glance { frame, ts, vantage, orientation, segment, own, peer };
+        let known = self.exchange.detail.as_mut()?.sightings.as_mut()?;
+        if !only_opened || !known.places.has(vantage) {
+            return None;
+        }
+        let back = known.go_back(&glance)?;
+        let sightings = std::mem::take(known);
+        let syn = Arrival { segment: &back.segment, orientation: opener, now: arrival.now };
+        self.start_over(sightings, &syn);
+        self.ways[opener].vantage = vantage;
+        Some(back)
+    }
+
+    /// Returns whether either side has closed or reset the connection.
+    fn has_ended(&self) -> bool {
+        let ended = Letter::Fin.mark() | Letter::Rst.mark();
+        let PerOrientation { low_to_high: low, high_to_low: high } = &self.exchange.halves;
+        (low.marks | high.marks) & ended != 0
+    }
+
     /// Returns the one packet of this way as it was captured first, if it was a SYN or SYN-ACK.
-    fn first_sight(&mut self, arrival: &Arrival<'_>) -> Option<Sight> {
+    fn first_sight(&self, arrival: &Arrival<'_>) -> Option<Sight> {
         let way = self.ways[arrival.orientation];
         let frame = self.first_frame;
-        let (own, _) = pair(&mut self.exchange.halves, arrival.orientation);
-        let spoken = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
+        let own = &self.exchange.halves[arrival.orientation];
         let is_first = way.packets == 1 && way.syn_seen && own.is(Half::SYN);
-        if !is_first || own.marks & spoken != 0 || !arrival.segment.has(Flags::SYN) {
+        if !is_first || own.marks & spoken() != 0 || !arrival.segment.has(Flags::SYN) {
             return None;
         }
         let segment = Segment { ttl: way.ttl, seq: way.first_seq?, ..remembered(own) };
-        Some(Sight { frame, mark: Mark { vantage: way.vantage, ttl: way.ttl }, segment })
+        let mark = Mark { vantage: way.vantage, ttl: way.ttl };
+        let ago_us = i64::from(Tick::of(self.last_ts).since(own.last_at));
+        let ts = self.last_ts.plus_nanos(-1000 * ago_us);
+        Some(Sight { frame, ts, mark, segment })
     }
 
     fn start_over(&mut self, sightings: Box<Sightings>, arrival: &Arrival<'_>) {
         let is_told = self.exchange.is_told();
+        let vantage = self.ways[arrival.orientation].vantage;
         *self = Self::new(self.first_frame, self.first_ts, arrival);
+        self.ways[arrival.orientation].vantage = vantage;
         if is_told {
             self.tell_all();
         }
@@ -181,9 +260,29 @@ impl FlowAudit {
         self.exchange.detail.get_or_insert_default().sightings = Some(sightings);
     }
 
-    /// Expects copies from the first packet on, where the connection before had them.
+    /// Expects copies from the first packet on.
     pub const fn expect_copies(&mut self) {
         self.copies = Copies::Known;
+    }
+
+    /// Expects copies from the first packet on, where the connection before had them.
+    pub fn expect_copies_as(&mut self, before: &Self) {
+        if !before.is_seen_twice() {
+            return;
+        }
+        self.copies = Copies::Known;
+        let places = before.sightings().map(|seen| seen.places.carried_over());
+        if let Some(places) = places.filter(Places::are_several) {
+            self.know(Box::new(Sightings::at(places)));
+        }
+    }
+
+    /// Notes where the first packet of a way was captured.
+    pub const fn first_seen_at(&mut self, orientation: Orientation, vantage: Vantage) {
+        match orientation {
+            Orientation::LowToHigh => self.ways.low_to_high.vantage = vantage,
+            Orientation::HighToLow => self.ways.high_to_low.vantage = vantage,
+        }
     }
 
     /// Keeps the flow apart from its copies once many packets have come twice.
@@ -201,8 +300,37 @@ impl FlowAudit {
     pub fn take_sightings(&mut self) -> Option<Sightings> {
         let mut sightings = self.exchange.detail.as_mut()?.sightings.take()?;
         sightings.finish();
-        Some(*sightings)
+        Some(*sightings).filter(|seen| seen.copies() > 0)
     }
+}
+
+/// The letters of a side that has sent more than SYNs and RSTs.
+const fn spoken() -> u16 {
+    Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark()
+}
+
+/// Returns whether a SYN or SYN-ACK is another sight of the only one that its side has sent.
+fn is_again(before: &Sight, glance: &Glance<'_>, is_alone: bool) -> bool {
+    let segment = glance.segment;
+    let gap = glance.now().since(glance.own.last_at);
+    let moved = before.mark != glance.mark() || before.segment.seq != segment.seq;
+    let (old, new) = (before.mark.vantage, glance.vantage);
+    let soon = moved && is_alone_or_answer(is_alone, segment);
+    let is_same = soon && is_same_syn(&before.segment, segment, gap);
+    // Between two files any time may pass; a SYN sent again has mostly moved a counter on.
+    let is_elsewhere = old != new && is_same_elsewhere(&before.segment, segment);
+    let opens_again = is_alone
+        && old.file != new.file
+        && !segment.has(Flags::ACK)
+        && before.segment.seq == segment.seq
+        && !has_identity(segment)
+        && offers_the_same(&before.segment, segment);
+    is_same || is_elsewhere || opens_again
+}
+
+/// Returns whether a segment of this kind is compared with one just before it.
+const fn is_alone_or_answer(is_alone: bool, segment: &Segment) -> bool {
+    is_alone || segment.has(Flags::ACK)
 }
 
 /// Puts a SYN together from what its side remembers of it.
