@@ -15,6 +15,7 @@ use crate::tuple::{FlowKey, Orientation};
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
+mod clocks;
 mod exhibit;
 mod findings;
 mod histogram;
@@ -25,6 +26,7 @@ mod provenance;
 mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
+pub use clocks::{ClockDifference, median};
 pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use findings::{Collected, Findings, MAX_FINDINGS, MAX_SIGHTINGS, MAX_SUSPECTS, MAX_TROUBLED};
 pub use histogram::{Bin, Histogram};

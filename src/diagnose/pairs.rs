@@ -13,8 +13,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::audit::{Audit, Opening};
-use crate::diagnose::clocks::{Clocks, median};
+use crate::audit::{Audit, Opening, median};
+use crate::diagnose::clocks::Clocks;
 use crate::segment::{Flags, Segment};
 use crate::time::NANOS_PER_SEC;
 use crate::tuple::Vantage;

@@ -171,17 +171,28 @@ fn seen_twice(audit: &Audit) -> Option<Shortcoming> {
         code: "seen_twice",
         percent: CLEAN,
         what: format!(
-            "{} captured at several places: judged from the one nearest to the responder, {} of \
-             others left out",
+            "{} captured at several places: judged from one, the nearest to the responder as far as \
+             the clocks tell, {} of others left out",
             counted(flows, "connection"),
             counted(copies, "packet")
         ),
     })
 }
 
-/// Places whose clocks differ: what was captured there is not in the order in which it passed.
+/// Places whose clocks differ: what was captured there is not in the order in which it passed, unless
+/// the difference was taken off.
 fn clocks_differ(audit: &Audit, clocks: &Clocks) -> Option<Shortcoming> {
-    let sentences = clocks.sentences(audit);
+    let set_back = audit.inputs.read.iter().filter_map(|input| {
+        let back = input.summary.set_back?;
+        let words = if back.ahead_ns > 0 { "ahead" } else { "behind" };
+        Some(format!(
+            "the clock of {} is {} {words}, by {}: its times are corrected",
+            input.summary.name,
+            seconds(back.ahead_ns.saturating_abs()),
+            counted(back.flows, "connection")
+        ))
+    });
+    let sentences: Vec<_> = set_back.chain(clocks.sentences(audit)).collect();
     (!sentences.is_empty()).then(|| Shortcoming {
         code: "clocks_differ",
         percent: CLEAN,

@@ -304,6 +304,10 @@ impl FlowAudit {
     }
 }
 
+/// Bytes of a TCP header without options, and with those of a SYN: a tracker reads none in the first.
+const HEADER: u8 = 20;
+const HEADER_WITH_OPTIONS: u8 = 40;
+
 /// The letters of a side that has sent more than SYNs and RSTs.
 const fn spoken() -> u16 {
     Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark()
@@ -341,7 +345,9 @@ fn remembered(own: &Half) -> Segment {
         Offer::NotSeen | Offer::NotOffered => None,
     };
     let timestamps = own.is(Half::TIMESTAMPS);
+    let has_options = own.is(Half::MSS) || own.is(Half::SACK) || wscale.is_some() || timestamps;
     Segment {
+        header_len: if has_options { HEADER_WITH_OPTIONS } else { HEADER },
         ack: own.ack,
         win: own.win,
         flags: if answers { Flags::SYN.with(Flags::ACK) } else { Flags::SYN },
