@@ -82,6 +82,10 @@ fn within(audit: &Audit, flow: &FlowSightings) -> SeenTwice {
         if let (Some(here), Some(there)) = (way.here, way.elsewhere) {
             let changes = changes(&here.segment, &there.segment);
             found.extend(changes.into_iter().map(|change| format!("{name}: {change}")));
+        } else if way.offset() != 0 {
+            let sender = if name == "SYN" { "originator" } else { "responder" };
+            let shift = way.offset().cast_signed();
+            found.insert(format!("sequence numbers of the {sender} {shift:+}"));
         }
     }
     let places = other_place(sightings.way(flow.original))

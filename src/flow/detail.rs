@@ -362,6 +362,8 @@ pub(super) struct Detail {
     pub(super) effects: Effects,
     /// The places where the flow was captured, where there are several.
     pub(super) sightings: Option<Box<Sightings>>,
+    /// Packets whose numbers were further from those before than any window.
+    pub(super) wild: u32,
     /// Signs of a fault on the path.
     pub(super) signs: Option<Box<Signs>>,
     /// Everything that happened, for the one flow that is shown in full.

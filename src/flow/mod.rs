@@ -25,6 +25,7 @@ mod reaction;
 mod retransmission;
 mod sack;
 mod scaling;
+mod shifted;
 mod sightings;
 mod signs;
 mod step;
@@ -272,6 +273,9 @@ impl FlowAudit {
         let taken = self.exchange.take(&look);
         if taken.is_some_and(|taken| taken.is_copy) {
             self.count_copies();
+        }
+        if taken.is_some_and(|taken| taken.is_wild) {
+            self.count_wild();
         }
         let pauses = was_idle || self.is_pausing();
         if pauses {

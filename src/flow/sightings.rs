@@ -14,6 +14,7 @@
 
 use crate::flow::half::{Half, Tick};
 use crate::flow::places::Places;
+use crate::flow::shifted::{Constant, Shifted};
 use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
 use crate::time::Timestamp;
@@ -73,6 +74,8 @@ pub struct Way {
     pub elsewhere: Option<Sight>,
     /// Copies that were left out.
     pub copies: u64,
+    /// The constant by which numbers differ elsewhere, where it was found without a SYN.
+    shift: Option<Constant>,
     recent: Vec<Waiting>,
     next: usize,
 }
@@ -121,6 +124,8 @@ pub struct Sightings {
     ways: PerOrientation<Way>,
     /// Files and interfaces, whatever their clocks say.
     pub(super) places: Places,
+    /// The search for a constant by which numbers differ elsewhere.
+    shifted: Shifted,
     /// Whether the flow was taken from several places until just now.
     was_mixed: bool,
 }
@@ -132,6 +137,8 @@ pub(super) struct Glance<'a> {
     pub(super) ts: Timestamp,
     pub(super) vantage: Vantage,
     pub(super) orientation: Orientation,
+    /// Whether it goes the original way, as far as is known.
+    pub(super) is_original: bool,
     pub(super) segment: &'a Segment,
     /// The sender, and the receiver.
     pub(super) own: &'a Half,
@@ -269,8 +276,8 @@ impl Sightings {
         // A place that has shown more of this way than the one that is judged is needed for it.
         let by_place = !is_first && self.places.is_elsewhere(glance);
         let is_mid_stream = !glance.own.is(Half::SYN) && !glance.peer.is(Half::SYN);
-        if is_mid_stream && !by_place && self.places.find_behind(glance) {
-            self.was_mixed = true;
+        if is_mid_stream && !by_place {
+            self.was_mixed |= self.places.find_behind(glance) || self.find_shift(glance);
         }
         let by_place = by_place || self.was_mixed && self.places.has(glance.vantage);
         let by_numbers = by_place || self.has_other_numbers(glance);
@@ -287,7 +294,41 @@ impl Sightings {
         if glance.segment.has(Flags::SYN) && way.here.is_none() {
             way.here = Some(glance.sight());
         }
-        if std::mem::take(&mut self.was_mixed) { Sighted::Anew } else { Sighted::Here }
+        // A tracker takes a flow up by a plain segment, and not by the last one.
+        let is_last = glance.segment.has(Flags::FIN) || glance.segment.has(Flags::RST);
+        if is_last || !std::mem::take(&mut self.was_mixed) {
+            return Sighted::Here;
+        }
+        Sighted::Anew
+    }
+
+    /// Looks for a constant by which the numbers of this way differ elsewhere; returns whether it has
+    /// been found just now.
+    fn find_shift(&mut self, glance: &Glance<'_>) -> bool {
+        let way = glance.orientation;
+        if self.ways[way].shift.is_some() {
+            return false;
+        }
+        let Some(found) = self.shifted.find(glance) else { return false };
+        let is_known = self.ways[way.flip()].shift.is_some();
+        // What goes to the responder passes the place nearest to it last. Once that is chosen, it is
+        // the one that counts the other way as well.
+        let is_here = if is_known { !self.has_other_numbers(glance) } else { glance.is_original };
+        let first = found.mark.vantage;
+        let found = if is_here { found.turned(glance) } else { found };
+        self.ways[way].shift = Some(found);
+        if !is_known {
+            let other = if is_here { first } else { glance.vantage };
+            self.places.judge(found.mark.vantage, other);
+        }
+        !is_known
+    }
+
+    /// Returns a number of one way where it is judged, as far as is known.
+    fn reference(&self, orientation: Orientation, half: &Half) -> Option<SeqNum> {
+        let anchor = self.ways[orientation].shift.map(|shift| shift.here);
+        let current = half.is(Half::SEQ).then_some(half.max_end);
+        if self.was_mixed { anchor.or(current) } else { current.or(anchor) }
     }
 
     /// Returns whether the numbers of a packet fit those of another place better.
@@ -302,14 +343,19 @@ impl Sightings {
             return false;
         }
         let own_offset = self.ways[orientation].offset();
-        if own_offset != 0 && own.is(Half::SEQ) {
-            return is_further(segment.seq, own.max_end, own_offset);
+        if own_offset != 0
+            && let Some(known) = self.reference(orientation, own)
+        {
+            return is_further(segment.seq, known, own_offset);
         }
         let peer_offset = self.ways[orientation.flip()].offset();
-        peer_offset != 0
+        if peer_offset != 0
             && segment.has(Flags::ACK)
-            && peer.is(Half::SEQ)
-            && is_further(segment.ack, peer.max_end, peer_offset)
+            && let Some(known) = self.reference(orientation.flip(), peer)
+        {
+            return is_further(segment.ack, known, peer_offset);
+        }
+        false
     }
 
     /// Returns the copies that were left out, both ways.
@@ -354,7 +400,7 @@ impl Way {
     pub fn offset(&self) -> u32 {
         match (self.here, self.elsewhere) {
             (Some(here), Some(there)) => there.segment.seq.0.wrapping_sub(here.segment.seq.0),
-            _ => 0,
+            _ => self.shift.map_or(0, |shift| shift.offset),
         }
     }
 

@@ -104,8 +104,9 @@ impl FlowAudit {
         if !is_better || !is_same_syn(odd, segment, gap) {
             return false;
         }
+        let is_original = orientation == self.original;
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
-        let glance = Glance { frame, ts, vantage, orientation, segment, own, peer };
+        let glance = Glance { frame, ts, vantage, orientation, is_original, segment, own, peer };
         let mark = Mark { vantage: held_vantage, ttl: odd.ttl };
         let elsewhere = Sight { frame: held_frame, ts: held_ts, mark, segment: *odd };
         let sightings = Box::new(Sightings::of_fitting(&glance, elsewhere));
@@ -140,8 +141,9 @@ impl FlowAudit {
         let has_ended = self.has_ended();
         let is_alone = self.ways[orientation.flip()].first_seq.is_none();
         let moves_on = is_alone && self.tracked && !segment.has(Flags::ACK);
+        let is_original = orientation == self.original;
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
-        let glance = Glance { frame, ts, vantage, orientation, segment, own, peer };
+        let glance = Glance { frame, ts, vantage, orientation, is_original, segment, own, peer };
         let before = before.filter(|before| is_again(before, &glance, is_alone));
         let first = first.filter(|first| first.mark.vantage != vantage);
         let known = self.exchange.detail.as_mut().and_then(|detail| detail.sightings.as_mut());
@@ -207,8 +209,9 @@ impl FlowAudit {
         let opener = orientation.flip();
         let only_opened = self.ways[orientation].first_seq.is_none()
             && self.exchange.halves[opener].marks & spoken() == 0;
+        let is_original = orientation == self.original;
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
-        let glance = Glance { frame, ts, vantage, orientation, segment, own, peer };
+        let glance = Glance { frame, ts, vantage, orientation, is_original, segment, own, peer };
         let known = self.exchange.detail.as_mut()?.sightings.as_mut()?;
         if !only_opened || !known.places.has(vantage) {
             return None;
@@ -296,6 +299,21 @@ impl FlowAudit {
         }
     }
 
+    /// Looks for another place with other numbers, once those of a flow without a SYN jump to and fro.
+    #[cold]
+    pub(super) fn count_wild(&mut self) {
+        let has_syn = self.ways.low_to_high.syn_seen || self.ways.high_to_low.syn_seen;
+        if has_syn || self.copies != Copies::None {
+            return;
+        }
+        let detail = self.exchange.detail.get_or_insert_default();
+        detail.wild = detail.wild.saturating_add(1);
+        if detail.wild >= LEAST_WILD {
+            self.know(Box::default());
+            self.copies = Copies::Suspected;
+        }
+    }
+
     /// Takes out the places where the flow was captured.
     pub fn take_sightings(&mut self) -> Option<Sightings> {
         let mut sightings = self.exchange.detail.as_mut()?.sightings.take()?;
@@ -304,6 +322,8 @@ impl FlowAudit {
     }
 }
 
+/// Jumps after which a flow without a SYN may be there with two counts.
+const LEAST_WILD: u32 = 4;
 /// Bytes of a TCP header without options, and with those of a SYN: a tracker reads none in the first.
 const HEADER: u8 = 20;
 const HEADER_WITH_OPTIONS: u8 = 40;
