@@ -15,6 +15,11 @@ const LEAST_TOLD_NS: i64 = 1_000_000;
 /// The pairs of places that are told.
 const MAX_TOLD: usize = 4;
 
+/// Two places, the lower one first.
+type Places = (Vantage, Vantage);
+/// By how much later the second of two places has the SYN, and the SYN-ACK.
+type Later = (Option<i64>, Option<i64>);
+
 /// The clocks of all pairs of places, the lower place first.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Clocks(BTreeMap<(Vantage, Vantage), ClockDifference>);
@@ -22,7 +27,7 @@ pub(super) struct Clocks(BTreeMap<(Vantage, Vantage), ClockDifference>);
 impl Clocks {
     /// Compares the clocks of all places at which connections were captured several times.
     pub(super) fn of(audit: &Audit) -> Self {
-        let mut samples: BTreeMap<_, Vec<(Option<i64>, Option<i64>)>> = BTreeMap::new();
+        let mut samples: BTreeMap<Places, Vec<Later>> = BTreeMap::new();
         for flow in &audit.sightings {
             if let Some((places, both)) = sample(flow) {
                 samples.entry(places).or_default().push(both);
@@ -61,7 +66,7 @@ impl Clocks {
 
 /// Returns two places of a connection, the lower one first, and by how much later its SYN and its
 /// SYN-ACK have the time of the other one.
-fn sample(flow: &FlowSightings) -> Option<((Vantage, Vantage), (Option<i64>, Option<i64>))> {
+fn sample(flow: &FlowSightings) -> Option<(Places, Later)> {
     let opening = flow.sightings.way(flow.original);
     let answer = flow.sightings.way(flow.original.flip());
     let (syn, syn_ack) = (later(opening), later(answer));

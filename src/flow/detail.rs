@@ -12,6 +12,7 @@ use crate::flow::sack::SackAudit;
 use crate::flow::scaling::ScalingAudit;
 use crate::flow::sightings::Sightings;
 use crate::flow::signs::Signs;
+use crate::flow::steps::Steps;
 use crate::flow::story::Story;
 use crate::flow::stuck::Stuck;
 use crate::flow::window::WindowAudit;
@@ -210,6 +211,8 @@ pub(super) struct Side {
     pub window: WindowAudit,
     /// The SACK blocks that it sent.
     pub sack: SackAudit,
+    /// By how much blocks of its reached beyond everything sent, where that was little.
+    pub sack_over: Steps,
     /// What betrays the scaling of its windows.
     pub scaling: ScalingAudit,
     /// Proofs about what it sent again.

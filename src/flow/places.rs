@@ -11,8 +11,8 @@
 //!
 //! Does not: compare packets, or know by how much clocks differ.
 
+use crate::flow::glance::Glance;
 use crate::flow::half::Half;
-use crate::flow::sightings::Glance;
 use crate::segment::Flags;
 use crate::seq::SeqNum;
 use crate::tuple::{PerOrientation, Vantage};
@@ -133,7 +133,9 @@ impl Places {
             return false;
         };
         let behind: Vec<_> = self.ballots.iter().filter(lags).map(|it| it.vantage).collect();
-        behind.iter().for_each(|other| self.judge(home, *other));
+        for other in &behind {
+            self.judge(home, *other);
+        }
         !behind.is_empty()
     }
 
@@ -155,16 +157,4 @@ impl Places {
             self.leave_out(vantage);
         }
     }
-}
-
-/// Returns whether a SYN of the same endpoints and initial number at another place is the one that
-/// opened the flow, given where and with what number that was.
-pub(super) fn is_known_syn(
-    glance: &Glance<'_>,
-    (first_seq, vantage): (Option<SeqNum>, Vantage),
-) -> bool {
-    glance.segment.has(Flags::SYN)
-        && first_seq == Some(glance.segment.seq)
-        && vantage != glance.vantage
-        && glance.own.is(Half::SYN)
 }

@@ -6,8 +6,8 @@
 //!
 //! Does not: decide which place is judged.
 
+use crate::flow::glance::{Glance, Mark};
 use crate::flow::half::Tick;
-use crate::flow::sightings::{Glance, Mark};
 use crate::segment::Flags;
 use crate::seq::SeqNum;
 use crate::tuple::PerOrientation;

@@ -12,24 +12,17 @@
 //! Does not: judge packets, or tell a copy made by the network from one made by the capture where
 //! only a few packets come twice: those stay in the flow.
 
+use crate::flow::glance::{Glance, Mark, Opened, Sight};
 use crate::flow::half::{Half, Tick};
+use crate::flow::lead::{Lead, Race};
 use crate::flow::places::Places;
+use crate::flow::same::{NO_IDENTITY_US, is_same_syn, offers_the_same};
 use crate::flow::shifted::{Constant, Shifted};
+use crate::flow::steps::{Comparison, Steps};
 use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
-use crate::time::Timestamp;
 use crate::tuple::{Orientation, PerOrientation, Vantage};
 
-/// The time within which another SYN with the same clock or identification is a copy: below the
-/// least timeout of a SYN, which is 1 s.
-const SAME_SYN_US: u32 = 900_000;
-/// The time within which a SYN with other numbers, but the same clock or identification, is the
-/// same one behind a device that changes numbers.
-const CHANGED_SYN_US: u32 = 100_000;
-/// The same where only the identification tells.
-const CHANGED_NAMED_US: u32 = 10_000;
-/// The time within which a packet without any identity is a copy: nobody reacts so fast.
-const NO_IDENTITY_US: u32 = 1_000;
 /// The time within which the copy of an identified packet comes.
 const IDENTIFIED_US: u32 = 100_000;
 /// Packets of one way remembered until their copies come.
@@ -38,28 +31,6 @@ const RECENT: usize = 32;
 const MAX_OTHERS: usize = 4;
 /// Copies from which on a flow without a SYN in the capture counts as captured twice.
 const LEAST_COPIES: u64 = 4;
-
-/// The marks of the place where a packet was captured.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
-pub struct Mark {
-    /// File and interface.
-    pub vantage: Vantage,
-    /// Time to live, or hop limit, of packets of this way there.
-    pub ttl: u8,
-}
-
-/// A SYN or SYN-ACK as it was captured at one place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sight {
-    /// The frame.
-    pub frame: u64,
-    /// When, by the clock of that place.
-    pub ts: Timestamp,
-    /// Where.
-    pub mark: Mark,
-    /// The segment.
-    pub segment: Segment,
-}
 
 /// What one way of a flow showed of its places.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -76,6 +47,8 @@ pub struct Way {
     pub copies: u64,
     /// The constant by which numbers differ elsewhere, where it was found without a SYN.
     shift: Option<Constant>,
+    comparison: Comparison,
+    race: Race,
     recent: Vec<Waiting>,
     next: usize,
 }
@@ -91,6 +64,16 @@ struct Identity {
     ip_id: u16,
     win: u16,
     flags: Flags,
+}
+
+impl Identity {
+    fn of(glance: &Glance<'_>) -> Self {
+        let Segment { seq, ack, len, win, flags, ip_id, .. } = *glance.segment;
+        let options = &glance.segment.options;
+        let tsval = options.timestamps.map(|timestamps| timestamps.value);
+        let sack = options.sack.as_slice().first().map(|block| block.right);
+        Self { seq, ack, len, sack, tsval, ip_id, win, flags }
+    }
 }
 
 /// A packet that waits for its copy.
@@ -130,53 +113,10 @@ pub struct Sightings {
     was_mixed: bool,
 }
 
-/// A packet, with what is known of its flow.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Glance<'a> {
-    pub(super) frame: u64,
-    pub(super) ts: Timestamp,
-    pub(super) vantage: Vantage,
-    pub(super) orientation: Orientation,
-    /// Whether it goes the original way, as far as is known.
-    pub(super) is_original: bool,
-    pub(super) segment: &'a Segment,
-    /// The sender, and the receiver.
-    pub(super) own: &'a Half,
-    pub(super) peer: &'a Half,
-}
-
-impl Glance<'_> {
-    pub(super) const fn mark(&self) -> Mark {
-        Mark { vantage: self.vantage, ttl: self.segment.ttl }
-    }
-
-    pub(super) const fn sight(&self) -> Sight {
-        Sight { frame: self.frame, ts: self.ts, mark: self.mark(), segment: *self.segment }
-    }
-
-    pub(super) const fn now(&self) -> Tick {
-        Tick::of(self.ts)
-    }
-
-    fn identity(&self) -> Identity {
-        let Segment { seq, ack, len, win, flags, ip_id, .. } = *self.segment;
-        let tsval = self.segment.options.timestamps.map(|timestamps| timestamps.value);
-        let sack = self.segment.options.sack.as_slice().first().map(|block| block.right);
-        Identity { seq, ack, len, sack, tsval, ip_id, win, flags }
-    }
-}
-
 impl Sightings {
     /// Starts with nothing but the places of another flow between the same endpoints.
     pub(super) fn at(places: Places) -> Self {
         Self { places, ..Self::default() }
-    }
-
-    /// Starts with a flow of which nothing but a SYN, or SYN-ACK, was seen at another place.
-    pub(super) fn of_syn(glance: &Glance<'_>, before: Sight) -> Self {
-        let mut sightings = Self::default();
-        sightings.move_on(glance, before);
-        sightings
     }
 
     /// Judges from the place of this SYN on, and no longer from that of the one before.
@@ -192,15 +132,8 @@ impl Sightings {
         self.places.judge(mark.vantage, before.mark.vantage);
     }
 
-    /// Starts with a flow that goes on, of which a SYN or SYN-ACK was seen at another place before.
-    pub(super) fn of_late(glance: &Glance<'_>, first: Sight) -> Self {
-        let mut sightings = Self::of_answer(glance, first);
-        sightings.ways[glance.orientation].here = Some(first);
-        sightings
-    }
-
     /// Starts with a flow that goes on, of which the SYN was seen at a place, but is not remembered.
-    pub(super) fn of_place(glance: &Glance<'_>, home: Vantage) -> Self {
+    fn of_place(glance: &Glance<'_>, home: Vantage) -> Self {
         let mut sightings = Self::default();
         let way = &mut sightings.ways[glance.orientation];
         way.elsewhere = Some(glance.sight());
@@ -211,7 +144,7 @@ impl Sightings {
     }
 
     /// Takes note of a sight of this SYN or SYN-ACK at another place.
-    pub(super) fn note_first(&mut self, glance: &Glance<'_>, first: Sight) {
+    fn note_first(&mut self, glance: &Glance<'_>, first: Sight) {
         let way = &mut self.ways[glance.orientation];
         if way.here.is_none() {
             way.here = Some(first);
@@ -239,13 +172,46 @@ impl Sightings {
 
     /// Returns whether a SYN comes from a place that is left out, and is that of no connection known
     /// where the flow is judged.
-    pub(super) fn is_unheard_of(&self, glance: &Glance<'_>) -> bool {
+    fn is_unheard_of(&self, glance: &Glance<'_>) -> bool {
         let is_syn = glance.segment.has(Flags::SYN) && !glance.segment.has(Flags::ACK);
         is_syn && self.places.has(glance.vantage)
     }
 
-    /// Starts with a way of which a SYN-ACK was seen at two places.
-    pub(super) fn of_answer(glance: &Glance<'_>, before: Sight) -> Self {
+    /// Starts with a flow that goes on, if a SYN or SYN-ACK of it turns out to be seen again.
+    pub(super) fn found(
+        glance: &Glance<'_>,
+        earlier: Option<Sight>,
+        opened: &Opened,
+    ) -> Option<Self> {
+        match earlier {
+            Some(earlier) => Some(Self::of_answer(glance, earlier)),
+            None if opened.is_seen_by(glance) => Some(Self::of_place(glance, opened.vantage)),
+            None => None,
+        }
+    }
+
+    /// Looks at a packet of a flow known to be captured at several places; `earlier` is another sight
+    /// of this SYN or SYN-ACK.
+    pub(super) fn look(
+        &mut self,
+        glance: &Glance<'_>,
+        earlier: Option<Sight>,
+        opened: &Opened,
+    ) -> Sighted {
+        if let Some(earlier) = earlier {
+            self.note_first(glance, earlier);
+        } else if opened.is_seen_by(glance) {
+            self.places.judge(opened.vantage, glance.vantage);
+        } else if opened.has_ended && self.is_unheard_of(glance) {
+            // The place that was judged has nothing of this connection, at least not yet.
+            self.places.turn_to(glance.vantage);
+            return Sighted::Here;
+        }
+        self.see(glance, opened.is_first)
+    }
+
+    /// Starts with a way of which a SYN or SYN-ACK was seen at two places.
+    fn of_answer(glance: &Glance<'_>, before: Sight) -> Self {
         let mut sightings = Self::default();
         let way = &mut sightings.ways[glance.orientation];
         way.judged = Some(before.mark);
@@ -272,7 +238,7 @@ impl Sightings {
 
     /// Says whether a packet is the copy of one that was, or will be, captured where the flow is
     /// judged.
-    pub(super) fn see(&mut self, glance: &Glance<'_>, is_first: bool) -> Sighted {
+    fn see(&mut self, glance: &Glance<'_>, is_first: bool) -> Sighted {
         // A place that has shown more of this way than the one that is judged is needed for it.
         let by_place = !is_first && self.places.is_elsewhere(glance);
         let is_mid_stream = !glance.own.is(Half::SYN) && !glance.peer.is(Half::SYN);
@@ -283,6 +249,9 @@ impl Sightings {
         let by_numbers = by_place || self.has_other_numbers(glance);
         let way = &mut self.ways[glance.orientation];
         let is_copy = by_numbers || way.is_copy(glance);
+        way.comparison.see(glance.frame, glance.segment, glance.now(), is_copy);
+        let offset = if is_copy { way.offset() } else { 0 };
+        way.race.see(glance.frame, glance.segment, glance.segment.seq.minus(offset), is_copy);
         if is_copy {
             way.copies += 1;
             let is_syn = glance.segment.has(Flags::SYN);
@@ -381,18 +350,9 @@ impl Sightings {
     pub(super) fn finish(&mut self) {
         for way in [&mut self.ways.low_to_high, &mut self.ways.high_to_low] {
             way.recent = Vec::new();
+            way.comparison.finish();
         }
     }
-}
-
-/// Returns whether two sights of a SYN offer the same.
-pub fn offers_the_same(one: &Segment, other: &Segment) -> bool {
-    let (a, b) = (&one.options, &other.options);
-    let has_clock = (a.timestamps.is_some(), b.timestamps.is_some());
-    a.mss == b.mss
-        && a.wscale == b.wscale
-        && a.sack_permitted == b.sack_permitted
-        && has_clock.0 == has_clock.1
 }
 
 impl Way {
@@ -402,6 +362,21 @@ impl Way {
             (Some(here), Some(there)) => there.segment.seq.0.wrapping_sub(here.segment.seq.0),
             _ => self.shift.map_or(0, |shift| shift.offset),
         }
+    }
+
+    /// Returns whether bytes of this way have passed both places.
+    pub const fn has_passed(&self) -> bool {
+        self.race.has_passed()
+    }
+
+    /// Returns what only one of the places has in the end, if there is any.
+    pub fn lead(&self) -> Option<Lead> {
+        self.race.lead()
+    }
+
+    /// Returns by how much more numbers were higher elsewhere than at first, where that moved.
+    pub const fn moved(&self) -> &Steps {
+        &self.comparison.steps
     }
 
     /// Returns the marks of the place that is judged, and of the others, where they differ.
@@ -430,7 +405,7 @@ impl Way {
             return true;
         }
         self.judged.get_or_insert(mark);
-        self.remember(Waiting { identity: glance.identity(), at: glance.now() });
+        self.remember(Waiting { identity: Identity::of(glance), at: glance.now() });
         false
     }
 
@@ -443,7 +418,7 @@ impl Way {
 
     /// Returns whether a packet that waits for its copy is this one; it then waits no longer.
     fn repeats(&mut self, glance: &Glance<'_>) -> bool {
-        let identity = glance.identity();
+        let identity = Identity::of(glance);
         let is_named = identity.ip_id != 0 || identity.tsval.is_some();
         let most = if is_named { IDENTIFIED_US } else { NO_IDENTITY_US };
         let found = self.recent.iter().position(|waiting| {
@@ -466,55 +441,6 @@ impl Way {
     }
 }
 
-/// Returns whether two SYNs, or two SYN-ACKs, of one flow are the same packet at two places.
-///
-/// A SYN that is sent again has another clock and another identification, and comes a second later.
-pub(super) fn is_same_syn(first: &Segment, second: &Segment, gap_us: u32) -> bool {
-    let value = |segment: &Segment| segment.options.timestamps.map(|ts| ts.value);
-    let same_kind = first.has(Flags::ACK) == second.has(Flags::ACK);
-    let same_id = first.ip_id == second.ip_id;
-    let is_named = same_id && first.ip_id != 0;
-    let (one, other) = (value(first), value(second));
-    let same_clock = one.is_some() && one == other;
-    let other_clock = one.is_some() && other.is_some() && one != other;
-    if !same_kind || other_clock {
-        return false;
-    }
-    // Two servers that answer one SYN have numbers, and mostly clocks, of their own.
-    let is_answer = first.has(Flags::ACK);
-    let most = match (first.seq == second.seq, is_named, same_clock) {
-        (true, true, _) => SAME_SYN_US,
-        (true, false, true) | (false, true, true) => CHANGED_SYN_US,
-        (true, false, false) if same_id => NO_IDENTITY_US,
-        (false, true, false) => CHANGED_NAMED_US,
-        (false, false, true) if !is_answer && first.ttl != second.ttl => CHANGED_SYN_US,
-        _ => return false,
-    };
-    gap_us < most
-}
-
-/// Returns whether two SYNs, or two SYN-ACKs, of one flow are the same packet in two files or on two
-/// interfaces, whatever time lies between by their clocks.
-pub fn is_same_elsewhere(first: &Segment, second: &Segment) -> bool {
-    let value = |segment: &Segment| segment.options.timestamps.map(|ts| ts.value);
-    let (one, other) = (value(first), value(second));
-    let same_clock = one.is_some() && one == other;
-    let other_clock = one.is_some() && other.is_some() && one != other;
-    let is_named = first.ip_id == second.ip_id && first.ip_id != 0;
-    let other_name = first.ip_id != second.ip_id && first.ip_id != 0 && second.ip_id != 0;
-    let same_seq = first.seq == second.seq;
-    let same_kind = first.has(Flags::ACK) == second.has(Flags::ACK);
-    let proofs = [same_seq, is_named, same_clock].into_iter().filter(|holds| *holds).count();
-    // A device that names packets anew leaves the clock, or there is none.
-    let contradicts = other_clock || other_name && !same_clock;
-    same_kind && !contradicts && proofs >= 2
-}
-
-/// Returns whether a packet has something that tells it from the same one sent again.
-pub(super) const fn has_identity(segment: &Segment) -> bool {
-    segment.ip_id != 0 || segment.options.timestamps.is_some()
-}
-
 /// Returns whether so many packets came twice that the flow was captured twice.
 pub(super) const fn is_captured_twice(copies: u64, packets: u64) -> bool {
     copies >= LEAST_COPIES && copies.saturating_mul(4) >= packets
@@ -523,39 +449,8 @@ pub(super) const fn is_captured_twice(copies: u64, packets: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::{Options, TcpTimestamps};
-
-    fn syn(seq: u32, ip_id: u16, clock: Option<u32>) -> Segment {
-        let timestamps = clock.map(|value| TcpTimestamps { value, echo: 0 });
-        let options = Options { timestamps, ..Options::default() };
-        Segment { seq: SeqNum(seq), flags: Flags::SYN, ip_id, options, ..Segment::default() }
-    }
-
-    #[test]
-    fn a_syn_with_its_identification_is_the_same_until_it_could_be_sent_again() {
-        let (first, copy) = (syn(7, 5, None), syn(7, 5, None));
-        assert!(is_same_syn(&first, &copy, SAME_SYN_US - 1));
-        assert!(!is_same_syn(&first, &copy, SAME_SYN_US));
-        assert!(!is_same_syn(&first, &syn(7, 6, None), 10));
-    }
-
-    #[test]
-    fn a_syn_with_another_clock_was_sent_again() {
-        assert!(!is_same_syn(&syn(7, 5, Some(1)), &syn(7, 5, Some(2)), 10));
-        assert!(is_same_syn(&syn(7, 5, Some(1)), &syn(7, 9, Some(1)), 10));
-    }
-
-    #[test]
-    fn other_numbers_need_the_same_identification_or_another_hop() {
-        let next_hop = Segment { ttl: 9, ..syn(99, 8, Some(1)) };
-        assert!(is_same_syn(&syn(7, 5, Some(1)), &next_hop, CHANGED_SYN_US - 1));
-        assert!(!is_same_syn(&syn(7, 5, Some(1)), &syn(99, 8, Some(1)), 0));
-        assert!(is_same_syn(&syn(7, 5, Some(1)), &syn(99, 5, Some(1)), CHANGED_SYN_US - 1));
-        assert!(!is_same_syn(&syn(7, 5, Some(1)), &syn(99, 5, Some(1)), CHANGED_SYN_US));
-        assert!(is_same_syn(&syn(7, 5, None), &syn(99, 5, None), CHANGED_NAMED_US - 1));
-        assert!(!is_same_syn(&syn(7, 5, None), &syn(99, 5, None), CHANGED_NAMED_US));
-        assert!(!is_same_syn(&syn(7, 0, None), &syn(99, 0, None), 0));
-    }
+    use crate::time::Timestamp;
+    use crate::tuple::Vantage;
 
     #[test]
     fn a_packet_waits_for_one_copy_only() {
@@ -564,7 +459,8 @@ mod tests {
         let ack = Segment { flags: Flags::ACK, ip_id: 3, ..Segment::default() };
         let glance = Glance {
             frame: 1,
-            now: Tick::default(),
+            ts: Timestamp::default(),
+            is_original: true,
             vantage: Vantage::default(),
             orientation: Orientation::LowToHigh,
             segment: &ack,
@@ -583,7 +479,8 @@ mod tests {
             let segment = Segment { flags: Flags::ACK, ttl, ip_id, ..Segment::default() };
             way.is_copy(&Glance {
                 frame: 1,
-                now: Tick::default(),
+                ts: Timestamp::default(),
+                is_original: true,
                 vantage: Vantage::default(),
                 orientation: Orientation::LowToHigh,
                 segment: &segment,

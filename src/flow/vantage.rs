@@ -5,13 +5,12 @@
 use crate::conntrack::Arrival;
 use crate::flow::FlowAudit;
 use crate::flow::exchange::pair;
+use crate::flow::glance::{Glance, Mark, Opened, Sight};
 use crate::flow::half::{Half, Offer, Tick};
 use crate::flow::history::Letter;
-use crate::flow::places::{Places, is_known_syn};
-use crate::flow::sightings::{
-    Glance, Mark, Sight, Sighted, Sightings, has_identity, is_captured_twice, is_same_elsewhere,
-    is_same_syn, offers_the_same,
-};
+use crate::flow::places::Places;
+use crate::flow::same::{has_identity, is_same_elsewhere, is_same_syn, offers_the_same};
+use crate::flow::sightings::{Sighted, Sightings, is_captured_twice};
 use crate::segment::{Flags, Options, Segment, TcpTimestamps};
 use crate::time::Timestamp;
 use crate::tuple::{Orientation, PerOrientation, Vantage};
@@ -137,8 +136,13 @@ impl FlowAudit {
             return Sighted::Back(back);
         }
         let before = self.first_sight(arrival);
-        let opened = (self.ways[orientation].first_seq, self.ways[orientation].vantage);
-        let has_ended = self.has_ended();
+        let way = self.ways[orientation];
+        let opened = Opened {
+            first_seq: way.first_seq,
+            vantage: way.vantage,
+            is_first,
+            has_ended: self.has_ended(),
+        };
         let is_alone = self.ways[orientation.flip()].first_seq.is_none();
         let moves_on = is_alone && self.tracked && !segment.has(Flags::ACK);
         let is_original = orientation == self.original;
@@ -148,48 +152,25 @@ impl FlowAudit {
         let first = first.filter(|first| first.mark.vantage != vantage);
         let known = self.exchange.detail.as_mut().and_then(|detail| detail.sightings.as_mut());
         match (known, before) {
-            (Some(known), Some(before)) if moves_on => {
-                known.move_on(&glance, before);
-                let sightings = std::mem::take(known);
-                self.start_over(sightings, arrival);
-                Sighted::SynAgain
-            }
-            (None, Some(before)) if moves_on => {
-                let sightings = Box::new(Sightings::of_syn(&glance, before));
+            (known, Some(before)) if moves_on => {
+                let mut sightings = known.map(std::mem::take).unwrap_or_default();
+                sightings.move_on(&glance, before);
                 self.start_over(sightings, arrival);
                 Sighted::SynAgain
             }
             (Some(known), before) => {
-                if let Some(first) = before.or(first) {
-                    known.note_first(&glance, first);
-                } else if !is_first && is_known_syn(&glance, opened) {
-                    known.places.judge(opened.1, vantage);
-                } else if has_ended && known.is_unheard_of(&glance) {
-                    // The place that was judged has nothing of this connection, at least not yet.
-                    known.places.turn_to(vantage);
-                    return Sighted::Here;
-                }
-                let seen = known.see(&glance, is_first);
+                let seen = known.look(&glance, before.or(first), &opened);
                 if seen == Sighted::Anew {
                     let sightings = std::mem::take(known);
                     self.start_over(sightings, arrival);
                 }
                 seen
             }
-            (None, Some(before)) if segment.has(Flags::ACK) => {
-                let sightings = Box::new(Sightings::of_answer(&glance, before));
-                self.know(sightings);
-                Sighted::Copy
-            }
             (None, before) => {
-                let sightings = if let Some(first) = before.or(first) {
-                    Sightings::of_late(&glance, first)
-                } else if !is_first && is_known_syn(&glance, opened) {
-                    Sightings::of_place(&glance, opened.1)
-                } else {
-                    return Sighted::Here;
-                };
-                self.know(Box::new(sightings));
+                match Sightings::found(&glance, before.or(first), &opened) {
+                    Some(sightings) => self.know(Box::new(sightings)),
+                    None => return Sighted::Here,
+                }
                 Sighted::Copy
             }
         }

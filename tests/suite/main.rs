@@ -22,6 +22,7 @@ mod capture_writer;
 mod captures;
 mod causes;
 mod checksums;
+mod clocks;
 mod compatibility;
 mod confined;
 mod conversation;
