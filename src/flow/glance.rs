@@ -3,10 +3,14 @@
 //! Does not: compare packets.
 
 use crate::flow::half::{Half, Tick};
+use crate::flow::history::Letter;
 use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
 use crate::time::Timestamp;
 use crate::tuple::{Orientation, Vantage};
+
+/// The letters of a side that has sent more than SYNs and RSTs.
+pub(super) const SPOKEN: u16 = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
 
 /// The marks of the place where a packet was captured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -44,13 +48,15 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Returns whether a SYN or SYN-ACK is the one that opened this way, at another place.
+    /// Returns whether a SYN or SYN-ACK is the one that opened this way, at another place: the side
+    /// has gone on since, and would not send it again.
     pub(super) fn is_seen_by(&self, glance: &Glance<'_>) -> bool {
         !self.is_first
             && glance.segment.has(Flags::SYN)
             && self.first_seq == Some(glance.segment.seq)
             && self.vantage != glance.vantage
             && glance.own.is(Half::SYN)
+            && glance.own.marks & SPOKEN != 0
     }
 }
 

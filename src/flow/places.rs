@@ -24,12 +24,28 @@ const LEAST_BEHIND: u32 = 8;
 /// Segments of new bytes from which on a place is ahead.
 const LEAST_AHEAD: u32 = 4;
 
-/// A place that is left out.
+/// A place with what was seen last there, each way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Trail {
     vantage: Vantage,
-    /// The end of the last segment seen there, each way.
+    /// The end of the last segment.
     last: PerOrientation<Option<SeqNum>>,
+    /// Its time to live.
+    ttl: PerOrientation<Option<u8>>,
+}
+
+impl Trail {
+    const fn at(vantage: Vantage) -> Self {
+        let last = PerOrientation { low_to_high: None, high_to_low: None };
+        let ttl = PerOrientation { low_to_high: None, high_to_low: None };
+        Self { vantage, last, ttl }
+    }
+
+    fn take(&mut self, glance: &Glance<'_>) {
+        self.vantage = glance.vantage;
+        self.last[glance.orientation] = Some(glance.segment.end());
+        self.ttl[glance.orientation] = Some(glance.segment.ttl);
+    }
 }
 
 /// What a place brought of a flow without a SYN.
@@ -44,7 +60,7 @@ struct Ballot {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Places {
     /// The one that is judged.
-    home: Option<Vantage>,
+    home: Option<Trail>,
     others: Vec<Trail>,
     ballots: Vec<Ballot>,
 }
@@ -55,20 +71,19 @@ impl Places {
         self.others.retain(|trail| trail.vantage != home);
         if home != other {
             self.leave_out(other);
-            self.home = Some(home);
+            self.home = Some(Trail::at(home));
         }
     }
 
     /// Has a place judged, and the one that was until now left out.
     pub(super) fn turn_to(&mut self, vantage: Vantage) {
-        let before = self.home.unwrap_or(vantage);
+        let before = self.home.map_or(vantage, |home| home.vantage);
         self.judge(vantage, before);
     }
 
     fn leave_out(&mut self, vantage: Vantage) {
         if self.others.len() < MAX_PLACES && !self.has(vantage) {
-            let last = PerOrientation { low_to_high: None, high_to_low: None };
-            self.others.push(Trail { vantage, last });
+            self.others.push(Trail::at(vantage));
         }
     }
 
@@ -77,35 +92,46 @@ impl Places {
         self.others.iter().any(|trail| trail.vantage == vantage)
     }
 
-    /// Returns whether a packet comes from a place that is left out, and takes note of how far that
+    /// Returns whether a packet comes from a place that is left out, and takes note of how far its
     /// place has come.
     pub(super) fn is_elsewhere(&mut self, glance: &Glance<'_>) -> bool {
-        let Glance { vantage, orientation, segment, .. } = *glance;
+        let Glance { vantage, .. } = *glance;
         let known = self.others.iter().position(|trail| trail.vantage == vantage);
-        let Some(at) = known.or_else(|| self.goes_on_in(glance)) else { return false };
-        if let Some(trail) = self.others.get_mut(at) {
-            trail.vantage = vantage;
-            trail.last[orientation] = Some(segment.end());
+        let found = known.or_else(|| self.goes_on_in(glance));
+        if let Some(trail) = found.and_then(|at| self.others.get_mut(at)) {
+            trail.take(glance);
+            return true;
         }
-        true
+        if let Some(home) = self.home.as_mut().filter(|home| home.vantage == vantage) {
+            home.take(glance);
+        }
+        false
     }
 
     /// Returns the place left out that goes on in a file not seen before; where it is rather the one
     /// judged that does, that one moves on.
     fn goes_on_in(&mut self, glance: &Glance<'_>) -> Option<usize> {
         let Glance { vantage, orientation, segment, own, .. } = *glance;
-        let mut files = self.others.iter().map(|trail| trail.vantage).chain(self.home);
-        let is_known = files.any(|known| known.file == vantage.file);
-        if self.others.is_empty() || is_known || !own.is(Half::SEQ) {
+        let home = self.home?;
+        let mut files = self.others.iter().map(|trail| trail.vantage.file);
+        let is_known = home.vantage.file == vantage.file || files.any(|file| file == vantage.file);
+        if is_known || !own.is(Half::SEQ) {
             return None;
         }
+        // First by the hops it has passed, then by how near its number is to the last one there.
         let distance = |known: SeqNum| segment.seq.offset_from(known).unsigned_abs();
-        let apart = |trail: &Trail| trail.last[orientation].map(distance);
+        let score = |trail: &Trail| {
+            let other_hop = trail.ttl[orientation].is_some_and(|ttl| ttl != segment.ttl);
+            Some((other_hop, distance(trail.last[orientation]?)))
+        };
         let trails = self.others.iter().enumerate();
-        let nearest = trails.filter_map(|(at, trail)| Some((apart(trail)?, at))).min();
-        let found = nearest.filter(|(apart, _)| *apart < distance(own.max_end));
+        let nearest = trails.filter_map(|(at, trail)| Some((score(trail)?, at))).min();
+        let here = score(&home).unwrap_or((false, distance(own.max_end)));
+        // What goes to the responder passes the place nearest to it last.
+        let is_there = |there| there < here || there == here && glance.is_original;
+        let found = nearest.filter(|(there, _)| is_there(*there));
         if found.is_none() {
-            self.home = Some(vantage);
+            self.home = Some(Trail { vantage, ..home });
         }
         found.map(|(_, at)| at)
     }
@@ -152,8 +178,8 @@ impl Places {
 
     /// Leaves out a place beside those known; `first` is judged where none is yet.
     pub(super) fn add(&mut self, vantage: Vantage, first: Vantage) {
-        let home = *self.home.get_or_insert(first);
-        if vantage != home {
+        let home = *self.home.get_or_insert(Trail::at(first));
+        if vantage != home.vantage {
             self.leave_out(vantage);
         }
     }

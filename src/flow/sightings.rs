@@ -242,8 +242,9 @@ impl Sightings {
         // A place that has shown more of this way than the one that is judged is needed for it.
         let by_place = !is_first && self.places.is_elsewhere(glance);
         let is_mid_stream = !glance.own.is(Half::SYN) && !glance.peer.is(Half::SYN);
-        if is_mid_stream && !by_place {
-            self.was_mixed |= self.places.find_behind(glance) || self.find_shift(glance);
+        if is_mid_stream {
+            let is_behind = !by_place && self.places.find_behind(glance);
+            self.was_mixed |= self.find_shift(glance) || is_behind;
         }
         let by_place = by_place || self.was_mixed && self.places.has(glance.vantage);
         let by_numbers = by_place || self.has_other_numbers(glance);
@@ -282,15 +283,20 @@ impl Sightings {
         let is_known = self.ways[way.flip()].shift.is_some();
         // What goes to the responder passes the place nearest to it last. Once that is chosen, it is
         // the one that counts the other way as well.
-        let is_here = if is_known { !self.has_other_numbers(glance) } else { glance.is_original };
+        let is_chosen = is_known || self.places.are_several();
+        let is_here = if is_chosen {
+            !self.places.has(glance.vantage) && !self.has_other_numbers(glance)
+        } else {
+            glance.is_original
+        };
         let first = found.mark.vantage;
         let found = if is_here { found.turned(glance) } else { found };
         self.ways[way].shift = Some(found);
-        if !is_known {
+        if !is_chosen {
             let other = if is_here { first } else { glance.vantage };
             self.places.judge(found.mark.vantage, other);
         }
-        !is_known
+        !is_chosen
     }
 
     /// Returns a number of one way where it is judged, as far as is known.

@@ -5,7 +5,7 @@
 use crate::conntrack::Arrival;
 use crate::flow::FlowAudit;
 use crate::flow::exchange::pair;
-use crate::flow::glance::{Glance, Mark, Opened, Sight};
+use crate::flow::glance::{Glance, Mark, Opened, SPOKEN, Sight};
 use crate::flow::half::{Half, Offer, Tick};
 use crate::flow::history::Letter;
 use crate::flow::places::Places;
@@ -79,12 +79,11 @@ impl FlowAudit {
         let Arrival { segment, orientation, .. } = *arrival;
         let halves = &self.exchange.halves;
         let peer = halves[orientation.flip()];
-        let spoken = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
         segment.has(Flags::SYN.with(Flags::ACK))
             && segment.fault.is_none()
             && self.ways[orientation].first_seq.is_none()
             && peer.is(Half::SYN | Half::SEQ)
-            && peer.marks & spoken == 0
+            && peer.marks & SPOKEN == 0
             && segment.ack != peer.max_end
     }
 
@@ -161,8 +160,9 @@ impl FlowAudit {
             (Some(known), before) => {
                 let seen = known.look(&glance, before.or(first), &opened);
                 if seen == Sighted::Anew {
-                    let sightings = std::mem::take(known);
+                    let (sightings, original) = (std::mem::take(known), self.original);
                     self.start_over(sightings, arrival);
+                    self.original = original;
                 }
                 seen
             }
@@ -189,7 +189,7 @@ impl FlowAudit {
         let Arrival { segment, orientation, .. } = *arrival;
         let opener = orientation.flip();
         let only_opened = self.ways[orientation].first_seq.is_none()
-            && self.exchange.halves[opener].marks & spoken() == 0;
+            && self.exchange.halves[opener].marks & SPOKEN == 0;
         let is_original = orientation == self.original;
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
         let glance = Glance { frame, ts, vantage, orientation, is_original, segment, own, peer };
@@ -218,7 +218,7 @@ impl FlowAudit {
         let frame = self.first_frame;
         let own = &self.exchange.halves[arrival.orientation];
         let is_first = way.packets == 1 && way.syn_seen && own.is(Half::SYN);
-        if !is_first || own.marks & spoken() != 0 || !arrival.segment.has(Flags::SYN) {
+        if !is_first || own.marks & SPOKEN != 0 || !arrival.segment.has(Flags::SYN) {
             return None;
         }
         let segment = Segment { ttl: way.ttl, seq: way.first_seq?, ..remembered(own) };
@@ -308,11 +308,6 @@ const LEAST_WILD: u32 = 4;
 /// Bytes of a TCP header without options, and with those of a SYN: a tracker reads none in the first.
 const HEADER: u8 = 20;
 const HEADER_WITH_OPTIONS: u8 = 40;
-
-/// The letters of a side that has sent more than SYNs and RSTs.
-const fn spoken() -> u16 {
-    Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark()
-}
 
 /// Returns whether a SYN or SYN-ACK is another sight of the only one that its side has sent.
 fn is_again(before: &Sight, glance: &Glance<'_>, is_alone: bool) -> bool {
