@@ -16,6 +16,7 @@ use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
 mod clocks;
+mod early;
 mod exhibit;
 mod findings;
 mod histogram;
@@ -28,6 +29,7 @@ mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
 pub use clocks::{ClockDifference, median};
+pub use early::Early;
 pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use findings::{Collected, Findings, MAX_FINDINGS, MAX_SIGHTINGS, MAX_SUSPECTS, MAX_TROUBLED};
 pub use histogram::{Bin, Histogram};

@@ -115,6 +115,10 @@ pub(crate) fn essence(report: &Value) -> Value {
         })
         .collect();
     let verdict = &report["verdict"];
+    let segments = report["endpoints"]["segments"].as_object().unwrap().iter();
+    let segments: Vec<_> = segments
+        .map(|(kind, count)| serde_json::json!([kind, count["packets"], count["bytes"]]))
+        .collect();
     serde_json::json!({
         "flows": verdict["flows"],
         "level": verdict["level"],
@@ -123,7 +127,7 @@ pub(crate) fn essence(report: &Value) -> Value {
         "reasons": verdict["invalid_by_reason"],
         "ctstate": verdict["ctstate"],
         "causes": causes,
-        "kinds": report["endpoints"]["kinds"],
+        "segments": segments,
     })
 }
 
