@@ -239,17 +239,6 @@ impl Totals {
         }
     }
 
-    /// Counts a SYN as a copy that was judged before the next sight of it came.
-    pub fn count_judged_copy(&mut self) {
-        self.new = self.new.saturating_sub(1);
-        self.copies += 1;
-    }
-
-    /// Takes back that a packet opened an entry: the flow starts over, and the next one opens another.
-    pub fn count_judged_again(&mut self) {
-        self.new = self.new.saturating_sub(1);
-    }
-
     /// Counts a datagram of another protocol.
     pub fn count_datagram(&mut self, protocol: u8, ctstate: CtState) {
         *self.datagrams.entry((protocol, ctstate)).or_default() += 1;

@@ -36,12 +36,11 @@ impl SeenTwice {
         format!("flow {}{other}", self.flow)
     }
 
-    /// Says where it is judged, where else it was seen, and what differs there.
-    pub fn cells(&self) -> [String; 3] {
-        let places = self.places.as_ref();
-        let (here, there) = places.map_or_else(
-            || ("one hop".to_owned(), "another hop of the same interface".to_owned()),
-            |(here, there)| (here.clone(), there.clone()),
+    /// Says where it is judged and where else it was seen, and what differs there.
+    pub fn cells(&self) -> [String; 2] {
+        let places = self.places.as_ref().map_or_else(
+            || "two hops on one interface".to_owned(),
+            |(here, there)| format!("judged at {here}, also at {there}"),
         );
         let mut differs = self.changes.clone();
         if differs.is_empty() {
@@ -50,7 +49,7 @@ impl SeenTwice {
         if self.copies > 0 {
             differs.push(format!("{} left out", counted(self.copies, "packet")));
         }
-        [here, there, differs.join("; ")]
+        [places, differs.join("; ")]
     }
 
     /// Says in one sentence, without a full stop, where it was seen and what differs there.

@@ -44,6 +44,8 @@ const LEAST_TIMEOUTS: u32 = 2;
 const BULK: u64 = 20;
 /// Headers of IPv4 and TCP with timestamps, roughly what a size lacks to be that of a packet.
 const HEADERS: u32 = 52;
+/// Headers of IPv6 and TCP with all options: no packet of a segment is larger by more.
+const LARGEST_HEADERS: u32 = 100;
 /// An IPv4 header, what an ICMP message lacks to be a packet.
 const IP_HEADER: u16 = 20;
 /// The flows whose sizes are listed.
@@ -142,9 +144,12 @@ fn pings(facts: &Facts<'_>, stuck: &[Stuck<'_>]) -> Option<Pings> {
 fn hosts_that_answer(facts: &Facts<'_>, stuck: &[Stuck<'_>], smallest: u32) -> usize {
     let far = |found: &Stuck<'_>| found.case.address(found.direction.flip());
     let hosts: BTreeSet<IpAddr> = stuck.iter().map(far).collect();
+    let queries = &facts.audit.totals.queries;
     let answers = |host: &&IpAddr| {
-        let most = facts.audit.totals.queries.largest_answered(**host);
-        most.is_some_and(|most| u32::from(most.saturating_add(IP_HEADER)) >= smallest + HEADERS)
+        let most = queries.largest_answered(**host).map(u32::from);
+        // What is lost above it is a threshold of its own.
+        queries.threshold(**host).is_none()
+            && most.is_some_and(|most| most >= smallest + LARGEST_HEADERS)
     };
     hosts.iter().filter(answers).count()
 }

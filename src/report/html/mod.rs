@@ -239,7 +239,7 @@ fn seen_twice(all: &[SeenTwice]) -> Markup {
         p { "Each is judged from one of the places; what comes from the others is left out." }
         div.wide { table {
             thead { tr {
-                @for title in ["connection", "judged at", "also seen at", "what differs there"] {
+                @for title in ["connection", "places", "what differs elsewhere"] {
                     th scope="col" { (title) }
                 }
             } }

@@ -233,7 +233,7 @@ pub(super) fn seen_twice(view: &View<'_>) -> Option<String> {
     };
     let rows = all.iter().take(MOST_ROWS).map(row).collect();
     let mut words = "### Captured at several places\n\n".to_owned();
-    words.push_str(&table(&["connection", "judged at", "also seen at", "there"], rows));
+    words.push_str(&table(&["connection", "places", "what differs elsewhere"], rows));
     let more = all.len().saturating_sub(MOST_ROWS);
     if more > 0 {
         let _ = write!(words, "\n{more} more: see the JSON report.\n");
