@@ -36,6 +36,7 @@ pub use relieve::relieve;
 pub use remedy::{Remedy, Runner, Step};
 pub use score::{Level, Part, Score};
 pub use seen_twice::{MAX_NAMED, SeenTwice};
+use verdict::Outlook;
 pub use verdict::{Conclusion, VerdictLevel};
 
 /// The flows that a diagnosis names; the others are counted.
@@ -106,8 +107,7 @@ pub fn diagnose(audit: &Audit) -> Diagnoses {
     let mut causes: Vec<_> = found.filter(|found| found.score.level().is_some()).collect();
     // Causes that speak of a fault come before those that clear one, then the surest.
     causes.sort_by_key(|found| (!found.cause.blames_a_device(), Reverse(found.score.total())));
-    let unheard = facts.cases.iter().filter(|case| case.repeats_unheard()).count();
-    let conclusion = Conclusion::of(audit, &quality, &causes, unheard);
+    let conclusion = Conclusion::of(audit, &quality, &causes, Outlook::of(&facts));
     Diagnoses { quality, conclusion, causes, seen_twice, upgrade: upgrade::advice(audit) }
 }
 

@@ -27,6 +27,7 @@ mod compatibility;
 mod confined;
 mod conversation;
 mod corpus;
+mod diagnoses;
 mod diagnosis;
 mod emulated;
 mod evidence;
