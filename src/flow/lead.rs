@@ -13,14 +13,38 @@ pub struct Lead {
     pub packets: u32,
     /// Those that repeat the first.
     pub repeats: u32,
+    /// Payload bytes of the first.
+    pub first_len: u32,
+    /// Its frame.
+    pub first_frame: u64,
+    /// The number of its first byte.
+    start: SeqNum,
+}
+
+/// Segments that only one place has, and whose bytes came to the other one when they were sent again.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Kept {
+    /// How often.
+    pub segments: u32,
     /// Payload bytes of the smallest.
     pub smallest: u32,
     /// Payload bytes of the largest.
     pub largest: u32,
     /// The frame of the first.
     pub first_frame: u64,
-    /// The number of its first byte.
-    start: SeqNum,
+}
+
+impl Kept {
+    fn add(&mut self, lead: &Lead) {
+        let len = lead.first_len;
+        if self.segments == 0 {
+            *self =
+                Self { segments: 0, smallest: len, largest: len, first_frame: lead.first_frame };
+        }
+        self.segments = self.segments.saturating_add(1);
+        self.smallest = self.smallest.min(len);
+        self.largest = self.largest.max(len);
+    }
 }
 
 /// How far one way has come at the place that is judged, and elsewhere.
@@ -29,6 +53,7 @@ pub(super) struct Race {
     here: Option<SeqNum>,
     elsewhere: Option<SeqNum>,
     lead: Lead,
+    kept: Kept,
     /// Who has it.
     is_elsewhere: bool,
     /// Whether both places have had the same bytes.
@@ -63,20 +88,11 @@ impl Race {
         let lead = &mut self.lead;
         if lead.packets == 0 || self.is_elsewhere != is_copy {
             self.is_elsewhere = is_copy;
-            *lead = Lead {
-                packets: 1,
-                repeats: 0,
-                smallest: len,
-                largest: len,
-                first_frame: frame,
-                start: seq,
-            };
+            *lead = Lead { packets: 1, repeats: 0, first_len: len, first_frame: frame, start: seq };
             return;
         }
         lead.packets = lead.packets.saturating_add(1);
         lead.repeats = lead.repeats.saturating_add(u32::from(lead.start == seq));
-        lead.smallest = lead.smallest.min(len);
-        lead.largest = lead.largest.max(len);
     }
 
     /// Ends the lead where the other place has come as far.
@@ -87,8 +103,16 @@ impl Race {
             (self.here, self.elsewhere)
         };
         if ahead.zip(behind).is_some_and(|(ahead, behind)| !ahead.is_after(behind)) {
+            if self.lead.repeats > 0 {
+                self.kept.add(&self.lead);
+            }
             self.lead = Lead::default();
         }
+    }
+
+    /// Returns what came to the other place when it was sent again only.
+    pub(super) const fn kept(&self) -> Kept {
+        self.kept
     }
 
     /// Returns whether both places have had the same bytes.
@@ -120,10 +144,11 @@ mod tests {
         see(&mut race, 4, 100, 4000, true);
         see(&mut race, 5, 100, 4000, true);
         let lead = race.lead().unwrap();
-        assert_eq!((lead.packets, lead.repeats, lead.smallest, lead.first_frame), (3, 2, 4000, 3));
+        assert_eq!((lead.packets, lead.repeats, lead.first_len, lead.first_frame), (3, 2, 4000, 3));
         see(&mut race, 6, 100, 1400, false);
         assert!(race.lead().is_some());
         see(&mut race, 7, 1500, 2600, false);
         assert_eq!(race.lead(), None);
+        assert_eq!((race.kept().segments, race.kept().smallest), (1, 4000));
     }
 }

@@ -60,7 +60,7 @@ pub use glance::{Mark, Sight};
 pub use half::Offer;
 pub use handshake::{Handshake, MAX_RETRIES};
 pub use history::ConnState;
-pub use lead::Lead;
+pub use lead::{Kept, Lead};
 pub use ranges::MAX_HOLES;
 pub use retransmission::Kind;
 pub use sack::{BlockClass, SackAudit};

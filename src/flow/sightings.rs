@@ -14,7 +14,7 @@
 
 use crate::flow::glance::{Glance, Mark, Opened, Sight};
 use crate::flow::half::{Half, Tick};
-use crate::flow::lead::{Lead, Race};
+use crate::flow::lead::{Kept, Lead, Race};
 use crate::flow::places::Places;
 use crate::flow::same::{NO_IDENTITY_US, is_same_syn, offers_the_same};
 use crate::flow::shifted::{Constant, Shifted};
@@ -378,6 +378,11 @@ impl Way {
     /// Returns what only one of the places has in the end, if there is any.
     pub fn lead(&self) -> Option<Lead> {
         self.race.lead()
+    }
+
+    /// Returns what only one of the places had until it was sent again.
+    pub const fn kept(&self) -> Kept {
+        self.race.kept()
     }
 
     /// Returns by how much more numbers were higher elsewhere than at first, where that moved.

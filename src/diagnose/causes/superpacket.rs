@@ -9,7 +9,7 @@ use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, MAX_NAMED_FLOWS, counted};
-use crate::flow::{FlowSightings, Lead, SideSummary};
+use crate::flow::{FlowSightings, Kept, SideSummary};
 use crate::segment::Direction;
 
 /// What there is to know of it.
@@ -35,10 +35,12 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
 /// Timeouts of segments that had timed out before, from which on they are in vain: the third in a row
 /// is the second of these.
 const LEAST_TIMEOUTS: u32 = 2;
+/// Joined packets that had to be sent again one by one, from which on it is no chance.
+const LEAST_KEPT: u32 = 3;
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let cases: Vec<_> = facts.cases.iter().filter(|case| stuck(case).is_some()).collect();
-    let kept: Vec<_> = facts.audit.sightings.iter().flat_map(kept).collect();
+    let kept: Vec<_> = facts.audit.sightings.iter().flat_map(in_vain).collect();
     if cases.is_empty() && kept.is_empty() || facts.quality.cannot_judge() {
         return None;
     }
@@ -68,22 +70,25 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
             format!("{} bytes in vain, segments of {}", side.stuck.largest, mss(case, direction)),
         ))
     };
-    let told_kept = |kept: &Kept| {
-        let Lead { packets, smallest, largest, .. } = kept.lead;
-        let name = format!("flow {} {}", kept.flow, kept.direction.name());
-        let sizes = format!("{smallest} to {largest} bytes");
-        (name, format!("{packets} packets of {sizes} at one place only, segments of {}", kept.mss))
+    let told_kept = |found: &InVain| {
+        let Kept { segments, smallest, largest, .. } = found.kept;
+        let name = format!("flow {} {}", found.flow, found.direction.name());
+        let words = format!(
+            "{segments} packets of {smallest} to {largest} bytes at one place only, segments of {}",
+            found.mss
+        );
+        (name, words)
     };
     let parameters = kept.iter().map(told_kept).chain(cases.iter().filter_map(told));
     diagnosis.parameters = parameters.take(8).collect();
     let frame = |case: &&Case<'_>| stuck(case).map(|(_, side)| side.stuck.first_frame);
-    let frames = kept.iter().map(|kept| kept.lead.first_frame);
+    let frames = kept.iter().map(|found| found.kept.first_frame);
     diagnosis.evidence = first_frames(frames.chain(cases.iter().filter_map(frame)));
     diagnosis.remedies = vec![lro_off()];
     Some(diagnosis)
 }
 
-fn score(facts: &Facts<'_>, cases: &[&Case<'_>], kept: &[Kept], flows: u64) -> Score {
+fn score(facts: &Facts<'_>, cases: &[&Case<'_>], kept: &[InVain], flows: u64) -> Score {
     let mut score = Score::new(40, facts.quality.percent);
     if kept.is_empty() {
         // What the far end received is not in the capture.
@@ -104,29 +109,39 @@ fn score(facts: &Facts<'_>, cases: &[&Case<'_>], kept: &[Kept], flows: u64) -> S
 
 /// Packets of several segments that only one of the places has where a flow was captured.
 #[derive(Clone, Copy)]
-struct Kept {
+struct InVain {
     flow: u64,
     direction: Direction,
-    lead: Lead,
+    /// How many, and their sizes.
+    kept: Kept,
     mss: u16,
-    /// Whether bytes of this way passed both places before.
+    /// Whether bytes of this way passed both places.
     single_pass: bool,
 }
 
-/// Finds the ways of a flow on which joined packets, sent again and again, stop between two places.
-fn kept(flow: &FlowSightings) -> impl Iterator<Item = Kept> {
+/// Finds the ways of a flow on which joined packets stop between two places: their bytes come through
+/// when they are sent again one by one, or not at all.
+fn in_vain(flow: &FlowSightings) -> impl Iterator<Item = InVain> {
     Direction::BOTH.into_iter().filter_map(|direction| {
-        let way = match direction {
+        let orientation = match direction {
             Direction::Original => flow.original,
             Direction::Reply => flow.original.flip(),
         };
-        let lead = flow.sightings.way(way).lead()?;
-        let receiver = flow.sightings.way(way.flip());
-        let syn = receiver.here.or(receiver.elsewhere)?;
-        let mss = syn.segment.options.mss?;
-        let is_kept = lead.repeats >= LEAST_TIMEOUTS && lead.smallest > u32::from(mss);
-        let (flow, single_pass) = (flow.first_frame, flow.sightings.way(way).has_passed());
-        is_kept.then_some(Kept { flow, direction, lead, mss, single_pass })
+        let way = flow.sightings.way(orientation);
+        let receiver = flow.sightings.way(orientation.flip());
+        let mss = receiver.here.or(receiver.elsewhere)?.segment.options.mss?;
+        let last = way.lead().filter(|lead| lead.repeats >= LEAST_TIMEOUTS);
+        let last = last.map(|lead| Kept {
+            segments: lead.repeats + 1,
+            smallest: lead.first_len,
+            largest: lead.first_len,
+            first_frame: lead.first_frame,
+        });
+        let several = Some(way.kept()).filter(|kept| kept.segments >= LEAST_KEPT);
+        let is_joined = |kept: &Kept| kept.smallest > u32::from(mss);
+        let kept = last.filter(is_joined).or(several.filter(is_joined))?;
+        let (flow, single_pass) = (flow.first_frame, way.has_passed());
+        Some(InVain { flow, direction, kept, mss, single_pass })
     })
 }
 
