@@ -106,6 +106,7 @@ impl Mapping {
         for address in audit.totals.peers.addresses() {
             *address = self.address(*address);
         }
+        audit.totals.queries.map_addresses(|address| self.address(address));
         keys(audit).for_each(|key| *key = key.mapped(|address| self.address(address)));
     }
 }

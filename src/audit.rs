@@ -15,6 +15,8 @@ use crate::tuple::{FlowKey, Orientation};
 use crate::wire::{Tunnels, Undecodable};
 
 mod behaviour;
+mod clocks;
+mod early;
 mod exhibit;
 mod findings;
 mod histogram;
@@ -23,9 +25,12 @@ mod opening;
 mod peers;
 mod private;
 mod provenance;
+mod queries;
 mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
+pub use clocks::{ClockDifference, median};
+pub use early::Early;
 pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use findings::{Collected, Findings, MAX_FINDINGS, MAX_SIGHTINGS, MAX_SUSPECTS, MAX_TROUBLED};
 pub use histogram::{Bin, Histogram};
@@ -34,6 +39,7 @@ pub use opening::{MAX_OPENINGS, Opening, Openings};
 pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
 pub use private::Private;
 pub use provenance::{Addresses, Origin, Provenance, Times};
+pub use queries::Queries;
 pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 
 /// What became of the frames of a run; every frame is in exactly one of the first counts.
@@ -156,9 +162,8 @@ pub struct Totals {
     pub errors_invalid: u64,
     /// ICMP errors that say that a TCP packet was too big for a hop.
     pub errors_too_big: u64,
-    /// ICMP queries of two or more a flow, by the bytes of the message: flows that had answers, and
-    /// flows that had none.
-    pub queries: BTreeMap<u16, (u64, u64)>,
+    /// ICMP queries by destination and size.
+    pub queries: Queries,
     /// ICMP errors that a rule exempts.
     pub errors_untracked: u64,
     /// Datagrams of other protocols, by protocol number and by what rules would see.
@@ -236,24 +241,9 @@ impl Totals {
         }
     }
 
-    /// Counts a SYN as a copy that was judged before the next sight of it came.
-    pub fn count_judged_copy(&mut self) {
-        self.new = self.new.saturating_sub(1);
-        self.copies += 1;
-    }
-
     /// Counts a datagram of another protocol.
     pub fn count_datagram(&mut self, protocol: u8, ctstate: CtState) {
         *self.datagrams.entry((protocol, ctstate)).or_default() += 1;
-    }
-
-    /// Counts ICMP queries of one size; a single one without an answer says nothing.
-    pub fn count_queries(&mut self, len: u16, asked: u32, answered: u32) {
-        if answered > 0 {
-            self.queries.entry(len).or_default().0 += 1;
-        } else if asked > 1 {
-            self.queries.entry(len).or_default().1 += 1;
-        }
     }
 
     /// Counts the flows that each policy hit.
@@ -275,10 +265,7 @@ impl Totals {
         self.errors_related += part.errors_related;
         self.errors_invalid += part.errors_invalid;
         self.errors_too_big += part.errors_too_big;
-        for (len, (answered, lost)) in &part.queries {
-            let counts = self.queries.entry(*len).or_default();
-            *counts = (counts.0 + answered, counts.1 + lost);
-        }
+        self.queries.merge(&part.queries);
         self.errors_untracked += part.errors_untracked;
         self.options_cut += part.options_cut;
         self.copies += part.copies;

@@ -17,7 +17,7 @@ use output::{Silence, Sinks, say};
 use tcp_window_audit::audit::{Audit, Exhibits, Input, Inputs, Provenance};
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::diagnose::{diagnose, wish};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, chain, gather};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, align, chain, gather};
 use tcp_window_audit::source::digest::Digest;
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
@@ -259,7 +259,10 @@ fn open_files(
             }
         };
     }
-    let (merged, refused) = Merged::open(files);
+    // What cannot be read twice is merged by the times that it has.
+    let set_back =
+        if files.iter().all(is_file) { align(files, config.tunnels) } else { BTreeMap::new() };
+    let (merged, refused) = Merged::open_set_back(files, set_back);
     refused.iter().for_each(miss);
     if merged.is_empty() { None } else { Some(Box::new(merged)) }
 }

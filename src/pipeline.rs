@@ -8,6 +8,7 @@
 //!
 //! Does not: know file formats or reports.
 
+mod align;
 mod crew;
 mod datagrams;
 mod ledger;
@@ -31,6 +32,7 @@ use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::FlowKey;
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
+pub use align::align;
 use crew::{Crew, Foreman};
 use datagrams::Datagrams;
 pub use ledger::Budget;

@@ -2,6 +2,7 @@
 //!
 //! Does not: compare them.
 
+use crate::audit::Totals;
 use crate::segment::Segment;
 use crate::time::Timestamp;
 use crate::tuple::{Endpoint, FlowKey, Orientation, Vantage};
@@ -66,5 +67,18 @@ impl Openings {
     /// Returns them in order.
     pub fn finish(self) -> Vec<Opening> {
         self.kept
+    }
+}
+
+impl Totals {
+    /// Counts a SYN as a copy that was judged before the next sight of it came.
+    pub fn count_judged_copy(&mut self) {
+        self.new = self.new.saturating_sub(1);
+        self.copies += 1;
+    }
+
+    /// Takes back that a packet opened an entry: the flow starts over, and the next one opens another.
+    pub fn count_judged_again(&mut self) {
+        self.new = self.new.saturating_sub(1);
     }
 }

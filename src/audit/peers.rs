@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 
+use crate::audit::Early;
 use crate::flow::{ConnState, FlowAudit, Offer, Summary};
 use crate::segment::{Direction, PerDirection};
 use crate::time::Timestamp;
@@ -34,7 +35,7 @@ pub struct Span {
 }
 
 impl Span {
-    fn add(&mut self, audit: &FlowAudit) {
+    pub(super) fn add(&mut self, audit: &FlowAudit) {
         let ts = audit.first_ts;
         if self.flows == 0 || audit.first_frame < self.first_frame {
             self.first_frame = audit.first_frame;
@@ -48,7 +49,7 @@ impl Span {
         self.first_ts.iter_mut().chain(&mut self.last_ts)
     }
 
-    fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         if self.flows == 0 || other.flows > 0 && other.first_frame < self.first_frame {
             self.first_frame = other.first_frame;
         }
@@ -75,6 +76,8 @@ pub struct Server {
     pub longest: Option<(Timestamp, Timestamp)>,
     /// The longest pause after which a flow went on, in seconds.
     pub survived_s: u16,
+    /// Flows in which data was acknowledged far sooner than the SYN was answered.
+    pub early: Early,
 }
 
 /// The clock in the timestamps of one client's address towards one server, relative to that of the
@@ -215,6 +218,7 @@ impl Server {
             bare: none,
             longest: None,
             survived_s: 0,
+            early: Early::default(),
         }
     }
 
@@ -236,12 +240,14 @@ impl Server {
         let survived = ways.original.survived_s.max(ways.reply.survived_s);
         self.survived_s = self.survived_s.max(survived);
         self.lasted((audit.first_ts, audit.last_ts));
+        self.early.count(audit, summary);
     }
 
     fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
-        let Self { answered, unanswered, full, bare, longest, .. } = self;
+        let Self { answered, unanswered, full, bare, longest, early, .. } = self;
         let longest = longest.iter_mut().flat_map(|(first, last)| [first, last]);
-        [answered, unanswered, full, bare].into_iter().flat_map(Span::times).chain(longest)
+        let early = &mut early.flows;
+        [answered, unanswered, full, bare, early].into_iter().flat_map(Span::times).chain(longest)
     }
 
     /// Keeps the longest flow; among equals the earliest.
@@ -257,6 +263,7 @@ impl Server {
         self.unanswered.merge(&other.unanswered);
         self.full.merge(&other.full);
         self.bare.merge(&other.bare);
+        self.early.merge(&other.early);
         if let Some(span) = other.longest {
             self.lasted(span);
         }

@@ -10,7 +10,7 @@ use crate::audit::Audit;
 use crate::conntrack::{CtState, Reason};
 use crate::diagnose::MAX_EVIDENCE;
 use crate::flow::{
-    ConnState, Effect, Evidence, FlowAudit, KeyPacket, Kind, SideSummary, StallEnd, Summary,
+    ConnState, Effect, Evidence, FlowAudit, KeyPacket, Kind, Offer, SideSummary, StallEnd, Summary,
 };
 use crate::segment::Direction;
 use crate::tuple::{Endpoint, FlowKey};
@@ -81,6 +81,13 @@ impl<'a> Case<'a> {
     /// Returns all INVALID packets.
     pub(super) fn all_invalid(&self) -> u64 {
         self.evidence.map_or(0, Evidence::invalid_packets)
+    }
+
+    /// Returns whether nothing is INVALID but what a tracker says of a connection that it meets in the
+    /// middle, and the capture does not hold the beginning.
+    pub(super) fn misses_only_its_beginning(&self) -> bool {
+        let no_syn = self.summary.sides[Direction::Original].offer == Offer::NotSeen;
+        no_syn && self.invalid(&[Reason::InvalidNew]) == self.all_invalid()
     }
 
     /// Returns whether packets were seen both ways.

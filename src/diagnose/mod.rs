@@ -9,6 +9,7 @@
 mod case;
 mod cause;
 mod causes;
+mod clocks;
 mod exhibit;
 mod explain;
 mod pairs;
@@ -24,6 +25,7 @@ use std::cmp::Reverse;
 
 use crate::audit::Audit;
 use case::{Case, cases, count};
+use clocks::Clocks;
 use pairs::{Pair, pairs};
 
 pub use cause::Cause;
@@ -34,6 +36,7 @@ pub use relieve::relieve;
 pub use remedy::{Remedy, Runner, Step};
 pub use score::{Level, Part, Score};
 pub use seen_twice::{MAX_NAMED, SeenTwice};
+use verdict::Outlook;
 pub use verdict::{Conclusion, VerdictLevel};
 
 /// The flows that a diagnosis names; the others are counted.
@@ -94,8 +97,9 @@ pub(crate) struct Facts<'a> {
 
 /// Names the causes that the facts of a run support.
 pub fn diagnose(audit: &Audit) -> Diagnoses {
-    let quality = Quality::of(audit);
-    let pairs = pairs(audit);
+    let clocks = Clocks::of(audit);
+    let quality = Quality::of(audit, &clocks);
+    let pairs = pairs(audit, &clocks);
     let twins = pairs.iter().map(|pair| pair.before.flow).collect();
     let seen_twice = seen_twice::seen_twice(audit, &pairs);
     let facts = Facts { audit, cases: cases(audit, &twins), pairs, quality: &quality };
@@ -103,8 +107,7 @@ pub fn diagnose(audit: &Audit) -> Diagnoses {
     let mut causes: Vec<_> = found.filter(|found| found.score.level().is_some()).collect();
     // Causes that speak of a fault come before those that clear one, then the surest.
     causes.sort_by_key(|found| (!found.cause.blames_a_device(), Reverse(found.score.total())));
-    let unheard = facts.cases.iter().filter(|case| case.repeats_unheard()).count();
-    let conclusion = Conclusion::of(audit, &quality, &causes, unheard);
+    let conclusion = Conclusion::of(audit, &quality, &causes, Outlook::of(&facts));
     Diagnoses { quality, conclusion, causes, seen_twice, upgrade: upgrade::advice(audit) }
 }
 

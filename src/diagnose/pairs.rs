@@ -1,16 +1,23 @@
 //! Connections seen before and after address translation: two flows of the capture, one connection.
 //!
 //! Their SYNs are one packet: two of initial number, clock and identification are the same, within a
-//! moment, at different hops or interfaces, and between endpoints of which one is the same. The flow whose SYN comes later is nearer to the responder, and causes
-//! look at that one; the other is evidence of what the device between them does.
+//! moment, at different hops or interfaces, and between endpoints of which one is the same. The flow
+//! whose SYN has passed more hops, or else comes later, is nearer to the responder, and causes look
+//! at that one; the other is evidence of what the device between them does.
+//!
+//! Between two places a moment is what is left once the difference of their clocks is taken off. It is
+//! that of the connections captured at both, or the median of all SYNs that may be pairs. Two flows of
+//! the same endpoints are one connection where the one was forgotten before the other came.
 //!
 //! Does not: join flows of which the capture holds no SYN.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::audit::{Audit, Opening};
+use crate::audit::{Audit, Opening, median};
+use crate::diagnose::clocks::Clocks;
 use crate::segment::{Flags, Segment};
 use crate::time::NANOS_PER_SEC;
+use crate::tuple::Vantage;
 
 /// The time within which a SYN passes a device.
 const PASSING_NS: i64 = NANOS_PER_SEC / 10;
@@ -81,8 +88,8 @@ struct Identity {
     seq: u32,
 }
 
-/// Finds the connections that are there under two pairs of endpoints.
-pub(super) fn pairs(audit: &Audit) -> Vec<Pair<'_>> {
+/// Finds the connections that are there as two flows.
+pub(super) fn pairs<'a>(audit: &'a Audit, clocks: &Clocks) -> Vec<Pair<'a>> {
     let mut alike: Vec<(Identity, &Opening)> = Vec::new();
     for opening in audit.openings.iter().filter(|opening| !opening.segment.has(Flags::ACK)) {
         let clock = opening.segment.options.timestamps.map(|timestamps| timestamps.value);
@@ -94,26 +101,34 @@ pub(super) fn pairs(audit: &Audit) -> Vec<Pair<'_>> {
         }
     }
     alike.sort_unstable_by_key(|(identity, opening)| (*identity, opening.clock, opening.frame));
-    let mut taken = BTreeSet::new();
-    let mut pairs = Vec::new();
+    let mut candidates = Vec::new();
     for openings in alike.chunk_by(|(one, _), (other, _)| one == other) {
         if !(2..SCAN).contains(&openings.len()) {
             continue;
         }
-        for ((_, before), (_, after)) in openings.iter().zip(openings.iter().skip(1)) {
-            if is_one(before, after) && taken.insert(after.flow) {
-                pairs.push(Pair { before, after });
-            }
-        }
+        let neighbours = openings.iter().zip(openings.iter().skip(1));
+        let pairs = neighbours.map(|((_, first), (_, second))| in_order(first, second));
+        candidates.extend(pairs.filter(|pair| is_one(pair.before, pair.after)));
     }
-    pairs.sort_by_key(|pair| pair.before.frame);
-    pairs
+    let ahead = ahead(&candidates, clocks);
+    let mut taken = BTreeSet::new();
+    candidates.retain(|pair| is_soon(pair, &ahead) && taken.insert(pair.after.flow));
+    candidates.sort_by_key(|pair| pair.before.frame);
+    candidates
 }
 
-/// Returns whether two SYNs between different endpoints are one packet.
+/// Puts the sight nearer to the originator first.
+fn in_order<'a>(first: &'a Opening, second: &'a Opening) -> Pair<'a> {
+    let is_elsewhere = first.vantage != second.vantage;
+    if is_elsewhere && first.segment.ttl < second.segment.ttl {
+        return Pair { before: second, after: first };
+    }
+    Pair { before: first, after: second }
+}
+
+/// Returns whether two SYNs are one packet as far as they tell themselves.
 fn is_one(before: &Opening, after: &Opening) -> bool {
     let (one, other) = (&before.segment, &after.segment);
-    let passed = after.clock.nanos_since(before.clock);
     let (from, to) = (before.endpoints(), after.endpoints());
     let keeps_an_end = from.0 == to.0 || from.1 == to.1;
     let same_id = one.ip_id == other.ip_id && one.ip_id != 0;
@@ -121,9 +136,41 @@ fn is_one(before: &Opening, after: &Opening) -> bool {
         && one.options.timestamps.map(|ts| ts.value) == other.options.timestamps.map(|ts| ts.value);
     let same_seq = one.seq == other.seq;
     let is_named = [same_clock, same_id, same_seq].into_iter().filter(|holds| *holds).count() > 1;
-    let is_elsewhere = one.ttl != other.ttl || before.vantage != after.vantage;
-    let is_soon = (0..PASSING_NS).contains(&passed);
-    before.key != after.key && is_elsewhere && is_soon && is_named && keeps_an_end
+    let is_other_place = before.vantage != after.vantage;
+    let is_elsewhere = one.ttl != other.ttl || is_other_place;
+    let is_other_flow = before.key != after.key || is_other_place;
+    before.flow != after.flow && is_other_flow && is_elsewhere && is_named && keeps_an_end
+}
+
+/// The place of the sight before, and that of the sight after.
+const fn places(pair: &Pair<'_>) -> (Vantage, Vantage) {
+    (pair.before.vantage, pair.after.vantage)
+}
+
+const fn later(pair: &Pair<'_>) -> i64 {
+    pair.after.ts.nanos_since(pair.before.ts)
+}
+
+/// Returns by how much the clock of one place is ahead of that of another, for all that may be pairs.
+fn ahead(candidates: &[Pair<'_>], clocks: &Clocks) -> BTreeMap<(Vantage, Vantage), i64> {
+    let mut seen: BTreeMap<_, Vec<i64>> = BTreeMap::new();
+    for pair in candidates.iter().filter(|pair| pair.before.vantage != pair.after.vantage) {
+        seen.entry(places(pair)).or_default().push(later(pair));
+    }
+    let of = |((here, there), later): ((Vantage, Vantage), Vec<i64>)| {
+        let known = clocks.ahead(there, here).or_else(|| median(later))?;
+        Some(((here, there), known))
+    };
+    seen.into_iter().filter_map(of).collect()
+}
+
+/// Returns whether the sight after comes a moment after the one before, once the difference of the
+/// clocks is taken off.
+fn is_soon(pair: &Pair<'_>, ahead: &BTreeMap<(Vantage, Vantage), i64>) -> bool {
+    match ahead.get(&places(pair)) {
+        Some(ahead) => later(pair).saturating_sub(*ahead).abs() < PASSING_NS,
+        None => (0..PASSING_NS).contains(&later(pair)),
+    }
 }
 
 #[cfg(test)]

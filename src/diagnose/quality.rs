@@ -4,6 +4,7 @@
 //! Does not: know causes.
 
 use crate::audit::Audit;
+use crate::diagnose::clocks::Clocks;
 use crate::diagnose::counted;
 use crate::flow::Kind;
 use crate::wire::Undecodable;
@@ -47,7 +48,7 @@ pub struct Quality {
 
 impl Quality {
     /// Looks for every shortcoming that the facts of a run show.
-    pub(super) fn of(audit: &Audit) -> Self {
+    pub(super) fn of(audit: &Audit, clocks: &Clocks) -> Self {
         let checks = [
             dropped(audit),
             one_sided(audit),
@@ -55,6 +56,7 @@ impl Quality {
             truncated(audit),
             duplicated(audit),
             seen_twice(audit),
+            clocks_differ(audit, clocks),
             any_interface(audit),
             out_of_order(audit),
             silent(audit),
@@ -169,11 +171,32 @@ fn seen_twice(audit: &Audit) -> Option<Shortcoming> {
         code: "seen_twice",
         percent: CLEAN,
         what: format!(
-            "{} captured at several places: judged from the one nearest to the responder, {} of \
-             others left out",
+            "{} captured at several places: judged from one, the nearest to the responder as far as \
+             the clocks tell, {} of others left out",
             counted(flows, "connection"),
             counted(copies, "packet")
         ),
+    })
+}
+
+/// Places whose clocks differ: what was captured there is not in the order in which it passed, unless
+/// the difference was taken off.
+fn clocks_differ(audit: &Audit, clocks: &Clocks) -> Option<Shortcoming> {
+    let set_back = audit.inputs.read.iter().filter_map(|input| {
+        let back = input.summary.set_back?;
+        let words = if back.ahead_ns > 0 { "ahead" } else { "behind" };
+        Some(format!(
+            "the clock of {} is {} {words}, by {}: its times are corrected",
+            input.summary.name,
+            seconds(back.ahead_ns.saturating_abs()),
+            counted(back.flows, "connection")
+        ))
+    });
+    let sentences: Vec<_> = set_back.chain(clocks.sentences(audit)).collect();
+    (!sentences.is_empty()).then(|| Shortcoming {
+        code: "clocks_differ",
+        percent: CLEAN,
+        what: sentences.join("; "),
     })
 }
 
@@ -267,7 +290,7 @@ fn unfinished(audit: &Audit) -> Option<Shortcoming> {
 }
 
 /// Writes a time in seconds, to the microsecond.
-fn seconds(nanos: i64) -> String {
+pub(super) fn seconds(nanos: i64) -> String {
     let micros = nanos / 1000;
     format!("{}.{:06} s", micros / 1_000_000, micros % 1_000_000)
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::audit::Audit;
+use crate::diagnose::counted;
 use crate::diagnose::pairs::{Pair, changes};
 use crate::flow::{FlowSightings, Mark, Way};
 use crate::tuple::Vantage;
@@ -29,6 +30,28 @@ pub struct SeenTwice {
 }
 
 impl SeenTwice {
+    /// Names the connection, as a heading of a row.
+    pub fn name(&self) -> String {
+        let other = self.other_flow.map_or_else(String::new, |other| format!(", and flow {other}"));
+        format!("flow {}{other}", self.flow)
+    }
+
+    /// Says where it is judged and where else it was seen, and what differs there.
+    pub fn cells(&self) -> [String; 2] {
+        let places = self.places.as_ref().map_or_else(
+            || "two hops on one interface".to_owned(),
+            |(here, there)| format!("judged at {here}, also at {there}"),
+        );
+        let mut differs = self.changes.clone();
+        if differs.is_empty() {
+            differs.push("nothing differs".to_owned());
+        }
+        if self.copies > 0 {
+            differs.push(format!("{} left out", counted(self.copies, "packet")));
+        }
+        [places, differs.join("; ")]
+    }
+
     /// Says in one sentence, without a full stop, where it was seen and what differs there.
     pub fn sentence(&self) -> String {
         let other = self.other_flow.map_or_else(String::new, |other| format!(" as flow {other}"));
@@ -58,6 +81,10 @@ fn within(audit: &Audit, flow: &FlowSightings) -> SeenTwice {
         if let (Some(here), Some(there)) = (way.here, way.elsewhere) {
             let changes = changes(&here.segment, &there.segment);
             found.extend(changes.into_iter().map(|change| format!("{name}: {change}")));
+        } else if way.offset() != 0 {
+            let sender = if name == "SYN" { "originator" } else { "responder" };
+            let shift = way.offset().cast_signed();
+            found.insert(format!("sequence numbers of the {sender} {shift:+}"));
         }
     }
     let places = other_place(sightings.way(flow.original))

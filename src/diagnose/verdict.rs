@@ -3,8 +3,9 @@
 //! Does not: find causes.
 
 use crate::audit::Audit;
+use crate::diagnose::case::Case;
 use crate::diagnose::causes::{capture_loss, flag_combination, not_the_firewall};
-use crate::diagnose::{Cause, Diagnosis, Level, Quality, counted};
+use crate::diagnose::{Cause, Diagnosis, Facts, Level, Quality, counted};
 
 /// How a run is concluded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +29,26 @@ impl VerdictLevel {
     }
 }
 
+/// What can be said of the connections without a cause.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Outlook {
+    /// Connections in which an end repeats what is not heard.
+    unheard: usize,
+    /// Whether all that is INVALID belongs to connections begun before the capture.
+    misses_beginnings: bool,
+}
+
+impl Outlook {
+    pub(super) fn of(facts: &Facts<'_>) -> Self {
+        let mut invalid = facts.cases.iter().filter(|case| case.all_invalid() > 0).peekable();
+        let is_any = invalid.peek().is_some() && facts.audit.findings_not_kept == 0;
+        Self {
+            unheard: facts.cases.iter().filter(|case| case.repeats_unheard()).count(),
+            misses_beginnings: is_any && invalid.all(Case::misses_only_its_beginning),
+        }
+    }
+}
+
 /// The conclusion of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conclusion {
@@ -42,13 +63,12 @@ pub struct Conclusion {
 }
 
 impl Conclusion {
-    /// Concludes from the causes found, the surest first, and the number of connections in which an
-    /// end repeats what is not heard.
+    /// Concludes from the causes found, the surest first, and from what can be said without one.
     pub(super) fn of(
         audit: &Audit,
         quality: &Quality,
         causes: &[Diagnosis],
-        unheard: usize,
+        outlook: Outlook,
     ) -> Self {
         if quality.cannot_judge() {
             let worst = quality.shortcomings.first().map_or("", |worst| worst.what.as_str());
@@ -68,13 +88,17 @@ impl Conclusion {
         if let Some(found) = find(capture_loss::CAUSE) {
             return Self::with(found);
         }
+        if is_invalid && outlook.misses_beginnings {
+            return Self::without(VerdictLevel::CannotJudge, begun_before(audit));
+        }
         if is_invalid {
             let flags = find(flag_combination::CAUSE);
             let by_flags = flags.filter(|_| flag_combination::explains_most(audit));
             return by_flags.or(blamed).map_or_else(|| unexplained(audit), Self::with);
         }
-        if unheard > 0 {
-            let out_of_sight = || Self::without(VerdictLevel::CannotJudge, not_heard(unheard));
+        if outlook.unheard > 0 {
+            let sentence = || not_heard(outlook.unheard);
+            let out_of_sight = || Self::without(VerdictLevel::CannotJudge, sentence());
             return blamed.map_or_else(out_of_sight, Self::with);
         }
         if let Some(found) = find(not_the_firewall::CAUSE) {
@@ -110,6 +134,14 @@ impl Conclusion {
     const fn without(level: VerdictLevel, sentence: String) -> Self {
         Self { level, cause: None, score: 0, sentence }
     }
+}
+
+fn begun_before(audit: &Audit) -> String {
+    let flows = counted(audit.strict().flows, "connection");
+    format!(
+        "Cannot judge: what is INVALID are the first packets that the capture holds of {flows}, whose \
+         beginnings it misses."
+    )
 }
 
 fn unexplained(audit: &Audit) -> Conclusion {

@@ -148,6 +148,11 @@ impl Step<'_> {
         let outside_before = audit.beyond + audit.below;
         let (sacked, duplicate) = audit.take(blocks, segment.ack, sent, reach);
         let outside = audit.beyond + audit.below;
+        if outside > outside_before {
+            let over = blocks.iter().map(|block| block.right.offset_from(sent)).max();
+            let frame = self.look.frame;
+            self.own_side().sack_over.see_over(frame, over.unwrap_or(0));
+        }
         let is_current = segment.ack == self.own.ack;
         let peer = self.peer_side();
         if is_current {

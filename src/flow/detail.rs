@@ -12,6 +12,7 @@ use crate::flow::sack::SackAudit;
 use crate::flow::scaling::ScalingAudit;
 use crate::flow::sightings::Sightings;
 use crate::flow::signs::Signs;
+use crate::flow::steps::Steps;
 use crate::flow::story::Story;
 use crate::flow::stuck::Stuck;
 use crate::flow::window::WindowAudit;
@@ -210,6 +211,8 @@ pub(super) struct Side {
     pub window: WindowAudit,
     /// The SACK blocks that it sent.
     pub sack: SackAudit,
+    /// By how much blocks of its reached beyond everything sent, where that was little.
+    pub sack_over: Steps,
     /// What betrays the scaling of its windows.
     pub scaling: ScalingAudit,
     /// Proofs about what it sent again.
@@ -362,6 +365,8 @@ pub(super) struct Detail {
     pub(super) effects: Effects,
     /// The places where the flow was captured, where there are several.
     pub(super) sightings: Option<Box<Sightings>>,
+    /// Packets whose numbers were further from those before than any window.
+    pub(super) wild: u32,
     /// Signs of a fault on the path.
     pub(super) signs: Option<Box<Signs>>,
     /// Everything that happened, for the one flow that is shown in full.

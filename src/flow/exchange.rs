@@ -55,6 +55,8 @@ pub(super) struct Taken {
     pub(super) handshake_us: Option<u32>,
     /// Whether the segment is the same packet again.
     pub(super) is_copy: bool,
+    /// Whether its number is further from those before than any window.
+    pub(super) is_wild: bool,
 }
 
 /// What the two ends did so far.

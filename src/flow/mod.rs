@@ -14,19 +14,25 @@ mod effect;
 mod evidence;
 mod exchange;
 mod finished;
+mod glance;
 mod half;
 mod handshake;
 mod history;
+mod lead;
 mod opening;
 mod pause;
+mod places;
 mod ranges;
 mod reaction;
 mod retransmission;
 mod sack;
+mod same;
 mod scaling;
+mod shifted;
 mod sightings;
 mod signs;
 mod step;
+mod steps;
 mod story;
 mod stuck;
 mod summary;
@@ -50,18 +56,22 @@ pub use effect::{Effect, EffectCounts, MAX_PENDING};
 pub use evidence::{Evidence, KeyPacket, MAX_KEY_PACKETS};
 pub use exchange::{LEAST_STALL_US, Repeated};
 pub use finished::{FlowFinding, FlowSightings, FlowStory, FlowTrouble};
+pub use glance::{Mark, Sight};
 pub use half::Offer;
 pub use handshake::{Handshake, MAX_RETRIES};
 pub use history::ConnState;
+pub use lead::{Kept, Lead};
 pub use ranges::MAX_HOLES;
 pub use retransmission::Kind;
 pub use sack::{BlockClass, SackAudit};
+pub use same::{is_same_elsewhere, offers_the_same};
 pub use scaling::{MAX_SHIFT, Scaling, ScalingAudit};
-pub use sightings::{Mark, Sight, Sighted, Sightings, Way, offers_the_same};
+pub use sightings::{Sighted, Sightings, Way};
 pub use signs::{
     ChallengedSyn, ForeignResets, Leap, Pause, SecondSynAck, Seen, ShutSynAck, SideSigns, Signs,
     Stale, StandIn,
 };
+pub use steps::{MAX_STEPS, Plateau, Steps};
 pub use story::{Event, Happening, MAX_EVENTS, MAX_SAMPLES, Sample, Story};
 pub use stuck::Stuck;
 pub use summary::{SideSummary, Summary};
@@ -271,6 +281,9 @@ impl FlowAudit {
         let taken = self.exchange.take(&look);
         if taken.is_some_and(|taken| taken.is_copy) {
             self.count_copies();
+        }
+        if taken.is_some_and(|taken| taken.is_wild) {
+            self.count_wild();
         }
         let pauses = was_idle || self.is_pausing();
         if pauses {

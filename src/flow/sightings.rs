@@ -12,21 +12,17 @@
 //! Does not: judge packets, or tell a copy made by the network from one made by the capture where
 //! only a few packets come twice: those stay in the flow.
 
+use crate::flow::glance::{Glance, Mark, Opened, Sight};
 use crate::flow::half::{Half, Tick};
+use crate::flow::lead::{Kept, Lead, Race};
+use crate::flow::places::Places;
+use crate::flow::same::{NO_IDENTITY_US, is_same_syn, offers_the_same};
+use crate::flow::shifted::{Constant, Shifted};
+use crate::flow::steps::{Comparison, Steps};
 use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
 use crate::tuple::{Orientation, PerOrientation, Vantage};
 
-/// The time within which another SYN with the same clock or identification is a copy: below the
-/// least timeout of a SYN, which is 1 s.
-const SAME_SYN_US: u32 = 900_000;
-/// The time within which a SYN with other numbers, but the same clock or identification, is the
-/// same one behind a device that changes numbers.
-const CHANGED_SYN_US: u32 = 100_000;
-/// The same where only the identification tells.
-const CHANGED_NAMED_US: u32 = 10_000;
-/// The time within which a packet without any identity is a copy: nobody reacts so fast.
-const NO_IDENTITY_US: u32 = 1_000;
 /// The time within which the copy of an identified packet comes.
 const IDENTIFIED_US: u32 = 100_000;
 /// Packets of one way remembered until their copies come.
@@ -35,26 +31,6 @@ const RECENT: usize = 32;
 const MAX_OTHERS: usize = 4;
 /// Copies from which on a flow without a SYN in the capture counts as captured twice.
 const LEAST_COPIES: u64 = 4;
-
-/// The marks of the place where a packet was captured.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
-pub struct Mark {
-    /// File and interface.
-    pub vantage: Vantage,
-    /// Time to live, or hop limit, of packets of this way there.
-    pub ttl: u8,
-}
-
-/// A SYN or SYN-ACK as it was captured at one place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sight {
-    /// The frame.
-    pub frame: u64,
-    /// Where.
-    pub mark: Mark,
-    /// The segment.
-    pub segment: Segment,
-}
 
 /// What one way of a flow showed of its places.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -69,6 +45,10 @@ pub struct Way {
     pub elsewhere: Option<Sight>,
     /// Copies that were left out.
     pub copies: u64,
+    /// The constant by which numbers differ elsewhere, where it was found without a SYN.
+    shift: Option<Constant>,
+    comparison: Comparison,
+    race: Race,
     recent: Vec<Waiting>,
     next: usize,
 }
@@ -84,6 +64,16 @@ struct Identity {
     ip_id: u16,
     win: u16,
     flags: Flags,
+}
+
+impl Identity {
+    fn of(glance: &Glance<'_>) -> Self {
+        let Segment { seq, ack, len, win, flags, ip_id, .. } = *glance.segment;
+        let options = &glance.segment.options;
+        let tsval = options.timestamps.map(|timestamps| timestamps.value);
+        let sack = options.sack.as_slice().first().map(|block| block.right);
+        Self { seq, ack, len, sack, tsval, ip_id, win, flags }
+    }
 }
 
 /// A packet that waits for its copy.
@@ -102,6 +92,12 @@ pub enum Sighted {
     Copy,
     /// It is the SYN at the next place, and that place is judged from here on.
     SynAgain,
+    /// The answer to the SYN comes from the place before first, so that their clocks differ: that
+    /// place is judged again, beginning with this sight of the SYN.
+    Back(Sight),
+    /// The packet passes the place that is judged, and the flow starts over with it: what was seen
+    /// until now was mixed from several places.
+    Anew,
 }
 
 /// The places where a flow was captured.
@@ -109,44 +105,18 @@ pub enum Sighted {
 pub struct Sightings {
     /// What each way showed.
     ways: PerOrientation<Way>,
-}
-
-/// A packet, with what is known of its flow.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Glance<'a> {
-    pub(super) frame: u64,
-    pub(super) now: Tick,
-    pub(super) vantage: Vantage,
-    pub(super) orientation: Orientation,
-    pub(super) segment: &'a Segment,
-    /// The sender, and the receiver.
-    pub(super) own: &'a Half,
-    pub(super) peer: &'a Half,
-}
-
-impl Glance<'_> {
-    pub(super) const fn mark(&self) -> Mark {
-        Mark { vantage: self.vantage, ttl: self.segment.ttl }
-    }
-
-    const fn sight(&self) -> Sight {
-        Sight { frame: self.frame, mark: self.mark(), segment: *self.segment }
-    }
-
-    fn identity(&self) -> Identity {
-        let Segment { seq, ack, len, win, flags, ip_id, .. } = *self.segment;
-        let tsval = self.segment.options.timestamps.map(|timestamps| timestamps.value);
-        let sack = self.segment.options.sack.as_slice().first().map(|block| block.right);
-        Identity { seq, ack, len, sack, tsval, ip_id, win, flags }
-    }
+    /// Files and interfaces, whatever their clocks say.
+    pub(super) places: Places,
+    /// The search for a constant by which numbers differ elsewhere.
+    shifted: Shifted,
+    /// Whether the flow was taken from several places until just now.
+    was_mixed: bool,
 }
 
 impl Sightings {
-    /// Starts with a flow of which nothing but a SYN, or SYN-ACK, was seen at another place.
-    pub(super) fn of_syn(glance: &Glance<'_>, before: Sight) -> Self {
-        let mut sightings = Self::default();
-        sightings.move_on(glance, before);
-        sightings
+    /// Starts with nothing but the places of another flow between the same endpoints.
+    pub(super) fn at(places: Places) -> Self {
+        Self { places, ..Self::default() }
     }
 
     /// Judges from the place of this SYN on, and no longer from that of the one before.
@@ -159,10 +129,89 @@ impl Sightings {
         way.here = Some(glance.sight());
         way.elsewhere = Some(before);
         way.copies += 1;
+        self.places.judge(mark.vantage, before.mark.vantage);
     }
 
-    /// Starts with a way of which a SYN-ACK was seen at two places.
-    pub(super) fn of_answer(glance: &Glance<'_>, before: Sight) -> Self {
+    /// Starts with a flow that goes on, of which the SYN was seen at a place, but is not remembered.
+    fn of_place(glance: &Glance<'_>, home: Vantage) -> Self {
+        let mut sightings = Self::default();
+        let way = &mut sightings.ways[glance.orientation];
+        way.elsewhere = Some(glance.sight());
+        way.learn(glance.mark());
+        way.copies += 1;
+        sightings.places.judge(home, glance.vantage);
+        sightings
+    }
+
+    /// Takes note of a sight of this SYN or SYN-ACK at another place.
+    fn note_first(&mut self, glance: &Glance<'_>, first: Sight) {
+        let way = &mut self.ways[glance.orientation];
+        if way.here.is_none() {
+            way.here = Some(first);
+            way.judged.get_or_insert(first.mark);
+        }
+        self.places.add(glance.vantage, first.mark.vantage);
+    }
+
+    /// Judges from the place from which an answer comes before it comes to the one judged; returns
+    /// the SYN as seen there.
+    pub(super) fn go_back(&mut self, glance: &Glance<'_>) -> Option<Sight> {
+        let way = &mut self.ways[glance.orientation.flip()];
+        let back = way.elsewhere.filter(|sight| sight.mark.vantage == glance.vantage)?;
+        let other = way.here.filter(|sight| sight.mark.vantage != glance.vantage)?;
+        (way.here, way.elsewhere) = (Some(back), Some(other));
+        way.judged = Some(back.mark);
+        way.others.retain(|mark| *mark != back.mark);
+        way.learn(other.mark);
+        let answer = &mut self.ways[glance.orientation];
+        answer.judged = Some(glance.mark());
+        answer.here = Some(glance.sight());
+        self.places.judge(glance.vantage, other.mark.vantage);
+        Some(back)
+    }
+
+    /// Returns whether a SYN comes from a place that is left out, and is that of no connection known
+    /// where the flow is judged.
+    fn is_unheard_of(&self, glance: &Glance<'_>) -> bool {
+        let is_syn = glance.segment.has(Flags::SYN) && !glance.segment.has(Flags::ACK);
+        is_syn && self.places.has(glance.vantage)
+    }
+
+    /// Starts with a flow that goes on, if a SYN or SYN-ACK of it turns out to be seen again.
+    pub(super) fn found(
+        glance: &Glance<'_>,
+        earlier: Option<Sight>,
+        opened: &Opened,
+    ) -> Option<Self> {
+        match earlier {
+            Some(earlier) => Some(Self::of_answer(glance, earlier)),
+            None if opened.is_seen_by(glance) => Some(Self::of_place(glance, opened.vantage)),
+            None => None,
+        }
+    }
+
+    /// Looks at a packet of a flow known to be captured at several places; `earlier` is another sight
+    /// of this SYN or SYN-ACK.
+    pub(super) fn look(
+        &mut self,
+        glance: &Glance<'_>,
+        earlier: Option<Sight>,
+        opened: &Opened,
+    ) -> Sighted {
+        if let Some(earlier) = earlier {
+            self.note_first(glance, earlier);
+        } else if opened.is_seen_by(glance) {
+            self.places.judge(opened.vantage, glance.vantage);
+        } else if opened.has_ended && self.is_unheard_of(glance) {
+            // The place that was judged has nothing of this connection, at least not yet.
+            self.places.turn_to(glance.vantage);
+            return Sighted::Here;
+        }
+        self.see(glance, opened.is_first)
+    }
+
+    /// Starts with a way of which a SYN or SYN-ACK was seen at two places.
+    fn of_answer(glance: &Glance<'_>, before: Sight) -> Self {
         let mut sightings = Self::default();
         let way = &mut sightings.ways[glance.orientation];
         way.judged = Some(before.mark);
@@ -170,6 +219,7 @@ impl Sightings {
         way.elsewhere = Some(glance.sight());
         way.learn(glance.mark());
         way.copies += 1;
+        sightings.places.judge(before.mark.vantage, glance.vantage);
         sightings
     }
 
@@ -182,15 +232,27 @@ impl Sightings {
         way.elsewhere = Some(elsewhere);
         way.learn(elsewhere.mark);
         way.copies += 1;
+        sightings.places.judge(glance.vantage, elsewhere.mark.vantage);
         sightings
     }
 
     /// Says whether a packet is the copy of one that was, or will be, captured where the flow is
     /// judged.
-    pub(super) fn see(&mut self, glance: &Glance<'_>) -> Sighted {
-        let by_numbers = self.has_other_numbers(glance);
+    fn see(&mut self, glance: &Glance<'_>, is_first: bool) -> Sighted {
+        // A place that has shown more of this way than the one that is judged is needed for it.
+        let by_place = !is_first && self.places.is_elsewhere(glance);
+        let is_mid_stream = !glance.own.is(Half::SYN) && !glance.peer.is(Half::SYN);
+        if is_mid_stream {
+            let is_behind = !by_place && self.places.find_behind(glance);
+            self.was_mixed |= self.find_shift(glance) || is_behind;
+        }
+        let by_place = by_place || self.was_mixed && self.places.has(glance.vantage);
+        let by_numbers = by_place || self.has_other_numbers(glance);
         let way = &mut self.ways[glance.orientation];
         let is_copy = by_numbers || way.is_copy(glance);
+        way.comparison.see(glance.frame, glance.segment, glance.now(), is_copy);
+        let offset = if is_copy { way.offset() } else { 0 };
+        way.race.see(glance.frame, glance.segment, glance.segment.seq.minus(offset), is_copy);
         if is_copy {
             way.copies += 1;
             let is_syn = glance.segment.has(Flags::SYN);
@@ -202,7 +264,46 @@ impl Sightings {
         if glance.segment.has(Flags::SYN) && way.here.is_none() {
             way.here = Some(glance.sight());
         }
-        Sighted::Here
+        // A tracker takes a flow up by a plain segment, and not by the last one.
+        let is_last = glance.segment.has(Flags::FIN) || glance.segment.has(Flags::RST);
+        if is_last || !std::mem::take(&mut self.was_mixed) {
+            return Sighted::Here;
+        }
+        Sighted::Anew
+    }
+
+    /// Looks for a constant by which the numbers of this way differ elsewhere; returns whether it has
+    /// been found just now.
+    fn find_shift(&mut self, glance: &Glance<'_>) -> bool {
+        let way = glance.orientation;
+        if self.ways[way].shift.is_some() {
+            return false;
+        }
+        let Some(found) = self.shifted.find(glance) else { return false };
+        let is_known = self.ways[way.flip()].shift.is_some();
+        // What goes to the responder passes the place nearest to it last. Once that is chosen, it is
+        // the one that counts the other way as well.
+        let is_chosen = is_known || self.places.are_several();
+        let is_here = if is_chosen {
+            !self.places.has(glance.vantage) && !self.has_other_numbers(glance)
+        } else {
+            glance.is_original
+        };
+        let first = found.mark.vantage;
+        let found = if is_here { found.turned(glance) } else { found };
+        self.ways[way].shift = Some(found);
+        if !is_chosen {
+            let other = if is_here { first } else { glance.vantage };
+            self.places.judge(found.mark.vantage, other);
+        }
+        !is_chosen
+    }
+
+    /// Returns a number of one way where it is judged, as far as is known.
+    fn reference(&self, orientation: Orientation, half: &Half) -> Option<SeqNum> {
+        let anchor = self.ways[orientation].shift.map(|shift| shift.here);
+        let current = half.is(Half::SEQ).then_some(half.max_end);
+        if self.was_mixed { anchor.or(current) } else { current.or(anchor) }
     }
 
     /// Returns whether the numbers of a packet fit those of another place better.
@@ -212,15 +313,24 @@ impl Sightings {
             let here = number.offset_from(known).unsigned_abs();
             number.offset_from(known.plus(offset)).unsigned_abs() < here
         };
+        if segment.has(Flags::SYN) && !segment.has(Flags::ACK) {
+            // It may open another connection, whose numbers begin anywhere.
+            return false;
+        }
         let own_offset = self.ways[orientation].offset();
-        if own_offset != 0 && own.is(Half::SEQ) {
-            return is_further(segment.seq, own.max_end, own_offset);
+        if own_offset != 0
+            && let Some(known) = self.reference(orientation, own)
+        {
+            return is_further(segment.seq, known, own_offset);
         }
         let peer_offset = self.ways[orientation.flip()].offset();
-        peer_offset != 0
+        if peer_offset != 0
             && segment.has(Flags::ACK)
-            && peer.is(Half::SEQ)
-            && is_further(segment.ack, peer.max_end, peer_offset)
+            && let Some(known) = self.reference(orientation.flip(), peer)
+        {
+            return is_further(segment.ack, known, peer_offset);
+        }
+        false
     }
 
     /// Returns the copies that were left out, both ways.
@@ -246,18 +356,9 @@ impl Sightings {
     pub(super) fn finish(&mut self) {
         for way in [&mut self.ways.low_to_high, &mut self.ways.high_to_low] {
             way.recent = Vec::new();
+            way.comparison.finish();
         }
     }
-}
-
-/// Returns whether two sights of a SYN offer the same.
-pub fn offers_the_same(one: &Segment, other: &Segment) -> bool {
-    let (a, b) = (&one.options, &other.options);
-    let has_clock = (a.timestamps.is_some(), b.timestamps.is_some());
-    a.mss == b.mss
-        && a.wscale == b.wscale
-        && a.sack_permitted == b.sack_permitted
-        && has_clock.0 == has_clock.1
 }
 
 impl Way {
@@ -265,8 +366,28 @@ impl Way {
     pub fn offset(&self) -> u32 {
         match (self.here, self.elsewhere) {
             (Some(here), Some(there)) => there.segment.seq.0.wrapping_sub(here.segment.seq.0),
-            _ => 0,
+            _ => self.shift.map_or(0, |shift| shift.offset),
         }
+    }
+
+    /// Returns whether bytes of this way have passed both places.
+    pub const fn has_passed(&self) -> bool {
+        self.race.has_passed()
+    }
+
+    /// Returns what only one of the places has in the end, if there is any.
+    pub fn lead(&self) -> Option<Lead> {
+        self.race.lead()
+    }
+
+    /// Returns what only one of the places had until it was sent again.
+    pub const fn kept(&self) -> Kept {
+        self.race.kept()
+    }
+
+    /// Returns by how much more numbers were higher elsewhere than at first, where that moved.
+    pub const fn moved(&self) -> &Steps {
+        &self.comparison.steps
     }
 
     /// Returns the marks of the place that is judged, and of the others, where they differ.
@@ -295,24 +416,24 @@ impl Way {
             return true;
         }
         self.judged.get_or_insert(mark);
-        self.remember(Waiting { identity: glance.identity(), at: glance.now });
+        self.remember(Waiting { identity: Identity::of(glance), at: glance.now() });
         false
     }
 
     /// Returns whether this is the SYN-ACK that is known, with other numbers or options.
     fn is_changed_answer(&self, glance: &Glance<'_>) -> bool {
         let Some(here) = self.here.filter(|_| glance.segment.has(Flags::SYN)) else { return false };
-        let gap = glance.now.since(glance.own.last_at);
+        let gap = glance.now().since(glance.own.last_at);
         here.mark != glance.mark() && is_same_syn(&here.segment, glance.segment, gap)
     }
 
     /// Returns whether a packet that waits for its copy is this one; it then waits no longer.
     fn repeats(&mut self, glance: &Glance<'_>) -> bool {
-        let identity = glance.identity();
+        let identity = Identity::of(glance);
         let is_named = identity.ip_id != 0 || identity.tsval.is_some();
         let most = if is_named { IDENTIFIED_US } else { NO_IDENTITY_US };
         let found = self.recent.iter().position(|waiting| {
-            waiting.identity == identity && glance.now.since(waiting.at) < most
+            waiting.identity == identity && glance.now().since(waiting.at) < most
         });
         let Some(found) = found else { return false };
         self.recent.swap_remove(found);
@@ -331,33 +452,6 @@ impl Way {
     }
 }
 
-/// Returns whether two SYNs, or two SYN-ACKs, of one flow are the same packet at two places.
-///
-/// A SYN that is sent again has another clock and another identification, and comes a second later.
-pub(super) fn is_same_syn(first: &Segment, second: &Segment, gap_us: u32) -> bool {
-    let value = |segment: &Segment| segment.options.timestamps.map(|ts| ts.value);
-    let same_kind = first.has(Flags::ACK) == second.has(Flags::ACK);
-    let same_id = first.ip_id == second.ip_id;
-    let is_named = same_id && first.ip_id != 0;
-    let (one, other) = (value(first), value(second));
-    let same_clock = one.is_some() && one == other;
-    let other_clock = one.is_some() && other.is_some() && one != other;
-    if !same_kind || other_clock {
-        return false;
-    }
-    // Two servers that answer one SYN have numbers, and mostly clocks, of their own.
-    let is_answer = first.has(Flags::ACK);
-    let most = match (first.seq == second.seq, is_named, same_clock) {
-        (true, true, _) => SAME_SYN_US,
-        (true, false, true) | (false, true, true) => CHANGED_SYN_US,
-        (true, false, false) if same_id => NO_IDENTITY_US,
-        (false, true, false) => CHANGED_NAMED_US,
-        (false, false, true) if !is_answer && first.ttl != second.ttl => CHANGED_SYN_US,
-        _ => return false,
-    };
-    gap_us < most
-}
-
 /// Returns whether so many packets came twice that the flow was captured twice.
 pub(super) const fn is_captured_twice(copies: u64, packets: u64) -> bool {
     copies >= LEAST_COPIES && copies.saturating_mul(4) >= packets
@@ -366,39 +460,8 @@ pub(super) const fn is_captured_twice(copies: u64, packets: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::{Options, TcpTimestamps};
-
-    fn syn(seq: u32, ip_id: u16, clock: Option<u32>) -> Segment {
-        let timestamps = clock.map(|value| TcpTimestamps { value, echo: 0 });
-        let options = Options { timestamps, ..Options::default() };
-        Segment { seq: SeqNum(seq), flags: Flags::SYN, ip_id, options, ..Segment::default() }
-    }
-
-    #[test]
-    fn a_syn_with_its_identification_is_the_same_until_it_could_be_sent_again() {
-        let (first, copy) = (syn(7, 5, None), syn(7, 5, None));
-        assert!(is_same_syn(&first, &copy, SAME_SYN_US - 1));
-        assert!(!is_same_syn(&first, &copy, SAME_SYN_US));
-        assert!(!is_same_syn(&first, &syn(7, 6, None), 10));
-    }
-
-    #[test]
-    fn a_syn_with_another_clock_was_sent_again() {
-        assert!(!is_same_syn(&syn(7, 5, Some(1)), &syn(7, 5, Some(2)), 10));
-        assert!(is_same_syn(&syn(7, 5, Some(1)), &syn(7, 9, Some(1)), 10));
-    }
-
-    #[test]
-    fn other_numbers_need_the_same_identification_or_another_hop() {
-        let next_hop = Segment { ttl: 9, ..syn(99, 8, Some(1)) };
-        assert!(is_same_syn(&syn(7, 5, Some(1)), &next_hop, CHANGED_SYN_US - 1));
-        assert!(!is_same_syn(&syn(7, 5, Some(1)), &syn(99, 8, Some(1)), 0));
-        assert!(is_same_syn(&syn(7, 5, Some(1)), &syn(99, 5, Some(1)), CHANGED_SYN_US - 1));
-        assert!(!is_same_syn(&syn(7, 5, Some(1)), &syn(99, 5, Some(1)), CHANGED_SYN_US));
-        assert!(is_same_syn(&syn(7, 5, None), &syn(99, 5, None), CHANGED_NAMED_US - 1));
-        assert!(!is_same_syn(&syn(7, 5, None), &syn(99, 5, None), CHANGED_NAMED_US));
-        assert!(!is_same_syn(&syn(7, 0, None), &syn(99, 0, None), 0));
-    }
+    use crate::time::Timestamp;
+    use crate::tuple::Vantage;
 
     #[test]
     fn a_packet_waits_for_one_copy_only() {
@@ -407,7 +470,8 @@ mod tests {
         let ack = Segment { flags: Flags::ACK, ip_id: 3, ..Segment::default() };
         let glance = Glance {
             frame: 1,
-            now: Tick::default(),
+            ts: Timestamp::default(),
+            is_original: true,
             vantage: Vantage::default(),
             orientation: Orientation::LowToHigh,
             segment: &ack,
@@ -426,7 +490,8 @@ mod tests {
             let segment = Segment { flags: Flags::ACK, ttl, ip_id, ..Segment::default() };
             way.is_copy(&Glance {
                 frame: 1,
-                now: Tick::default(),
+                ts: Timestamp::default(),
+                is_original: true,
                 vantage: Vantage::default(),
                 orientation: Orientation::LowToHigh,
                 segment: &segment,

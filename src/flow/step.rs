@@ -15,6 +15,9 @@ use crate::tuple::Orientation;
 
 /// How far a number can lie from what is known before it counts as nonsense: the largest window.
 pub(super) const MAX_JUMP: u32 = 1 << 30;
+/// How far a number lies from those before where it is not of the same count: 16 MiB, the largest
+/// receive buffer that hosts have by default.
+const LEAST_WILD: u32 = 1 << 24;
 /// Silence after which all times are as good as forever ago, before they go around: 18 minutes.
 const LONG_SILENCE_US: u32 = 1 << 30;
 
@@ -67,6 +70,7 @@ impl<'a> Step<'a> {
         if self.may_hold_a_sign() {
             self.watch();
         }
+        let is_wild = self.is_wild();
         let times_handshake = self.peer.min_rtt().is_none() && self.peer_only_opened();
         self.write_letters();
         let outcome = if segment.has(Flags::RST) {
@@ -85,7 +89,15 @@ impl<'a> Step<'a> {
         self.set_alerts();
         let handshake_us = self.peer.min_rtt().filter(|_| times_handshake);
         let is_copy = outcome.kind == Some(Kind::Duplicate);
-        Taken { repeated: outcome.repeated, handshake_us, is_copy }
+        Taken { repeated: outcome.repeated, handshake_us, is_copy, is_wild }
+    }
+
+    /// Returns whether the sequence number is further from those before than flows come.
+    const fn is_wild(&self) -> bool {
+        let segment = self.look.segment;
+        let opens_or_ends = segment.has(Flags::SYN) || segment.has(Flags::RST);
+        let apart = segment.seq.offset_from(self.own.max_end).unsigned_abs();
+        self.own.is(Half::SEQ) && !opens_or_ends && apart > LEAST_WILD
     }
 
     /// Returns whether the sender had spoken before the first RST in its name.

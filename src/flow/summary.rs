@@ -15,6 +15,7 @@ use crate::flow::retransmission::Kind;
 use crate::flow::sack::SackAudit;
 use crate::flow::scaling::{self, Scaling};
 use crate::flow::signs::{Pause, SideSigns, Signs};
+use crate::flow::steps::Steps;
 use crate::flow::stuck::Stuck;
 use crate::flow::window::WindowAudit;
 use crate::segment::{Direction, PerDirection};
@@ -60,6 +61,8 @@ pub struct SideSummary {
     pub peer_is_blind: bool,
     /// The SACK blocks that it sent.
     pub sack: SackAudit,
+    /// By how much blocks of its reached beyond everything sent, where that was little.
+    pub sack_over: Steps,
     /// The most bytes in flight.
     pub max_flight: u32,
     /// Payload bytes of the largest packet; 65535 for all beyond.
@@ -238,6 +241,7 @@ impl SideSummary {
             suspected_shift: side.scaling.ratio_shift,
             peer_is_blind: side.scaling.sender_is_blind() && !peer.is(Half::SCALES),
             sack: side.sack,
+            sack_over: side.sack_over,
             max_flight: own.max_flight,
             largest: way.largest,
             ttl: way.ttl,

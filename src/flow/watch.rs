@@ -136,8 +136,10 @@ impl Step<'_> {
                 || segment.has(Flags::ACK) && segment.ack.is_after(self.own.ack));
         let is_later = self.look.now.since(self.own.last_at) >= LEAST_STALL_US;
         let had_spoken = self.has_spoken_before_its_reset();
+        // After its FIN a side has said all; what still comes tells nothing of who sent the RST.
+        let is_open = self.own.marks & Letter::Fin.mark() == 0;
         let frame = self.look.frame;
-        if is_known && (brings_more || is_later) && had_spoken {
+        if is_known && is_open && (brings_more || is_later) && had_spoken {
             self.own_signs().after_reset.add(frame);
         }
     }

@@ -12,7 +12,7 @@ use crate::pipeline::ledger::{Candidate, Ledger, Place};
 use crate::pipeline::slice::Item;
 use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
-use crate::tuple::FlowKey;
+use crate::tuple::{FlowKey, Orientation};
 use crate::wire::{Fault, NonTcp, Tracking};
 
 /// What a datagram is to the tracker.
@@ -91,27 +91,30 @@ struct Tracked {
 #[derive(Clone, Copy, Default, Debug)]
 struct Queries {
     len: u16,
+    /// Which way they go.
+    way: Orientation,
     asked: u32,
     answered: u32,
 }
 
 impl Queries {
     /// Counts a query or an answer; a query of another size begins anew.
-    fn take(&mut self, kind: DatagramKind, len: u16, totals: &mut Totals) {
+    fn take(&mut self, (kind, len): (DatagramKind, u16), item: &Item, totals: &mut Totals) {
         if matches!(kind, DatagramKind::IcmpReply | DatagramKind::Icmpv6Reply) {
             self.answered += 1;
             return;
         }
         if self.len != len {
-            self.settle(totals);
-            *self = Self { len, ..Self::default() };
+            self.settle(&item.packet.key, totals);
+            *self = Self { len, way: item.packet.orientation, ..Self::default() };
         }
         self.asked += 1;
     }
 
-    fn settle(self, totals: &mut Totals) {
+    fn settle(self, key: &FlowKey, totals: &mut Totals) {
         if self.asked > 0 {
-            totals.count_queries(self.len, self.asked, self.answered);
+            let to = key.endpoints(self.way).1.addr;
+            totals.queries.count(to, self.len, self.asked, self.answered);
         }
     }
 }
@@ -134,7 +137,7 @@ impl Tracked {
 
     /// Counts what a flow showed, and the end of its entry if it has come by `end`.
     fn bury(&self, end: Timestamp, totals: &mut Totals) {
-        self.queries.settle(totals);
+        self.queries.settle(&self.key, totals);
         self.close(end, &mut totals.occupancy);
     }
 
@@ -223,7 +226,7 @@ impl Datagrams {
         ledger: &mut Ledger,
     ) -> u64 {
         let Some(tracked) = self.table.remove(position) else { return 0 };
-        tracked.queries.settle(totals);
+        tracked.queries.settle(&tracked.key, totals);
         if tracked.entry.is_some() {
             totals.occupancy.close(now, Group::of(tracked.key.protocol()));
         }
@@ -239,7 +242,7 @@ impl Datagrams {
     fn count_query(&mut self, item: &Item, query: (DatagramKind, u16), totals: &mut Totals) {
         let found = self.table.find(&item.packet.key, item.hash);
         if let Some(tracked) = found.and_then(|position| self.table.get_mut(position)) {
-            tracked.queries.take(query.0, query.1, totals);
+            tracked.queries.take(query, item, totals);
         }
     }
 

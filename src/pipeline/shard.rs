@@ -4,6 +4,7 @@
 //! out; the verdicts on single frames, where wanted, are those of a tracker that meets all of them.
 
 mod account;
+mod first_sights;
 mod forget;
 mod sights;
 
@@ -25,6 +26,7 @@ use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
+use first_sights::FirstSights;
 
 /// The policy number of the liberal twin in the panel.
 const LIBERAL: usize = 1;
@@ -106,6 +108,8 @@ struct Desk {
     meets_copies: BTreeMap<FlowKey, Track>,
     /// SYN-ACKs that do not fit their SYN, until the next packet of their flow tells what they are.
     held: BTreeMap<FlowKey, Item>,
+    /// The SYNs of late, where copies may come with any delay: from several files.
+    first_sights: Option<FirstSights>,
     /// Whether one of them is being judged after all; what is said of it has been told.
     is_releasing: bool,
     /// What the flows take in memory.
@@ -131,6 +135,7 @@ impl Shard {
             verdicts: Vec::new(),
             meets_copies: BTreeMap::new(),
             held: BTreeMap::new(),
+            first_sights: (plan.inputs > 1).then(FirstSights::default),
             is_releasing: false,
             ledger: Ledger::new(plan.memory),
         };
@@ -330,9 +335,8 @@ impl Desk {
             let mut fresh = start(frame, ts, &arrival, &self.full);
             fresh.reopened = true;
             let ended = std::mem::replace(&mut flow.audit, fresh);
-            if ended.is_seen_twice() {
-                flow.audit.expect_copies();
-            }
+            flow.audit.expect_copies_as(&ended);
+            flow.audit.first_seen_at(arrival.orientation, item.stamp.vantage());
             account::settle(flow.key, ended, &mut self.totals, &mut self.findings);
         }
         let forked = !self.opinions.is_unanimous();

@@ -59,6 +59,7 @@ fn render(view: &View<'_>, remedies: Remedies) -> String {
     parts.extend(sections::ends(view));
     parts.extend(sections::remedies(view, remedies));
     parts.extend(sections::connection_table(view));
+    parts.extend(sections::seen_twice(view));
     parts.push(sections::quality(view));
     parts.push(sections::method(view));
     parts.push(sections::reproduce(view));

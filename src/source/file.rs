@@ -201,6 +201,7 @@ impl FrameSource for FileSource {
             bytes_read: self.bytes_read.load(Ordering::Relaxed),
             file_len: self.file_len,
             interfaces: self.format.interfaces(),
+            set_back: None,
         }
     }
 }

@@ -388,6 +388,7 @@ impl FrameSource for LiveSource {
             bytes_read: self.bytes,
             file_len: None,
             interfaces: vec![interface],
+            set_back: None,
         }
     }
 

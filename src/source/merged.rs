@@ -3,14 +3,16 @@
 //!
 //! The next frame is the earliest among the next frames of all files; of equal ones that of the
 //! file named first. Each file keeps its own order: frames that it has in disorder stay so, and are
-//! counted like those of a single file. A file is opened when the time line comes to its first
+//! counted like those of a single file. Where the clock of a file is known to be ahead, that is taken
+//! off its times. A file is opened when the time line comes to its first
 //! frame, and read a block ahead, so that memory follows the files that overlap.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::file::FileSource;
-use super::{Error, FrameSource, SourceSummary, Timeline};
+use super::{Error, FrameSource, SetBack, SourceSummary, Timeline};
 use crate::frame::{Batch, Frame};
 use crate::time::{CaptureClock, Timestamp};
 
@@ -33,6 +35,8 @@ pub struct Merged {
     /// What kept files from being read to their ends.
     problems: Vec<Error>,
     clock: CaptureClock,
+    /// What is taken off the times of files.
+    set_back: BTreeMap<PathBuf, SetBack>,
     /// The file read from last.
     current: usize,
 }
@@ -59,16 +63,24 @@ struct Cursor {
     batch: Batch,
     /// The next frame in the batch.
     position: usize,
+    /// What is taken off its times.
+    set_back: Option<SetBack>,
 }
 
 impl Cursor {
-    fn open(index: usize, path: &Path) -> Result<Self, Error> {
+    fn open(index: usize, path: &Path, set_back: Option<SetBack>) -> Result<Self, Error> {
         let source = FileSource::open(path, Timeline::of_file(index))?;
-        Ok(Self { index, source, batch: Batch::default(), position: 0 })
+        Ok(Self { index, source, batch: Batch::default(), position: 0, set_back })
     }
 
     fn next(&self) -> Option<Frame<'_>> {
-        self.batch.frame(self.position)
+        let frame = self.batch.frame(self.position)?;
+        let ahead_ns = self.set_back.map_or(0, |found| found.ahead_ns);
+        Some(Frame { ts: frame.ts.plus_nanos(-ahead_ns), ..frame })
+    }
+
+    fn summary(&self) -> SourceSummary {
+        SourceSummary { set_back: self.set_back, ..self.source.summary() }
     }
 
     /// Reads the next block when all frames are used up; returns whether there is a frame.
@@ -84,12 +96,21 @@ impl Cursor {
 impl Merged {
     /// Looks at all files; those that cannot be opened are left out, and the reasons returned.
     pub fn open(paths: &[PathBuf]) -> (Self, Vec<Error>) {
+        Self::open_set_back(paths, BTreeMap::new())
+    }
+
+    /// Looks at all files, and sets the clocks of some back.
+    pub fn open_set_back(
+        paths: &[PathBuf],
+        set_back: BTreeMap<PathBuf, SetBack>,
+    ) -> (Self, Vec<Error>) {
         let mut merged = Self {
             waiting: Vec::new(),
             open: Vec::new(),
             summaries: Vec::new(),
             problems: Vec::new(),
             clock: CaptureClock::default(),
+            set_back,
             current: 0,
         };
         let refused = paths.iter().filter_map(|path| merged.add(path).err()).collect();
@@ -105,9 +126,9 @@ impl Merged {
     /// Reads the first block of a file, to know when its time comes.
     fn add(&mut self, path: &Path) -> Result<(), Error> {
         let index = self.summaries.len();
-        let mut cursor = Cursor::open(index, path)?;
+        let mut cursor = Cursor::open(index, path, self.set_back.get(path).copied())?;
         let filled = cursor.refill();
-        let summary = cursor.source.summary();
+        let summary = cursor.summary();
         let can_be_read_again = summary.file_len.is_some();
         self.summaries.push(summary);
         let first_ts = cursor.next().map(|frame| frame.ts);
@@ -134,7 +155,9 @@ impl Merged {
         {
             let cursor = match source {
                 Unopened::Stream(cursor) => Ok(*cursor),
-                Unopened::File(path) => Cursor::open(index, &path),
+                Unopened::File(path) => {
+                    Cursor::open(index, &path, self.set_back.get(&path).copied())
+                }
             };
             match cursor {
                 Ok(cursor) => {
@@ -154,7 +177,7 @@ impl Merged {
             false
         });
         if let Some(summary) = self.summaries.get_mut(cursor.index) {
-            *summary = cursor.source.summary();
+            *summary = cursor.summary();
         }
         if !has_frame {
             self.open.swap_remove(at);
@@ -174,7 +197,7 @@ impl Merged {
         let Some(cursor) = self.open.get_mut(at).filter(|_| is_only) else { return false };
         let latest = cursor.batch.latest();
         let is_alone = next.is_none_or(|next| latest.is_some_and(|latest| latest < next));
-        if cursor.position > 0 || !is_alone {
+        if cursor.position > 0 || !is_alone || cursor.set_back.is_some() {
             return false;
         }
         std::mem::swap(batch, &mut cursor.batch);
@@ -191,7 +214,7 @@ impl Merged {
             let Some((_, index, at)) = self.earliest() else { return };
             self.current = index;
             let Some(cursor) = self.open.get_mut(at) else { return };
-            if let Some(frame) = cursor.batch.frame(cursor.position) {
+            if let Some(frame) = cursor.next() {
                 batch.push_copy(&frame, &mut self.clock);
             }
             cursor.position += 1;

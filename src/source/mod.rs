@@ -153,6 +153,17 @@ pub struct SourceSummary {
     pub file_len: Option<u64>,
     /// The interfaces of the capture, in order of appearance; one for classic pcap.
     pub interfaces: Vec<Interface>,
+    /// What was taken off all its times, where its clock is known to be ahead of that of another file.
+    pub set_back: Option<SetBack>,
+}
+
+/// By how much the clock of a file is ahead of that of another, and how that is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SetBack {
+    /// The difference in nanoseconds; negative where the clock is behind.
+    pub ahead_ns: i64,
+    /// Connections that both files hold, by which it was measured.
+    pub flows: u64,
 }
 
 /// What a filter did.

@@ -4,6 +4,7 @@ mod handshake;
 mod packets;
 mod paths;
 mod pauses;
+mod places;
 
 use std::path::Path;
 use std::process::Command;

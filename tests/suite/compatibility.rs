@@ -112,7 +112,7 @@ fn reasons() -> BTreeMap<String, String> {
     lines.map(|line| row(line).unwrap_or_else(|| panic!("no tab in {line}"))).collect()
 }
 
-fn captures() -> Option<Vec<PathBuf>> {
+pub(crate) fn captures() -> Option<Vec<PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures/dev");
     let Ok(entries) = root.read_dir() else {
         eprintln!("skipped: no captures in {}", root.display());

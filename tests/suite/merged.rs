@@ -119,19 +119,21 @@ fn files_of_two_taps_are_merged_by_time_and_so_are_any_number_of_threads() {
 fn frames_in_disorder_stay_so_and_are_counted() {
     let scratch = Scratch::new("disorder");
     let mut frames = frames();
+    // Not the same packets: those would be two taps with two clocks.
+    let late = frames.split_off(frames.len() / 2);
     let late: Vec<_> =
-        frames.iter().cloned().map(|frame| Frame { ts: frame.ts + DAY, ..frame }).collect();
+        late.into_iter().map(|frame| Frame { ts: frame.ts + DAY, ..frame }).collect();
     frames.swap(5, 6);
     scratch.write("a.pcap", &pcap(&late));
     scratch.write("b.pcap", &pcap(&frames));
     let report = run(&scratch.0, &["--format", "json", "a.pcap", "b.pcap"]);
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
     assert_eq!(report["capture"]["time_steps_back"], 1);
-    assert_eq!(report["capture"]["frames"], 2 * frames.len());
+    assert_eq!(report["capture"]["frames"], late.len() + frames.len());
     assert_eq!(report["capture"]["files"][1]["name"], "b.pcap");
     let found = verdicts(&scratch, &["a.pcap", "b.pcap"]);
     assert_eq!(found[0].0, (1, 1), "the earlier file comes first, by its own name");
-    assert_eq!(found.last().unwrap().0, (0, frames.len() as u64));
+    assert_eq!(found.last().unwrap().0, (0, late.len() as u64));
 }
 
 #[test]

@@ -15,24 +15,24 @@ use crate::generate::frame::{Encapsulation, frame};
 use crate::generate::simulator::{Captured, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tcp-window-audit");
-const BEGIN_NS: i64 = 1_700_000_000_000_000_000;
+pub(crate) const BEGIN_NS: i64 = 1_700_000_000_000_000_000;
 /// How long a packet takes from one place to the other.
-const BETWEEN_NS: i64 = 40_000;
+pub(crate) const BETWEEN_NS: i64 = 40_000;
 
 /// What the place nearer to the originator sees of a packet.
 #[derive(Clone, Copy)]
-struct Elsewhere {
+pub(crate) struct Elsewhere {
     /// Routers between the two places.
-    hops: u8,
+    pub hops: u8,
     /// By how much numbers of each direction are higher there; SACK blocks are translated too.
-    shift: PerDirection<u32>,
+    pub shift: PerDirection<u32>,
     /// The client's endpoint there.
-    client: Option<Endpoint>,
+    pub client: Option<Endpoint>,
     /// Whether the SYN still has its window scale there.
-    keeps_wscale: bool,
+    pub keeps_wscale: bool,
 }
 
-const SAME: Elsewhere = Elsewhere {
+pub(crate) const SAME: Elsewhere = Elsewhere {
     hops: 0,
     shift: PerDirection { original: 0, reply: 0 },
     client: None,
@@ -40,7 +40,7 @@ const SAME: Elsewhere = Elsewhere {
 };
 
 impl Elsewhere {
-    fn sees(&self, captured: &Captured) -> Captured {
+    pub(crate) fn sees(&self, captured: &Captured) -> Captured {
         let mut seen = *captured;
         let way = captured.direction;
         let segment = &mut seen.segment;
@@ -76,12 +76,12 @@ impl Elsewhere {
 }
 
 /// The packets of a made case.
-fn captured(case: &str) -> Vec<Captured> {
+pub(crate) fn captured(case: &str) -> Vec<Captured> {
     let case = CASES.iter().find(|known| known.name == case).unwrap();
     (case.flows)().into_iter().flat_map(run).collect()
 }
 
-fn write(test: &str, mut packets: Vec<Captured>) -> PathBuf {
+pub(crate) fn write(test: &str, mut packets: Vec<Captured>) -> PathBuf {
     packets.sort_by_key(|captured| captured.time_ns);
     let record = |captured: &Captured| {
         let Captured { time_ns, direction, addresses, segment, .. } = captured;
@@ -98,12 +98,12 @@ fn run_on(path: &Path, arguments: &[&str]) -> Vec<u8> {
     Command::new(PROGRAM).args(arguments).arg(path).output().unwrap().stdout
 }
 
-fn report(path: &Path) -> Value {
+pub(crate) fn report(path: &Path) -> Value {
     serde_json::from_slice(&run_on(path, &["--format", "json"])).unwrap()
 }
 
 /// What must not depend on how often the packets were captured: frame numbers and times aside.
-fn essence(report: &Value) -> Value {
+pub(crate) fn essence(report: &Value) -> Value {
     let causes = report["causes"].as_array().unwrap().iter().filter(|cause| cause["id"] != "C22");
     let causes: Vec<_> = causes
         .map(|cause| {
@@ -115,6 +115,10 @@ fn essence(report: &Value) -> Value {
         })
         .collect();
     let verdict = &report["verdict"];
+    let segments = report["endpoints"]["segments"].as_object().unwrap().iter();
+    let segments: Vec<_> = segments
+        .map(|(kind, count)| serde_json::json!([kind, count["packets"], count["bytes"]]))
+        .collect();
     serde_json::json!({
         "flows": verdict["flows"],
         "level": verdict["level"],
@@ -123,11 +127,11 @@ fn essence(report: &Value) -> Value {
         "reasons": verdict["invalid_by_reason"],
         "ctstate": verdict["ctstate"],
         "causes": causes,
-        "kinds": report["endpoints"]["kinds"],
+        "segments": segments,
     })
 }
 
-fn twice(case: &str, elsewhere: Elsewhere) -> Vec<Captured> {
+pub(crate) fn twice(case: &str, elsewhere: Elsewhere) -> Vec<Captured> {
     let once = captured(case);
     let again = once.iter().map(|captured| elsewhere.sees(captured));
     again.chain(once.iter().copied()).collect()

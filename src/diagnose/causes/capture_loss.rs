@@ -11,6 +11,8 @@ use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::causes::offload;
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted};
+use crate::flow::Offer;
+use crate::segment::Direction;
 
 /// What there is to know of it.
 pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
@@ -21,7 +23,8 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     mechanism: "The capture misses frames that passed. An acknowledgement of data that is not in the \
                 capture looks INVALID here (ACK over), and since refused packets move no bound, one \
                 lost frame may make a whole connection look INVALID.",
-    signature: "INVALID packets follow bytes that were acknowledged and never captured, and later \
+    signature: "INVALID packets follow bytes that were acknowledged and never captured, or captured \
+                late, and later \
                 packets prove that they were processed, or nothing proves a drop.",
     look_alikes: "Hardware offload, which hides data from tracker and capture alike; loss before \
                   the capture point, after which the data comes again.",
@@ -32,11 +35,12 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     remedies: |_| Vec::new(),
 });
 
-/// The rules that a missing frame violates, and those that follow.
-///
-/// The last one is that of a SYN-ACK whose SYN is missing.
+/// The rules that a missing frame violates, and those that follow; the last one is that of a SYN-ACK
+/// whose SYN is missing.
 const RULES: &[Reason] =
     &[Reason::AckOver, Reason::SeqOver, Reason::SeqOvershoot, Reason::InvalidNew];
+/// The same where the SYN was captured.
+const RULES_AFTER_SYN: &[Reason] = &[Reason::AckOver, Reason::SeqOver, Reason::SeqOvershoot];
 /// INVALID packets from which on one gap is a cascade.
 const CASCADE: u64 = 10;
 
@@ -48,18 +52,23 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if cases.is_empty() {
         return None;
     }
-    let invalid: u64 = cases.iter().map(|case| case.invalid(RULES)).sum();
+    let invalid: u64 = cases.iter().map(|case| explained(case)).sum();
     let flows = u64::try_from(cases.len()).unwrap_or(u64::MAX);
+    let missed: u64 = cases.iter().map(|case| case.summary.missed_bytes()).sum();
+    let why = if missed > 0 {
+        "bytes that were acknowledged but never captured"
+    } else {
+        "acknowledgements that were captured before their data"
+    };
     let finding = format!(
-        "{} in {} follow bytes that were acknowledged but never captured",
+        "{} in {} follow {why}",
         counted(invalid, "INVALID packet"),
         counted(flows, "connection")
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     diagnosis.score = score(facts, &cases);
-    let missed: u64 = cases.iter().map(|case| case.summary.missed_bytes()).sum();
     diagnosis.parameters = vec![("bytes never captured".to_owned(), missed.to_string())];
-    let cascades = cases.iter().filter(|case| case.invalid(RULES) >= CASCADE).count();
+    let cascades = cases.iter().filter(|case| explained(case) >= CASCADE).count();
     if cascades > 0 {
         diagnosis.notes.push(format!(
             "In {cascades} of them one gap makes all that follows look INVALID: refused packets \
@@ -76,11 +85,17 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     Some(diagnosis)
 }
 
+/// Counts the INVALID packets of a flow that missing frames may explain.
+fn explained(case: &Case<'_>) -> u64 {
+    let has_syn = case.summary.sides[Direction::Original].offer != Offer::NotSeen;
+    case.invalid(if has_syn { RULES_AFTER_SYN } else { RULES })
+}
+
 /// Returns whether gaps in the capture explain the INVALID packets of a flow.
 fn is_explained(case: &Case<'_>) -> bool {
     let effects = case.summary.effects;
     case.misses_frames()
-        && case.invalid(RULES) > 0
+        && explained(case) > 0
         && case.is_two_way()
         && effects.dropped <= effects.not_dropped
 }

@@ -44,6 +44,8 @@ const LEAST_TIMEOUTS: u32 = 2;
 const BULK: u64 = 20;
 /// Headers of IPv4 and TCP with timestamps, roughly what a size lacks to be that of a packet.
 const HEADERS: u32 = 52;
+/// Headers of IPv6 and TCP with all options: no packet of a segment is larger by more.
+const LARGEST_HEADERS: u32 = 100;
 /// An IPv4 header, what an ICMP message lacks to be a packet.
 const IP_HEADER: u16 = 20;
 /// The flows whose sizes are listed.
@@ -68,7 +70,7 @@ struct Pings {
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let stuck: Vec<_> = facts.cases.iter().flat_map(find).collect();
-    let pings = pings(facts);
+    let pings = pings(facts, &stuck);
     if stuck.is_empty() || facts.quality.cannot_judge() {
         return None;
     }
@@ -127,12 +129,29 @@ const fn smaller_arrived(side: &SideSummary) -> bool {
     behind || stuck.got_through > 0
 }
 
-/// Finds the size of pings from which on none is answered, while smaller ones are.
-fn pings(facts: &Facts<'_>) -> Option<Pings> {
+/// Finds the size of pings to an end of these flows from which on none is answered, while smaller
+/// ones are: the least of all ends. An end that answers larger ones is no witness.
+fn pings(facts: &Facts<'_>, stuck: &[Stuck<'_>]) -> Option<Pings> {
     let queries = &facts.audit.totals.queries;
-    let answered = *queries.iter().rfind(|(_, (answered, _))| *answered > 0)?.0;
-    let lost = *queries.iter().find(|(_, (answered, lost))| *answered == 0 && *lost > 0)?.0;
-    (answered < lost).then_some(Pings { answered, lost })
+    let both = |found: &Stuck<'_>| Direction::BOTH.map(|way| found.case.address(way));
+    let hosts: BTreeSet<IpAddr> = stuck.iter().flat_map(both).collect();
+    let thresholds = hosts.into_iter().filter_map(|host| queries.threshold(host));
+    let (answered, lost) = thresholds.min_by_key(|(_, lost)| *lost)?;
+    Some(Pings { answered, lost })
+}
+
+/// Counts the far ends of these flows that answer pings as large as what does not get through.
+fn hosts_that_answer(facts: &Facts<'_>, stuck: &[Stuck<'_>], smallest: u32) -> usize {
+    let far = |found: &Stuck<'_>| found.case.address(found.direction.flip());
+    let hosts: BTreeSet<IpAddr> = stuck.iter().map(far).collect();
+    let queries = &facts.audit.totals.queries;
+    let answers = |host: &&IpAddr| {
+        let most = queries.largest_answered(**host).map(u32::from);
+        // What is lost above it is a threshold of its own.
+        queries.threshold(**host).is_none()
+            && most.is_some_and(|most| most >= smallest + LARGEST_HEADERS)
+    };
+    hosts.iter().filter(answers).count()
 }
 
 /// Returns whether the sizes of pings and segments can have one bound.
@@ -223,6 +242,11 @@ fn against(facts: &Facts<'_>, stuck: &[Stuck<'_>], smallest: u32) -> Vec<String>
     if passes > 0 {
         let flows = counted(u64::try_from(passes).unwrap_or(u64::MAX), "connection");
         against.push(format!("{flows} of the same hosts pass segments of {smallest} bytes"));
+    }
+    let answering = hosts_that_answer(facts, stuck, smallest);
+    if answering > 0 {
+        let hosts = counted(u64::try_from(answering).unwrap_or(u64::MAX), "host");
+        against.push(format!("pings as large are answered by {hosts}"));
     }
     if !stuck.iter().any(|found| smaller_arrived(found.side)) {
         against.push("nothing smaller was seen to arrive meanwhile".to_owned());

@@ -2,14 +2,17 @@
 //!
 //! Does not: say more than probable: a few bytes have many explanations.
 
+use std::collections::BTreeSet;
+
 use crate::conntrack::Reason;
-use crate::diagnose::case::{Case, count, each_once, evidence};
+use crate::diagnose::case::{Case, count, each_once, evidence, first_frames};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{COUNT_INVALID, Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
-use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted};
-use crate::flow::SideSummary;
+use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, MAX_NAMED_FLOWS, counted};
+use crate::flow::{FlowSightings, Plateau, SideSummary};
 use crate::segment::Direction;
+use crate::tuple::{FlowKey, Orientation};
 
 /// What there is to know of it.
 pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
@@ -22,7 +25,8 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
                 Where it forgets SACK blocks, or what is sent again, the two sides disagree by \
                 some bytes.",
     signature: "SACK edges or repeated data are off by a small constant, below 4096 bytes, which \
-                changes in steps after certain payloads within one flow.",
+                changes in steps after certain payloads within one flow; captured on both sides, \
+                the numbers of the two sights move apart by as much at those packets.",
     look_alikes: "C01 (one large constant per flow); frames lost while capturing. Linux's own NAT \
                   helpers do adjust SACK.",
     remedy: "Switch the inspection off: no inspect esmtp, no inspect sip; on Linux \
@@ -39,6 +43,8 @@ const RULE: &[Reason] = &[Reason::AckOver];
 const MOST: i32 = 1 << 12;
 /// Blocks that make the mechanism.
 const LEAST_BLOCKS: u32 = 3;
+/// The ways whose numbers are listed.
+const LISTED: usize = 8;
 /// Ports of the protocols that inspection engines rewrite: FTP, SMTP, RTSP, submission, H.323,
 /// SCCP, SIP.
 const INSPECTED: [u16; 8] = [21, 25, 554, 587, 1720, 2000, 5060, 5061];
@@ -53,46 +59,141 @@ struct Off<'a> {
     high: i32,
 }
 
+/// A way of a flow whose numbers move apart between two places.
+#[derive(Clone, Copy)]
+struct Moved<'a> {
+    flow: u64,
+    key: &'a FlowKey,
+    direction: Direction,
+    plateaus: &'a [Plateau],
+}
+
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
-    if is_out_of_order(facts) {
-        return None;
-    }
-    let off: Vec<_> = facts.cases.iter().flat_map(find).collect();
-    if off.is_empty() || facts.quality.cannot_judge() {
+    let off: Vec<_> = if is_out_of_order(facts) {
+        Vec::new()
+    } else {
+        facts.cases.iter().flat_map(find).collect()
+    };
+    let moved: Vec<_> = facts.audit.sightings.iter().flat_map(moves).collect();
+    if off.is_empty() && moved.is_empty() || facts.quality.cannot_judge() {
         return None;
     }
     let cases = each_once(off.iter().map(|found| found.case));
-    let finding = format!(
+    let mut diagnosis = Diagnosis::of(CAUSE, finding(&cases, &moved), &cases);
+    diagnosis.score = score(facts, &off, &moved, &cases);
+    name_moved(&mut diagnosis, &moved);
+    if !off.is_empty() {
+        diagnosis.against.push("frames lost while capturing move edges by as little".to_owned());
+    }
+    if off.is_empty() {
+        diagnosis.notes.push(
+            "Nothing that was not adjusted is seen here: Linux's own helpers do it as well. Where \
+             SACK or repetitions are forgotten, the two ends disagree by these bytes."
+                .to_owned(),
+        );
+    }
+    diagnosis.parameters = off.iter().map(told_off).chain(moved.iter().map(told_move)).collect();
+    diagnosis.parameters.truncate(LISTED);
+    diagnosis.evidence = evidence(&cases, RULE, MAX_EVIDENCE);
+    let steps = off.iter().flat_map(|found| found.side.sack_over.plateaus());
+    let steps = steps.chain(moved.iter().flat_map(|found| found.plateaus.iter().skip(1)));
+    diagnosis.evidence.extend(steps.map(|step| step.first_frame));
+    diagnosis.evidence = first_frames(diagnosis.evidence.into_iter());
+    diagnosis.remedies = vec![inspection_off()];
+    Some(diagnosis)
+}
+
+fn finding(cases: &[&Case<'_>], moved: &[Moved<'_>]) -> String {
+    if cases.is_empty() {
+        let flows: BTreeSet<u64> = moved.iter().map(|found| found.flow).collect();
+        let count = u64::try_from(flows.len()).unwrap_or(u64::MAX);
+        return format!(
+            "something between two places where it was captured changes the length of payload of {}",
+            counted(count, "connection")
+        );
+    }
+    format!(
         "SACK blocks off by some bytes in {}: something changes the length of payload and forgets \
          them",
-        counted(count(&cases), "connection")
-    );
-    let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
+        counted(count(cases), "connection")
+    )
+}
+
+fn score(facts: &Facts<'_>, off: &[Off<'_>], moved: &[Moved<'_>], cases: &[&Case<'_>]) -> Score {
     let mut score = Score::new(40, facts.quality.percent);
-    // Frames that the capture lost look much the same.
-    score.at_most = Level::Probable;
+    // Frames that the capture lost look much the same; and what is adjusted well harms nobody.
+    score.at_most = if off.is_empty() { Level::Possible } else { Level::Probable };
     if cases.iter().any(|case| case.drop_is_proven() && case.invalid(RULE) > 0) {
         score.add("drop proven", 20);
+    }
+    if off.iter().any(|found| found.side.sack_over.plateaus().len() > 1) {
+        score.add("in steps within a flow", 15);
+    }
+    if !moved.is_empty() {
+        score.add("numbers move between two places", 20);
     }
     if cases.len() >= 2 {
         score.add("several flows", 15);
     }
-    if cases.iter().any(|case| is_inspected(case)) {
+    let on_inspected = cases.iter().any(|case| is_inspected(case.key))
+        || moved.iter().any(|found| is_inspected(found.key));
+    if on_inspected {
         score.add("port of an inspected protocol", 10);
     } else {
         score.add("no port of an inspected protocol", -10);
     }
-    diagnosis.score = score;
-    diagnosis.against.push("frames lost while capturing move edges by as little".to_owned());
-    let told = |found: &Off<'_>| {
-        let name = format!("flow {} {}", found.case.audit.first_frame, found.direction.name());
-        let blocks = found.side.sack.beyond + found.side.sack.below;
-        (name, format!("off by {:+} to {:+} bytes, {blocks} blocks", found.low, found.high))
-    };
-    diagnosis.parameters = off.iter().map(told).take(8).collect();
-    diagnosis.evidence = evidence(&cases, RULE, MAX_EVIDENCE);
-    diagnosis.remedies = vec![inspection_off()];
-    Some(diagnosis)
+    score
+}
+
+/// Names the flows whose numbers move, where there are no others.
+fn name_moved(diagnosis: &mut Diagnosis, moved: &[Moved<'_>]) {
+    if diagnosis.flow_count == 0 {
+        let flows: BTreeSet<u64> = moved.iter().map(|found| found.flow).collect();
+        diagnosis.flow_count = u64::try_from(flows.len()).unwrap_or(u64::MAX);
+        diagnosis.flows = flows.into_iter().take(MAX_NAMED_FLOWS).collect();
+    }
+}
+
+fn told_off(found: &Off<'_>) -> (String, String) {
+    let name = format!("flow {} {}", found.case.audit.first_frame, found.direction.name());
+    let blocks = found.side.sack.beyond + found.side.sack.below;
+    let bounds = format!("off by {:+} to {:+} bytes, {blocks} blocks", found.low, found.high);
+    let steps = found.side.sack_over.plateaus();
+    if steps.len() < 2 {
+        return (name, bounds);
+    }
+    (name, format!("{bounds}; {}", told_steps(steps)))
+}
+
+fn told_move(found: &Moved<'_>) -> (String, String) {
+    let name = format!("flow {} {}", found.flow, found.direction.name());
+    (name, format!("numbers elsewhere {}", told_steps(found.plateaus)))
+}
+
+/// Says where a constant moves, and by how many bytes each time.
+fn told_steps(plateaus: &[Plateau]) -> String {
+    let steps = plateaus.windows(2).filter_map(|pair| match pair {
+        [before, after] => {
+            let by = after.bytes - before.bytes;
+            Some(format!("{by:+} bytes from frame {}", after.first_frame))
+        }
+        _ => None,
+    });
+    let steps: Vec<_> = steps.collect();
+    format!("move by {}", steps.join(", "))
+}
+
+/// Finds the ways of a flow whose numbers move apart between two places where it was captured.
+fn moves(flow: &FlowSightings) -> impl Iterator<Item = Moved<'_>> {
+    Direction::BOTH.into_iter().filter_map(|direction| {
+        let way = match direction {
+            Direction::Original => flow.original,
+            Direction::Reply => flow.original.flip(),
+        };
+        let plateaus = flow.sightings.way(way).moved().plateaus();
+        let (flow, key) = (flow.first_frame, &flow.key);
+        (plateaus.len() > 1).then_some(Moved { flow, key, direction, plateaus })
+    })
 }
 
 /// Returns whether the capture has packets in another order than they passed: a SACK before its data
@@ -116,8 +217,8 @@ fn find<'a>(case: &'a Case<'a>) -> impl Iterator<Item = Off<'a>> {
     })
 }
 
-fn is_inspected(case: &Case<'_>) -> bool {
-    let (from, to) = case.key.endpoints(case.audit.original);
+fn is_inspected(key: &FlowKey) -> bool {
+    let (from, to) = key.endpoints(Orientation::LowToHigh);
     INSPECTED.contains(&from.port) || INSPECTED.contains(&to.port)
 }
 

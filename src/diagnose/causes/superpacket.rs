@@ -2,12 +2,14 @@
 //!
 //! Does not: take merged packets for an overrun window.
 
-use crate::diagnose::case::Case;
+use std::collections::BTreeSet;
+
+use crate::diagnose::case::{Case, first_frames};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::remedy::{Remedy, Runner, Step};
 use crate::diagnose::score::{Level, Score};
-use crate::diagnose::{Diagnosis, Facts, counted};
-use crate::flow::SideSummary;
+use crate::diagnose::{Diagnosis, Facts, MAX_NAMED_FLOWS, counted};
+use crate::flow::{FlowSightings, Kept, SideSummary};
 use crate::segment::Direction;
 
 /// What there is to know of it.
@@ -15,12 +17,14 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     id: "C23",
     name: "superpackets",
     title: "packets merged beyond the MTU",
-    blames_a_device: false,
+    blames_a_device: true,
     mechanism: "Receive offload merges segments and send offload hands over large ones; conntrack \
                 and the capture see the merged packet alike, so that judging it as captured is \
                 right. A router whose card merges what it must forward (LRO) cannot split it \
                 again and drops it.",
-    signature: "Segments longer than the MSS that both SYNs agreed upon.",
+    signature: "Segments longer than the MSS that both SYNs agreed upon, sent again and again while \
+                single ones get through; captured on both sides of the router, they come in at one \
+                place and go out nowhere.",
     look_alikes: "Jumbo frames on a path that has them.",
     remedy: "None where they only appear; on a router that drops them: ethtool -K DEV lro off.",
     references: "Linux Documentation/networking/segmentation-offloads.rst; ethtool(8)",
@@ -31,27 +35,28 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
 /// Timeouts of segments that had timed out before, from which on they are in vain: the third in a row
 /// is the second of these.
 const LEAST_TIMEOUTS: u32 = 2;
+/// Joined packets that had to be sent again one by one, from which on it is no chance.
+const LEAST_KEPT: u32 = 3;
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let cases: Vec<_> = facts.cases.iter().filter(|case| stuck(case).is_some()).collect();
-    if cases.is_empty() || facts.quality.cannot_judge() {
+    let kept: Vec<_> = facts.audit.sightings.iter().flat_map(in_vain).collect();
+    if cases.is_empty() && kept.is_empty() || facts.quality.cannot_judge() {
         return None;
     }
-    let flows = counted(u64::try_from(cases.len()).unwrap_or(u64::MAX), "connection");
-    let finding = format!("packets larger than a segment do not get through in {flows}");
+    let of_cases = cases.iter().map(|case| case.audit.first_frame);
+    let all: BTreeSet<u64> = of_cases.chain(kept.iter().map(|kept| kept.flow)).collect();
+    let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
+    let flows = counted(count, "connection");
+    let finding = if kept.is_empty() {
+        format!("packets larger than a segment do not get through in {flows}")
+    } else {
+        format!("packets larger than a segment come in at one place and go out nowhere in {flows}")
+    };
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
-    let mut score = Score::new(40, facts.quality.percent);
-    // What the far end received is not in the capture.
-    score.at_most = Level::Probable;
-    if cases.len() >= 2 {
-        score.add("several flows", 15);
-    }
-    let passes =
-        |case: &&&Case<'_>| stuck(case).is_some_and(|(_, side)| side.stuck.got_through > 0);
-    if cases.iter().any(|case| passes(&case)) {
-        score.add("single segments get through", 20);
-    }
-    diagnosis.score = score;
+    diagnosis.flow_count = count;
+    diagnosis.score = score(facts, &cases, &kept, count);
+    diagnosis.flows = all.into_iter().take(MAX_NAMED_FLOWS).collect();
     diagnosis.notes.push(
         "The tracker sees the joined packet as the capture does, and does not call it INVALID: a \
          card that joined what it had to forward cannot send it on."
@@ -65,11 +70,79 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
             format!("{} bytes in vain, segments of {}", side.stuck.largest, mss(case, direction)),
         ))
     };
-    diagnosis.parameters = cases.iter().filter_map(told).take(8).collect();
+    let told_kept = |found: &InVain| {
+        let Kept { segments, smallest, largest, .. } = found.kept;
+        let name = format!("flow {} {}", found.flow, found.direction.name());
+        let words = format!(
+            "{segments} packets of {smallest} to {largest} bytes at one place only, segments of {}",
+            found.mss
+        );
+        (name, words)
+    };
+    let parameters = kept.iter().map(told_kept).chain(cases.iter().filter_map(told));
+    diagnosis.parameters = parameters.take(8).collect();
     let frame = |case: &&Case<'_>| stuck(case).map(|(_, side)| side.stuck.first_frame);
-    diagnosis.evidence = cases.iter().filter_map(frame).take(8).collect();
+    let frames = kept.iter().map(|found| found.kept.first_frame);
+    diagnosis.evidence = first_frames(frames.chain(cases.iter().filter_map(frame)));
     diagnosis.remedies = vec![lro_off()];
     Some(diagnosis)
+}
+
+fn score(facts: &Facts<'_>, cases: &[&Case<'_>], kept: &[InVain], flows: u64) -> Score {
+    let mut score = Score::new(40, facts.quality.percent);
+    if kept.is_empty() {
+        // What the far end received is not in the capture.
+        score.at_most = Level::Probable;
+    } else {
+        score.add("in at one place, out nowhere", 20);
+    }
+    if flows >= 2 {
+        score.add("several flows", 15);
+    }
+    let passes =
+        |case: &&&Case<'_>| stuck(case).is_some_and(|(_, side)| side.stuck.got_through > 0);
+    if cases.iter().any(|case| passes(&case)) || kept.iter().any(|kept| kept.single_pass) {
+        score.add("single segments get through", 20);
+    }
+    score
+}
+
+/// Packets of several segments that only one of the places has where a flow was captured.
+#[derive(Clone, Copy)]
+struct InVain {
+    flow: u64,
+    direction: Direction,
+    /// How many, and their sizes.
+    kept: Kept,
+    mss: u16,
+    /// Whether bytes of this way passed both places.
+    single_pass: bool,
+}
+
+/// Finds the ways of a flow on which joined packets stop between two places: their bytes come through
+/// when they are sent again one by one, or not at all.
+fn in_vain(flow: &FlowSightings) -> impl Iterator<Item = InVain> {
+    Direction::BOTH.into_iter().filter_map(|direction| {
+        let orientation = match direction {
+            Direction::Original => flow.original,
+            Direction::Reply => flow.original.flip(),
+        };
+        let way = flow.sightings.way(orientation);
+        let receiver = flow.sightings.way(orientation.flip());
+        let mss = receiver.here.or(receiver.elsewhere)?.segment.options.mss?;
+        let last = way.lead().filter(|lead| lead.repeats >= LEAST_TIMEOUTS);
+        let last = last.map(|lead| Kept {
+            segments: lead.repeats + 1,
+            smallest: lead.first_len,
+            largest: lead.first_len,
+            first_frame: lead.first_frame,
+        });
+        let several = Some(way.kept()).filter(|kept| kept.segments >= LEAST_KEPT);
+        let is_joined = |kept: &Kept| kept.smallest > u32::from(mss);
+        let kept = last.filter(is_joined).or(several.filter(is_joined))?;
+        let (flow, single_pass) = (flow.first_frame, way.has_passed());
+        Some(InVain { flow, direction, kept, mss, single_pass })
+    })
 }
 
 /// Returns the side of a flow whose packets of several segments are sent in vain.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::audit::{Early, Server};
 use crate::conntrack::Reason;
 use crate::diagnose::case::{Case, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
@@ -38,6 +39,11 @@ const RULES: &[Reason] = &[
     Reason::InvalidNew,
 ];
 
+/// The servers that are listed.
+const LISTED: usize = 8;
+/// Connections to one server from which on early acknowledgements are no first packet that was slow.
+const LEAST_EARLY: u64 = 3;
+
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let probed = facts
         .audit
@@ -45,43 +51,113 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         .iter()
         .filter(|opening| opening.segment.options.layout.has_optimiser());
     let flows: BTreeSet<u64> = probed.clone().map(|opening| opening.flow).collect();
-    if flows.is_empty() || facts.quality.cannot_judge() {
+    let early = early(facts);
+    if flows.is_empty() && early.is_empty() || facts.quality.cannot_judge() {
         return None;
     }
     let is_refused =
         |case: &&Case<'_>| flows.contains(&case.audit.first_frame) && case.invalid(RULES) > 0;
     let refused: Vec<_> = facts.cases.iter().filter(is_refused).collect();
-    let count = u64::try_from(flows.len()).unwrap_or(u64::MAX);
-    let finding = format!(
-        "WAN optimisers announce themselves by TCP options 76 to 78 in {}, {} with INVALID packets",
-        counted(count, "connection"),
-        refused.len()
-    );
-    let mut diagnosis = Diagnosis::of(CAUSE, finding, &refused);
-    diagnosis.flow_count = count;
-    diagnosis.flows = flows.iter().copied().take(MAX_NAMED_FLOWS).collect();
-    let mut score = Score::new(40, facts.quality.percent);
-    // That one is there is certain; that it is the reason for anything is not.
-    score.at_most = if refused.is_empty() { Level::Possible } else { Level::Probable };
-    if flows.len() >= 2 {
-        score.add("several flows", 15);
-    }
-    if !refused.is_empty() {
-        score.add("packets INVALID in them", 20);
-    }
-    let others = facts.audit.strict().flows > u64::try_from(refused.len()).unwrap_or(u64::MAX);
-    if others {
-        score.add("others without the option have INVALID packets too", -20);
-    }
-    diagnosis.score = score;
+    let mut diagnosis = Diagnosis::of(CAUSE, finding(&flows, &refused, &early), &refused);
+    diagnosis.flow_count = if flows.is_empty() { flows_of(&early) } else { number(flows.len()) };
+    let first = early.iter().map(|server| server.early.flows.first_frame);
+    let named = flows.iter().copied().chain(first.filter(|_| flows.is_empty()));
+    diagnosis.flows = named.take(MAX_NAMED_FLOWS).collect();
+    diagnosis.score = score(facts, &flows, &refused, &early);
     diagnosis.notes.push(
         "Such boxes acknowledge locally and send on as they see fit: compare with connections that \
          they leave alone, and have both legs of each pass the tracker, or none."
             .to_owned(),
     );
+    diagnosis.parameters = early.iter().map(|server| told(server)).take(LISTED).collect();
+    if flows.is_empty() {
+        diagnosis.against.push(
+            "a first packet that is slow, for a cache to be filled or a radio to wake up, makes \
+             handshakes long as well"
+                .to_owned(),
+        );
+    }
     diagnosis.evidence = evidence(&refused, RULES, MAX_EVIDENCE);
     if diagnosis.evidence.is_empty() {
         diagnosis.evidence = probed.map(|opening| opening.frame).take(MAX_EVIDENCE).collect();
     }
     Some(diagnosis)
+}
+
+/// Finds the servers whose data is acknowledged far sooner than they answer SYNs, in most of their
+/// connections, while they answer all SYNs alike.
+fn early<'a>(facts: &Facts<'a>) -> Vec<&'a Server> {
+    let is_early = |server: &&Server| {
+        let Early { flows, handshake_us: (least, most), .. } = server.early;
+        let is_steady = most <= least.saturating_add(least / 2);
+        flows.flows >= LEAST_EARLY && flows.flows * 2 > server.answered.flows && is_steady
+    };
+    facts.audit.totals.peers.servers().filter(is_early).collect()
+}
+
+fn finding(flows: &BTreeSet<u64>, refused: &[&Case<'_>], early: &[&Server]) -> String {
+    if flows.is_empty() {
+        let connections = counted(flows_of(early), "connection");
+        return format!(
+            "data is acknowledged sooner than the far end could, in {connections}: something on the \
+             path acknowledges for it"
+        );
+    }
+    let also = if early.is_empty() { "" } else { ", and acknowledge for the far end" };
+    format!(
+        "WAN optimisers announce themselves by TCP options 76 to 78 in {}, {} with INVALID packets{also}",
+        counted(number(flows.len()), "connection"),
+        refused.len()
+    )
+}
+
+fn score(
+    facts: &Facts<'_>,
+    flows: &BTreeSet<u64>,
+    refused: &[&Case<'_>],
+    early: &[&Server],
+) -> Score {
+    let points = if flows.is_empty() { 30 } else { 40 };
+    let mut score = Score::new(points, facts.quality.percent);
+    // That one is there is certain; that it is the reason for anything is not.
+    score.at_most = if refused.is_empty() { Level::Possible } else { Level::Probable };
+    if flows.len() >= 2 {
+        score.add("several flows", 15);
+    }
+    if !early.is_empty() {
+        score.add("acknowledged sooner than the far end could", 15);
+    }
+    if !refused.is_empty() {
+        score.add("packets INVALID in them", 20);
+    }
+    let others = facts.audit.strict().flows > number(refused.len());
+    if others && !flows.is_empty() {
+        score.add("others without the option have INVALID packets too", -20);
+    }
+    score
+}
+
+fn told(server: &Server) -> (String, String) {
+    let Early { flows, handshake_us: (least, most), soonest_us } = server.early;
+    let name = format!("server {}", server.endpoint);
+    let words = format!(
+        "SYN answered after {} to {}, data acknowledged after {}, in {}",
+        millis(least),
+        millis(most),
+        millis(soonest_us),
+        counted(flows.flows, "connection")
+    );
+    (name, words)
+}
+
+fn millis(micros: u32) -> String {
+    format!("{}.{:01} ms", micros / 1000, micros % 1000 / 100)
+}
+
+fn flows_of(early: &[&Server]) -> u64 {
+    early.iter().map(|server| server.early.flows.flows).sum()
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

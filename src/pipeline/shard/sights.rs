@@ -6,7 +6,7 @@
 use super::{Desk, Flow, LIBERAL, arrival};
 use crate::audit::Opening;
 use crate::conntrack::{CtState, Track, Verdict};
-use crate::flow::Sighted;
+use crate::flow::{Sight, Sighted};
 use crate::occupancy::Group;
 use crate::pipeline::Wanted;
 use crate::pipeline::slice::{Item, Stamp};
@@ -29,16 +29,21 @@ impl Desk {
     pub(super) fn leave_out(&mut self, flow: &mut Flow, item: &Item) -> bool {
         let Stamp { number: frame, ts, .. } = item.stamp;
         let vantage = item.stamp.vantage();
-        if flow.audit.is_new() {
-            self.note_opening(flow, item);
-            flow.audit.sight(frame, (ts, vantage), &arrival(item));
-            return false;
-        }
         if self.is_releasing {
             return false;
         }
+        let left_out = flow.audit.leaves_out(vantage);
+        let first = self.first_sights.as_mut().and_then(|sights| sights.find(item, left_out));
+        if flow.audit.is_new() {
+            self.note_opening(flow, item);
+            flow.audit.sight(frame, (ts, vantage), &arrival(item), None);
+            return false;
+        }
         let was_alone = !flow.audit.is_seen_twice();
-        if flow.audit.is_odd_answer(&arrival(item)) && !self.held.contains_key(&flow.key) {
+        if !left_out
+            && flow.audit.is_odd_answer(&arrival(item))
+            && !self.held.contains_key(&flow.key)
+        {
             self.held.insert(flow.key, *item);
             self.totals.copies += 1;
             flow.audit.expect_copies();
@@ -49,7 +54,7 @@ impl Desk {
             self.note_opening(flow, item);
             return false;
         }
-        let seen = flow.audit.sight(frame, (ts, vantage), &arrival(item));
+        let seen = flow.audit.sight(frame, (ts, vantage), &arrival(item), first);
         if item.packet.segment.has(Flags::SYN) && seen != Sighted::Copy {
             self.note_opening(flow, item);
         }
@@ -66,14 +71,44 @@ impl Desk {
             }
             Sighted::SynAgain => {
                 self.totals.count_judged_copy();
-                if let Some(entry) = flow.track.entry() {
-                    let end = entry.expires.min(item.stamp.clock);
-                    self.totals.occupancy.close(end, Group::Tcp);
-                }
-                flow.track = Track::default();
+                self.track_anew(flow, item);
+                false
+            }
+            Sighted::Anew => {
+                self.totals.count_judged_again();
+                self.track_anew(flow, item);
+                false
+            }
+            Sighted::Back(syn) => {
+                self.totals.count_judged_again();
+                self.track_anew(flow, item);
+                self.judge_again(flow, item, &syn);
                 false
             }
         }
+    }
+
+    /// Has the tracker forget a flow that starts over.
+    fn track_anew(&mut self, flow: &mut Flow, item: &Item) {
+        if let Some(entry) = flow.track.entry() {
+            let end = entry.expires.min(item.stamp.clock);
+            self.totals.occupancy.close(end, Group::Tcp);
+        }
+        flow.track = Track::default();
+    }
+
+    /// Judges a SYN that was left for another place, before the packet that makes it count again.
+    fn judge_again(&mut self, flow: &mut Flow, item: &Item, syn: &Sight) {
+        let mut before = *item;
+        let ago_ns = item.stamp.ts.nanos_since(syn.ts).max(0);
+        before.stamp.number = syn.frame;
+        before.stamp.ts = syn.ts;
+        before.stamp.clock = item.stamp.clock.plus_nanos(-ago_ns);
+        before.packet.segment = syn.segment;
+        before.packet.orientation = item.packet.orientation.flip();
+        self.is_releasing = true;
+        self.take(flow, &before);
+        self.is_releasing = false;
     }
 
     /// Keeps a SYN or SYN-ACK for comparison with others.

@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::audit::Audit;
-use crate::diagnose::VerdictLevel;
+use crate::diagnose::{SeenTwice, VerdictLevel};
 use crate::report::view::{Extent, Fact, RuleCount, View, WhatIf};
 use crate::report::{counted, grouped, printable};
 
@@ -148,6 +148,10 @@ fn sections(view: &View<'_>) -> Vec<Section> {
     sections.push(Section::new("capture-wide", "Over the capture", over_the_capture(view)));
     sections.extend(evidence::section(view));
     sections.extend(table::section(view));
+    if !view.diagnoses.seen_twice.is_empty() {
+        let title = "Captured at several places";
+        sections.push(Section::new("seen-twice", title, seen_twice(&view.diagnoses.seen_twice)));
+    }
     sections.push(Section::new("quality", "What the capture is good for", quality(view)));
     sections.push(Section::new("method", "How it was judged", facts(&view.method)));
     sections.push(Section::new("reproduce", "How to do it again", facts(&view.reproduce)));
@@ -226,6 +230,26 @@ fn rules(title: &str, rules: &[RuleCount]) -> Markup {
                 } }
             } }
         }
+    }
+}
+
+/// Connections captured at several places, and what differs there.
+fn seen_twice(all: &[SeenTwice]) -> Markup {
+    html! {
+        p { "Each is judged from one of the places; what comes from the others is left out." }
+        div.wide { table {
+            thead { tr {
+                @for title in ["connection", "places", "what differs elsewhere"] {
+                    th scope="col" { (title) }
+                }
+            } }
+            tbody { @for seen in all {
+                tr {
+                    th scope="row" { (seen.name()) }
+                    @for cell in seen.cells() { td { (printable(&cell)) } }
+                }
+            } }
+        } }
     }
 }
 

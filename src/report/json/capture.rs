@@ -106,6 +106,10 @@ struct File {
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
     interfaces: Vec<CaptureInterface>,
+    /// By how much its clock is ahead of that of an earlier file, by the connections that both hold,
+    /// in nanoseconds; taken off its times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_ahead_ns: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -161,6 +165,7 @@ impl File {
             size: digest.map(|digest| digest.size),
             sha256: digest.map(|digest| digest.hex()),
             interfaces: input.interfaces.iter().map(CaptureInterface::of).collect(),
+            clock_ahead_ns: input.set_back.map(|back| back.ahead_ns),
         }
     }
 }

@@ -220,6 +220,27 @@ pub(super) fn connection_table(view: &View<'_>) -> Option<String> {
     Some(format!("### Connection table\n\n{}.\n\n{}", text(&table.answer), list(&lines, text)))
 }
 
+/// Which connections were captured at several places, and what differs there.
+pub(super) fn seen_twice(view: &View<'_>) -> Option<String> {
+    let all = &view.diagnoses.seen_twice;
+    if all.is_empty() {
+        return None;
+    }
+    let row = |seen: &crate::diagnose::SeenTwice| {
+        let mut cells = vec![seen.name()];
+        cells.extend(seen.cells().map(|cell| text(&cell)));
+        cells
+    };
+    let rows = all.iter().take(MOST_ROWS).map(row).collect();
+    let mut words = "### Captured at several places\n\n".to_owned();
+    words.push_str(&table(&["connection", "places", "what differs elsewhere"], rows));
+    let more = all.len().saturating_sub(MOST_ROWS);
+    if more > 0 {
+        let _ = write!(words, "\n{more} more: see the JSON report.\n");
+    }
+    Some(words)
+}
+
 pub(super) fn quality(view: &View<'_>) -> String {
     let quality = &view.diagnoses.quality;
     let row = |found: &crate::diagnose::Shortcoming| {

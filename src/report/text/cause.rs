@@ -99,7 +99,7 @@ pub(super) fn write_quality(
     write_heading(&format!("Capture quality {} %", quality.percent), palette, out)?;
     for found in &quality.shortcomings {
         let line = format!("{} ({}, {} %)", found.what, found.code, found.percent);
-        write_wrapped("  ", &line, out)?;
+        write_wrapped("  ", &printable(&line), out)?;
     }
     Ok(())
 }

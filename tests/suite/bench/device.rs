@@ -3,6 +3,7 @@
 pub(super) mod blocker;
 pub(super) mod copier;
 pub(super) mod injector;
+pub(super) mod inspector;
 pub(super) mod options;
 pub(super) mod randomiser;
 pub(super) mod syn_proxy;

@@ -84,10 +84,55 @@ pub(super) fn check(case: &str, seen: &Seen, expected: &[Expected]) {
             std::fs::remove_file(&file).unwrap();
         }
     }
+    if ["client", "server"].iter().all(|end| seen.taps().any(|tap| tap == *end)) {
+        wrong.extend(two_clocks(case, seen, expected, &folder));
+    }
     for tap in seen.taps() {
         assert!(expected.iter().any(|expected| expected.tap == tap), "{tap} is not looked at");
     }
     assert!(wrong.is_empty(), "{case}:\n{}", wrong.join("\n"));
+}
+
+/// By how much the clock beside the server is ahead where both ends are read as one.
+const AHEAD_NS: i64 = 7_300_000_000;
+
+/// Reads the captures of both ends together, with clocks that differ: nothing may be confirmed that
+/// neither of them shows.
+fn two_clocks(case: &str, seen: &Seen, expected: &[Expected], folder: &Path) -> Option<String> {
+    let (client, server) = ("client", "server");
+    let files = [(client, 0), (server, AHEAD_NS)].map(|(tap, ahead_ns)| {
+        let file = folder.join(format!("{case}-clock-{tap}.pcapng"));
+        std::fs::write(&file, seen.capture_ahead(tap, HEADERS, ahead_ns)).unwrap();
+        file
+    });
+    let options = expected.iter().map(|one| one.options).max_by_key(|options| options.len());
+    let output = Command::new(PROGRAM)
+        .args(["--format", "json"])
+        .args(options.unwrap_or_default())
+        .args(&files)
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for file in &files {
+        std::fs::remove_file(file).unwrap();
+    }
+    let causes = report["causes"].as_array().expect("a report has causes");
+    let found: Vec<String> = causes.iter().map(named).collect();
+    let ahead = &report["capture"]["files"][1]["clock_ahead_ns"];
+    let (twice, flows) = (&report["capture"]["flows_seen_twice"], &report["verdict"]["flows"]);
+    println!(
+        "  {case} by two clocks: {}; {}; clock {ahead}, {twice} of {flows} flows twice",
+        text(&report["verdict"]["level"]),
+        found.join(", "),
+    );
+    let is_known = |id: &str| expected.iter().any(|one| one.cause.is_some_and(|it| it.0 == id));
+    let confirmed = causes.iter().filter(|cause| level_of(cause) == "confirmed");
+    let stray = confirmed.map(|cause| text(&cause["id"])).find(|id| !is_known(id));
+    if let Some(stray) = stray {
+        return Some(format!("{case} by two clocks: {stray} confirmed"));
+    }
+    let is_set = ahead.as_i64().is_some_and(|ahead| (ahead - AHEAD_NS).abs() < 100_000_000);
+    (!is_set).then(|| format!("{case} by two clocks: the clock is ahead by {ahead}"))
 }
 
 /// Has the running kernel judge the capture again; returns where it says otherwise than the model.

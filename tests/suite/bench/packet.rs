@@ -171,6 +171,13 @@ impl Packet {
         self.bytes[2..4].copy_from_slice(&total.to_be_bytes());
     }
 
+    /// Adds bytes to the payload.
+    pub(super) fn append(&mut self, bytes: usize) {
+        self.bytes.resize(self.bytes.len() + bytes, 0);
+        let total = u16::try_from(self.bytes.len()).unwrap();
+        self.bytes[2..4].copy_from_slice(&total.to_be_bytes());
+    }
+
     /// Makes the checksum of the IP header right.
     pub(super) fn mend_header(&mut self) {
         self.bytes[10..12].fill(0);

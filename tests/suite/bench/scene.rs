@@ -279,6 +279,16 @@ impl Seen {
         pcapng(LinkType::RAW, snap_len, &self.captures[tap])
     }
 
+    /// Returns a capture of a tap whose clock is ahead by so many nanoseconds.
+    pub(super) fn capture_ahead(&self, tap: &str, snap_len: u32, ahead_ns: i64) -> Vec<u8> {
+        let later = |record: &Record| Record {
+            time_ns: record.time_ns + ahead_ns,
+            bytes: record.bytes.clone(),
+        };
+        let records: Vec<_> = self.captures[tap].iter().map(later).collect();
+        pcapng(LinkType::RAW, snap_len, &records)
+    }
+
     pub(super) fn taps(&self) -> impl Iterator<Item = &'static str> {
         self.captures.keys().copied()
     }

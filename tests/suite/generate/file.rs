@@ -35,6 +35,17 @@ pub(crate) fn pcap(link: LinkType, snap_len: u32, records: &[Record]) -> Vec<u8>
 /// Returns a pcapng file (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-05.html>) with
 /// one interface and nanoseconds, little-endian.
 pub(crate) fn pcapng(link: LinkType, snap_len: u32, records: &[Record]) -> Vec<u8> {
+    let records: Vec<_> = records.iter().map(|record| (0, record)).collect();
+    pcapng_of(link, snap_len, 1, &records)
+}
+
+/// Returns the same with several interfaces, each record with the one that it was captured on.
+pub(crate) fn pcapng_of(
+    link: LinkType,
+    snap_len: u32,
+    interfaces: u32,
+    records: &[(u32, &Record)],
+) -> Vec<u8> {
     let mut file = Vec::new();
     let mut section = Vec::new();
     section.extend(0x1a2b_3c4d_u32.to_le_bytes());
@@ -48,10 +59,12 @@ pub(crate) fn pcapng(link: LinkType, snap_len: u32, records: &[Record]) -> Vec<u
     // if_tsresol: 9 decimal digits; then the end of options.
     interface.extend([9, 0, 1, 0, 9, 0, 0, 0]);
     interface.extend([0; 4]);
-    block(&mut file, 1, &interface);
-    for record in records {
+    for _ in 0..interfaces {
+        block(&mut file, 1, &interface);
+    }
+    for (number, record) in records {
         let captured = captured(record, snap_len);
-        let mut packet = vec![0; 4];
+        let mut packet = number.to_le_bytes().to_vec();
         let time = u64::try_from(record.time_ns).unwrap();
         packet.extend(u32::try_from(time >> 32).unwrap().to_le_bytes());
         packet.extend(u32::try_from(time & 0xffff_ffff).unwrap().to_le_bytes());

@@ -2,6 +2,7 @@
 
 use super::{bench, download, upload};
 use crate::bench::device::blocker::Loses;
+use crate::bench::device::inspector::Inspector;
 use crate::bench::device::randomiser::{Randomiser, Sack};
 use crate::bench::device::{Link, put, some_data};
 use crate::bench::judge::Expected;
@@ -44,6 +45,32 @@ fn a_randomiser_is_found_by_the_client_that_uploads() {
         scene.before_clients(elements);
         let lossy = [(); 4].map(|()| upload(100_000));
         scene.flows(lossy.into_iter().chain([upload(3000), upload(4000)]));
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "between real kernels; takes seconds"]
+fn an_inspection_that_lengthens_payload_is_measured_step_by_step() {
+    let expected = [
+        Expected::named("client", "C02"),
+        Expected::none("server"),
+        Expected::named("both", "C02"),
+    ];
+    bench("inspection", 8, &expected, |scene| {
+        scene.clients.nft(DROP_INVALID)?;
+        let elements = vec![
+            scene.tap("client"),
+            scene.tap("both"),
+            put(Inspector::new(&[(3_000, 7), (30_000, 40), (60_000, 3)])),
+            Link::of(1, 1),
+            scene.tap("both"),
+            put(Loses(some_data(40, Way::Away, 11))),
+            Link::of(10, 11),
+            scene.tap("server"),
+        ];
+        scene.before_clients(elements);
+        scene.flows([(); 4].map(|()| upload(100_000)));
         Ok(())
     });
 }
