@@ -6,7 +6,7 @@
 //!
 //! Does not: find entries, or know of more than one.
 
-use crate::conntrack::policy::{Choices, Feature, Limits};
+use crate::conntrack::policy::{Choices, Feature, Features, Limits};
 use crate::conntrack::reset::{self, ResetPath};
 use crate::conntrack::state::{Class, TcpState, Transition, transition};
 use crate::conntrack::verdict::{CtState, Reason, Verdict};
@@ -55,6 +55,65 @@ impl Default for Last {
     }
 }
 
+/// How often the last acknowledgement was repeated, as either generation of kernels counts it: each
+/// entry serves policies of both until their counts would choose different timeouts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Repeats {
+    /// By the raw window field, as kernels since 5.3 do; wraps at 256.
+    pub raw: u8,
+    /// By the scaled window cut to 16 bits, as kernels before 5.3 do; wraps at 256.
+    pub scaled: u8,
+}
+
+impl Repeats {
+    /// Returns the count of a kernel with these features: `retrans`.
+    pub const fn of(self, features: Features) -> u8 {
+        if features.contains(Feature::LastWinUnscaled) { self.raw } else { self.scaled }
+    }
+
+    /// Returns the counts after an acknowledgement that repeats the last one in this respect.
+    #[inline]
+    pub(super) const fn after(self, repeated: Repeated) -> Self {
+        Self {
+            raw: if repeated.raw { self.raw.wrapping_add(1) } else { 0 },
+            scaled: if repeated.scaled { self.scaled.wrapping_add(1) } else { 0 },
+        }
+    }
+}
+
+/// Whether an acknowledgement repeats the last one, as either generation of kernels compares them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Repeated {
+    raw: bool,
+    scaled: bool,
+}
+
+impl Repeated {
+    /// Compares an acknowledgement, given its window in bytes, with the last one.
+    #[inline]
+    pub(super) fn of(
+        last: &Last,
+        direction: Direction,
+        (seq, ack, end): (SeqNum, SeqNum, SeqNum),
+        (win, scaled_win): (u16, u32),
+    ) -> Self {
+        let numbers = (last.direction == direction)
+            & (last.seq == seq)
+            & (last.ack == ack)
+            & (last.end == end);
+        Self {
+            raw: numbers & (last.win == win),
+            scaled: numbers & (u32::from(last.scaled_win) == scaled_win),
+        }
+    }
+
+    /// Returns whether the windows that are remembered would differ afterwards.
+    #[inline]
+    pub(super) const fn parts(self) -> bool {
+        self.scaled & !self.raw
+    }
+}
+
 /// One tracked connection: `struct ip_ct_tcp` with the timer and status of its `struct nf_conn`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Entry {
@@ -64,10 +123,13 @@ pub struct Entry {
     pub last: Last,
     /// When the entry expires unless a packet renews it.
     pub expires: Timestamp,
+    /// How many seconds sooner it does for kernels before 5.3, which see a closed window where the
+    /// low 16 bits of the scaled one are 0. Policies of both generations share the entry until then.
+    pub sooner_s: u32,
     /// The state.
     pub state: TcpState,
-    /// How often the last acknowledgement was repeated; wraps at 256.
-    pub retrans: u8,
+    /// How often the last acknowledgement was repeated.
+    pub retrans: Repeats,
     /// Whether a reply was accepted: `IPS_SEEN_REPLY`.
     pub seen_reply: bool,
     /// Whether the connection counts as established for good: `IPS_ASSURED`.
@@ -144,7 +206,7 @@ pub fn judge(
     limits: &Limits,
     choices: &mut Choices,
 ) -> Verdict {
-    if slot.as_ref().is_some_and(|entry| entry.expires <= arrival.now) {
+    if slot.as_ref().is_some_and(|entry| entry.has_expired(arrival.now, choices)) {
         *slot = None;
     }
     if let Some(fault) = arrival.segment.fault {
@@ -345,31 +407,15 @@ impl Entry {
 
     /// Remembers an acknowledgement, and counts it when it repeats the last one.
     fn remember(&mut self, visit: &Visit<'_>, checked: &Checked, choices: &mut Choices) {
-        let last = &mut self.last;
-        let numbers_repeat = last.direction == visit.direction
-            && last.seq == checked.seq
-            && last.ack == checked.ack
-            && last.end == checked.end;
-        let raw_repeats = last.win == visit.segment.win;
-        let scaled_repeats = u32::from(last.scaled_win) == checked.scaled_win;
-        let repeats = numbers_repeat
-            && (raw_repeats || scaled_repeats)
-            && (raw_repeats == scaled_repeats
-                || choices.has(Feature::LastWinUnscaled) == raw_repeats);
-        if repeats {
-            self.retrans = self.retrans.wrapping_add(1);
+        let Checked { seq, ack, end, scaled_win, .. } = *checked;
+        let (direction, win) = (visit.direction, visit.segment.win);
+        let repeated = Repeated::of(&self.last, direction, (seq, ack, end), (win, scaled_win));
+        self.retrans = self.retrans.after(repeated);
+        if repeated.parts() && !choices.has(Feature::LastWinUnscaled) {
             return;
         }
-        *last = Last {
-            seq: checked.seq,
-            ack: checked.ack,
-            end: checked.end,
-            win: visit.segment.win,
-            scaled_win: low_half(checked.scaled_win),
-            direction: visit.direction,
-            ..*last
-        };
-        self.retrans = 0;
+        let scaled_win = low_half(scaled_win);
+        self.last = Last { seq, ack, end, win, scaled_win, direction, ..self.last };
     }
 
     /// Refuses a segment outside the window; an assured entry remembers a FIN or RST, and is
@@ -392,6 +438,7 @@ impl Entry {
             return Outcome::Invalid(reason);
         }
         self.expires = visit.now.plus_nanos(lowered_ns);
+        self.sooner_s = 0;
         Outcome::InvalidTimeoutLowered(reason)
     }
 
@@ -409,7 +456,7 @@ impl Entry {
         if old != new && new == TcpState::FinWait {
             self.sides[direction].flags.insert(SideFlags::CLOSE_INIT);
         }
-        let mut timeout_ns = self.timeout(visit, new, choices);
+        let (mut timeout_ns, sooner_s) = self.timeout(visit, new, choices);
         if self.seen_reply {
             let handshake_done = matches!(old, TcpState::SynRecv | TcpState::Established);
             self.assured |= handshake_done && new == TcpState::Established;
@@ -430,42 +477,88 @@ impl Entry {
             }
         }
         self.expires = visit.now.plus_nanos(timeout_ns);
+        self.sooner_s = sooner_s;
         Outcome::Accepted
     }
 
-    /// Chooses the timeout of the new state, in nanoseconds; the first cause that applies wins.
-    fn timeout(&self, visit: &Visit<'_>, new: TcpState, choices: &mut Choices) -> i64 {
+    /// Chooses the timeout of the new state, in nanoseconds; the first cause that applies wins. With
+    /// it comes how many seconds sooner kernels before 5.3 let the entry expire.
+    fn timeout(&self, visit: &Visit<'_>, new: TcpState, choices: &mut Choices) -> (i64, u32) {
         let Limits { timeouts, max_retrans } = visit.limits;
         let of = |state: TcpState| timeouts.by_state.get(state as usize).copied().unwrap_or(0);
         let normal = of(new);
-        if self.retrans >= *max_retrans && normal > timeouts.max_retrans {
-            return timeouts.max_retrans;
+        let is_tired = |repeats: u8| repeats >= *max_retrans && normal > timeouts.max_retrans;
+        let (raw, scaled) = (is_tired(self.retrans.raw), is_tired(self.retrans.scaled));
+        if (raw || scaled) && (raw == scaled || choices.has(Feature::LastWinUnscaled) == raw) {
+            return (timeouts.max_retrans, 0);
         }
         if visit.class == Class::Rst && new != TcpState::Close {
             if choices.has(Feature::RstTimeoutClose) {
-                return of(TcpState::Close);
+                return (of(TcpState::Close), 0);
             }
             let unack = timeouts.unacknowledged;
             let kept = new == TcpState::Established && normal > unack;
             if kept && choices.has(Feature::RstTimeoutUnack) {
-                return unack;
+                return (unack, 0);
             }
         }
         let flags = self.sides.original.flags.or(self.sides.reply.flags);
         let unacknowledged = flags.contains(SideFlags::DATA_UNACKNOWLEDGED);
         if unacknowledged && normal > timeouts.unacknowledged {
-            return timeouts.unacknowledged;
+            return (timeouts.unacknowledged, 0);
         }
-        let closed_raw = self.last.win == 0;
-        let closed_scaled = self.last.scaled_win == 0;
-        let closed = (closed_raw || closed_scaled)
-            && normal > timeouts.max_retrans
-            && (closed_raw == closed_scaled || choices.has(Feature::LastWinUnscaled) == closed_raw);
-        if closed && choices.has(Feature::TimeoutZeroWindow) {
-            return timeouts.max_retrans;
+        if normal > timeouts.max_retrans {
+            return self.timeout_of_closed(normal, timeouts.max_retrans, choices);
         }
-        normal
+        (normal, 0)
     }
+
+    /// Chooses between the timeout of the state and that of a closed window.
+    fn timeout_of_closed(&self, normal: i64, closed: i64, choices: &mut Choices) -> (i64, u32) {
+        let (closed_raw, closed_scaled) = (self.last.win == 0, self.last.scaled_win == 0);
+        let is_cut_only = closed_scaled && !closed_raw;
+        if is_cut_only && self.seen_reply && choices.have(Feature::LastWinUnscaled) {
+            return (normal, seconds(normal - closed));
+        }
+        let is_closed = (closed_raw || closed_scaled)
+            && (closed_raw == closed_scaled || choices.has(Feature::LastWinUnscaled) == closed_raw);
+        if is_closed && choices.has(Feature::TimeoutZeroWindow) {
+            return (closed, 0);
+        }
+        (normal, 0)
+    }
+
+    /// Returns whether the entry has expired at a time.
+    #[inline]
+    pub(super) fn has_expired(&self, now: Timestamp, choices: &mut Choices) -> bool {
+        if self.expires <= now {
+            return true;
+        }
+        let is_over_before = self.sooner_s > 0 && self.sooner() <= now;
+        is_over_before
+            && !choices.has(Feature::LastWinUnscaled)
+            && choices.has(Feature::TimeoutZeroWindow)
+    }
+
+    /// Returns when the entry expires for kernels before 5.3.
+    #[inline]
+    pub(super) fn sooner(&self) -> Timestamp {
+        self.expires.plus_nanos(-NANOS_PER_SEC * i64::from(self.sooner_s))
+    }
+
+    /// Returns the entry as it is under a policy with these features alone.
+    pub fn under(&self, features: Features) -> Self {
+        let is_sooner = !features.contains(Feature::LastWinUnscaled)
+            && features.contains(Feature::TimeoutZeroWindow);
+        let expires = if is_sooner { self.sooner() } else { self.expires };
+        Self { expires, sooner_s: 0, ..*self }
+    }
+}
+
+/// Returns whole seconds of a difference between timeouts, which are set in seconds.
+#[inline]
+pub(super) fn seconds(nanos: i64) -> u32 {
+    u32::try_from(nanos / NANOS_PER_SEC).unwrap_or(u32::MAX)
 }
 
 /// Returns the low 16 bits, as a store into a `u16` field does.

@@ -43,6 +43,7 @@ pub use datagram::{DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeout
 pub use entry::{Arrival, Entry};
 pub use icmp::ErrorArrival;
 pub use known::Known;
+pub use ordinary::Ordinary;
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use state::{Class, TcpState};
