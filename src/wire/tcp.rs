@@ -111,14 +111,16 @@ pub(super) const fn is_valid_combination(flags: Flags) -> bool {
     const RST: u8 = Flags::RST.0;
     const ACK: u8 = Flags::ACK.0;
     const URG: u8 = Flags::URG.0;
-    const SYN_URG: u8 = SYN | URG;
-    const SYN_ACK: u8 = SYN | ACK;
-    const RST_ACK: u8 = RST | ACK;
-    const FIN_ACK: u8 = FIN | ACK;
-    const FIN_ACK_URG: u8 = FIN | ACK | URG;
-    const ACK_URG: u8 = ACK | URG;
-    matches!(
-        flags.0 & (FIN | SYN | RST | ACK | URG),
-        SYN | SYN_URG | SYN_ACK | RST | RST_ACK | FIN_ACK | FIN_ACK_URG | ACK | ACK_URG
-    )
+    const VALID: [u8; 9] =
+        [SYN, SYN | URG, SYN | ACK, RST, RST | ACK, FIN | ACK, FIN | ACK | URG, ACK, ACK | URG];
+    /// A bit for each valid combination.
+    const BITS: u64 = {
+        let (mut bits, mut at) = (0, 0);
+        while at < VALID.len() {
+            bits |= 1 << VALID[at];
+            at += 1;
+        }
+        bits
+    };
+    BITS >> (flags.0 & (FIN | SYN | RST | ACK | URG)) & 1 != 0
 }
