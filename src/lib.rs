@@ -48,6 +48,7 @@ pub mod diagnose;
 pub mod flow;
 pub mod frame;
 pub mod kernel;
+mod memory;
 pub mod occupancy;
 pub mod pipeline;
 pub mod report;
