@@ -6,7 +6,6 @@ use crate::conntrack::Arrival;
 use crate::flow::FlowAudit;
 use crate::flow::exchange::pair;
 use crate::flow::half::{Half, Offer, Tick};
-use crate::flow::history::Letter;
 use crate::flow::sightings::{
     Glance, Mark, Sight, Sighted, Sightings, is_captured_twice, is_same_syn,
 };
@@ -39,10 +38,15 @@ impl FlowAudit {
         matches!(self.copies, Copies::Known)
     }
 
+    /// Returns the packets both ways.
+    const fn packets(&self) -> u64 {
+        let (low, high) = (self.counts.low_to_high, self.counts.high_to_low);
+        self.facts.low_to_high.packets(low) + self.facts.high_to_low.packets(high)
+    }
+
     /// Returns whether nothing of the flow was seen.
     pub const fn is_new(&self) -> bool {
-        self.ways.low_to_high.packets + self.ways.high_to_low.packets == 0
-            && matches!(self.copies, Copies::None)
+        self.packets() == 0 && matches!(self.copies, Copies::None)
     }
 
     /// Says whether a packet passes the place where the flow is judged.
@@ -69,12 +73,11 @@ impl FlowAudit {
         let Arrival { segment, orientation, .. } = *arrival;
         let halves = &self.exchange.halves;
         let peer = halves[orientation.flip()];
-        let spoken = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
         segment.has(Flags::SYN.with(Flags::ACK))
             && segment.fault.is_none()
-            && self.ways[orientation].first_seq.is_none()
+            && self.counts[orientation].is_new()
             && peer.is(Half::SYN | Half::SEQ)
-            && peer.marks & spoken == 0
+            && !peer.has_spoken()
             && segment.ack != peer.max_end
     }
 
@@ -112,10 +115,9 @@ impl FlowAudit {
         if self.copies == Copies::Suspected {
             self.copies = Copies::Known;
         }
-        let way = &mut self.ways[orientation];
-        let is_first = way.first_seq.is_none();
+        let is_first = self.counts[orientation].is_new();
         if is_first {
-            way.vantage = vantage;
+            self.facts[orientation].vantage = vantage;
         }
         if is_first && !self.is_seen_twice() || segment.fault.is_some() {
             return Sighted::Here;
@@ -130,7 +132,7 @@ impl FlowAudit {
             let moved = before.mark != glance.mark() || before.segment.seq != segment.seq;
             moved && is_same_syn(&before.segment, segment, gap)
         });
-        let is_alone = self.ways[orientation.flip()].first_seq.is_none();
+        let is_alone = self.counts[orientation.flip()].is_new();
         match (known, before.filter(|_| is_again)) {
             (Some(known), Some(before)) if is_alone && self.tracked && !segment.has(Flags::ACK) => {
                 known.move_on(&glance, before);
@@ -155,12 +157,12 @@ impl FlowAudit {
 
     /// Returns the one packet of this way as it was captured first, if it was a SYN or SYN-ACK.
     fn first_sight(&mut self, arrival: &Arrival<'_>) -> Option<Sight> {
-        let way = self.ways[arrival.orientation];
+        let orientation = arrival.orientation;
+        let way = self.facts[orientation].joined(self.counts[orientation]);
         let frame = self.first_frame;
         let (own, _) = pair(&mut self.exchange.halves, arrival.orientation);
-        let spoken = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
         let is_first = way.packets == 1 && way.syn_seen && own.is(Half::SYN);
-        if !is_first || own.marks & spoken != 0 || !arrival.segment.has(Flags::SYN) {
+        if !is_first || own.has_spoken() || !arrival.segment.has(Flags::SYN) {
             return None;
         }
         let segment = Segment { ttl: way.ttl, seq: way.first_seq?, ..remembered(own) };
@@ -189,7 +191,7 @@ impl FlowAudit {
     /// Keeps the flow apart from its copies once many packets have come twice.
     #[cold]
     pub(super) fn count_copies(&mut self) {
-        let packets = self.ways.low_to_high.packets + self.ways.high_to_low.packets;
+        let packets = self.packets();
         let copies = self.exchange.detail.as_ref().map_or(0, |detail| detail.copies());
         if self.copies == Copies::None && is_captured_twice(copies, packets) {
             self.know(Box::default());

@@ -45,7 +45,7 @@ struct Flow {
     bytes: u32,
 }
 
-const _: () = assert!(size_of::<Option<Flow>>() <= 448, "seven lines of the cache");
+const _: () = assert!(size_of::<Option<Flow>>() == 384, "six lines of the cache");
 
 impl Keyed for Flow {
     fn key(&self) -> &FlowKey {
@@ -72,6 +72,17 @@ impl Flow {
     fn bytes_taken(&self) -> usize {
         FLOW_BYTES + self.track.heap_bytes() + self.audit.heap_bytes()
     }
+}
+
+/// How a segment relates to what its flow was doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Course {
+    /// It carries it on, and was taken.
+    Taken,
+    /// It carries it on; the tracker is still to be asked.
+    Regular,
+    /// It may change something.
+    Irregular,
 }
 
 /// The bytes that a clean flow takes, with its places in the index.
@@ -157,22 +168,31 @@ impl Shard {
             for (item, guess) in run.iter().zip(&guesses) {
                 match item.kind {
                     Kind::Segment => self.take_segment(item, *guess),
-                    Kind::Error(traits) => self.take_error(item, traits),
-                    Kind::TooBig(traits) => {
-                        self.note_too_big(item);
-                        self.take_error(item, traits);
-                    }
-                    Kind::ExemptSegment => self.take_exempt(item),
-                    Kind::ExemptError => self.take_exempt_error(item),
-                    Kind::Datagram(datagram) => {
-                        let Desk { totals, ledger, .. } = &mut self.desk;
-                        self.datagrams.take(item, datagram, totals, ledger);
-                    }
-                    Kind::Census(census) => self.hold(census, item.stamp.clock),
+                    _ => self.take_other(item),
                 }
             }
         }
         self.guesses = guesses;
+    }
+
+    /// Takes what is no segment to be tracked.
+    #[inline(never)]
+    fn take_other(&mut self, item: &Item) {
+        match item.kind {
+            Kind::Segment => self.take_elsewhere(item),
+            Kind::Error(traits) => self.take_error(item, traits),
+            Kind::TooBig(traits) => {
+                self.note_too_big(item);
+                self.take_error(item, traits);
+            }
+            Kind::ExemptSegment => self.take_exempt(item),
+            Kind::ExemptError => self.take_exempt_error(item),
+            Kind::Datagram(datagram) => {
+                let Desk { totals, ledger, .. } = &mut self.desk;
+                self.datagrams.take(item, datagram, totals, ledger);
+            }
+            Kind::Census(census) => self.hold(census, item.stamp.clock),
+        }
     }
 
     /// Returns the verdicts on what was taken since the last time, when they are wanted.
@@ -211,19 +231,27 @@ impl Shard {
     #[inline]
     fn take_segment(&mut self, item: &Item, guess: Option<Position>) {
         let flow = guess.and_then(|position| self.table.get_mut(position));
-        let is_its =
-            |flow: &&mut Flow| flow.key == item.packet.key && !flow.is_over(item.stamp.clock);
-        match flow.filter(is_its) {
-            Some(flow) => self.desk.take(flow, item),
-            None => self.take_elsewhere(item),
+        let Some(flow) = flow.filter(|flow| flow.key == item.packet.key) else {
+            return self.take_elsewhere(item);
+        };
+        let course = self.desk.let_pass(flow, item);
+        if course == Course::Taken {
+            return;
+        }
+        if flow.is_over(item.stamp.clock) {
+            self.take_elsewhere(item);
+        } else {
+            self.desk.take(flow, item, course);
         }
     }
 
     /// Takes a segment of a flow that is not where it was thought to be, or of a new one.
+    #[inline(never)]
     fn take_elsewhere(&mut self, item: &Item) {
         let position = self.find_or_start(item);
         if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
-            self.desk.take(flow, item);
+            let course = self.desk.course(flow, item);
+            self.desk.take(flow, item, course);
         }
     }
 
@@ -310,22 +338,49 @@ impl Shard {
 }
 
 impl Desk {
+    /// Takes a segment that is regular for its flow and ordinary for the tracker, as most are, so
+    /// that nothing is to be said of it. Any other leaves the flow as it is.
+    ///
+    /// Stands alone, so that its variables stay in registers.
+    #[inline(never)]
+    fn let_pass(&mut self, flow: &mut Flow, item: &Item) -> Course {
+        let arrival = arrival(item);
+        if self.course(flow, item) == Course::Irregular {
+            return Course::Irregular;
+        }
+        let Some(ordinary) = flow.track.ordinary(&arrival, &self.panel) else {
+            return Course::Regular;
+        };
+        flow.track.let_pass(&ordinary, &arrival, &self.panel, &mut self.opinions);
+        flow.audit.carry_on(item.stamp.ts, &arrival);
+        self.totals.established += 1;
+        self.totals.options_cut += u64::from(arrival.segment.options_cut);
+        Course::Taken
+    }
+
+    /// Returns whether a segment carries its flow on, so that there is nothing to say of it when the
+    /// tracker has nothing to say either and nobody wants its verdict.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the question")]
+    fn course(&self, flow: &Flow, item: &Item) -> Course {
+        let is_told = self.wanted == Wanted::Verdicts;
+        if !is_told && flow.audit.is_regular(item.stamp.ts, &arrival(item)) {
+            Course::Regular
+        } else {
+            Course::Irregular
+        }
+    }
+
     /// Judges a segment of a flow, and takes in what it shows.
-    #[inline]
-    fn take(&mut self, flow: &mut Flow, item: &Item) {
+    #[inline(never)]
+    fn take(&mut self, flow: &mut Flow, item: &Item, course: Course) {
         let segment = &item.packet.segment;
         if flow.audit.may_be_copy(segment) && self.leave_out(flow, item) {
             return;
         }
         let Stamp { number: frame, ts, .. } = item.stamp;
         let arrival = arrival(item);
-        let segment = arrival.segment;
-        let before = flow.track.entry().map(|entry| entry.expires);
-        let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
-        if verdict.opened || verdict.state.is_none() {
-            let is_there = flow.track.entry().is_some();
-            self.count_entry(before, (verdict.opened, is_there), arrival.now);
-        }
+        let verdict = self.judge(flow, &arrival);
         if flow.audit.ends_before(segment, &verdict) {
             let mut fresh = start(frame, ts, &arrival, &self.full);
             fresh.reopened = true;
@@ -337,6 +392,12 @@ impl Desk {
         }
         let forked = !self.opinions.is_unanimous();
         let unanimous = !forked && !verdict.is_invalid();
+        if unanimous && verdict.is_silent() && course == Course::Regular {
+            flow.audit.carry_on(ts, &arrival);
+            self.totals.count(&verdict, Members::default());
+            self.totals.options_cut += u64::from(segment.options_cut);
+            return;
+        }
         let (liberal, invalid_for) = if unanimous {
             (verdict.ctstate, Members::default())
         } else {
@@ -352,8 +413,18 @@ impl Desk {
         }
     }
 
+    /// Judges a segment, and counts the entry that it makes or ends.
+    fn judge(&mut self, flow: &mut Flow, arrival: &Arrival<'_>) -> Verdict {
+        let before = flow.track.entry().map(|entry| entry.expires);
+        let verdict = flow.track.judge(arrival, &self.panel, &mut self.opinions);
+        if verdict.opened || verdict.state.is_none() {
+            let is_there = flow.track.entry().is_some();
+            self.count_entry(before, (verdict.opened, is_there), arrival.now);
+        }
+        verdict
+    }
+
     /// Takes in what a judged segment shows of its flow.
-    #[inline]
     fn note(&mut self, flow: &mut Flow, item: &Item, observation: &Observation<'_>) {
         let Observation { ts, arrival, verdict, liberal, invalid_for, .. } = *observation;
         if let Attention::Closely(repeated) = flow.audit.observe(observation) {
