@@ -49,6 +49,6 @@ pub use profile::Profile;
 pub use state::{Class, TcpState};
 pub use sysctl::{Policy, SysctlError, Sysctls, TableSize};
 pub use table::{Keyed, Table};
-pub use track::{Members, Opinions, Panel, Track};
+pub use track::{Members, Opinions, Panel, Track, judge_alone};
 pub use verdict::{CtState, Reason, Verdict};
 pub use window::{Margins, Side, SideFlags};

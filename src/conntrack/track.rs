@@ -169,6 +169,23 @@ impl Panel {
     }
 }
 
+/// Judges a segment by the entry in `slot` under one policy alone, and applies the judgement.
+#[inline]
+pub fn judge_alone(
+    slot: &mut Option<Entry>,
+    arrival: &Arrival<'_>,
+    limits: &Limits,
+    features: Features,
+) -> Verdict {
+    let checks_windows = !features.contains(Feature::NoWindowCheck);
+    if let Some(entry) = slot.as_mut().filter(|_| checks_windows)
+        && let Some(verdict) = ordinary::pass(entry, arrival, limits, features)
+    {
+        return verdict;
+    }
+    judge(slot, arrival, limits, &mut Choices::new(features))
+}
+
 /// Finds the policies that have each feature, where not all agree.
 fn having(policies: &[Features]) -> Vec<(Features, Members)> {
     let of_feature = |feature: Features| {

@@ -95,6 +95,7 @@ pub(super) struct Shard {
     desk: Desk,
     /// Who records the life of each entry, when that is wanted.
     watch: Option<Box<Watch>>,
+    view: TableView,
     /// Where the flows of the packets ahead most probably are.
     guesses: Vec<Option<Position>>,
     /// Entries that another tracker knew before the capture began.
@@ -145,10 +146,11 @@ impl Shard {
             is_releasing: false,
             ledger: Ledger::new(plan.memory),
         };
-        let watch = (plan.table == TableView::Assessed).then(|| Watch::new(&plan.method, seed));
+        let watch = (plan.table != TableView::Counted).then(|| Watch::new(&plan.method, seed));
         let watch = watch.flatten().map(Box::new);
         let known = BTreeMap::new();
-        Self { table: Table::new(seed), datagrams, desk, watch, guesses: Vec::new(), known }
+        let (table, view, guesses) = (Table::new(seed), plan.table, Vec::new());
+        Self { table, datagrams, desk, watch, view, guesses, known }
     }
 
     /// Takes over an entry that another tracker knows, for a flow that has not been seen yet.
@@ -161,6 +163,9 @@ impl Shard {
     pub(super) fn take(&mut self, items: &[Item]) {
         if let Some(watch) = &mut self.watch {
             watch.take(items);
+        }
+        if self.view == TableView::AssessedAlone {
+            return;
         }
         let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {

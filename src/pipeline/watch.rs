@@ -7,10 +7,9 @@
 //! Does not: diagnose anything.
 
 use crate::audit::Method;
-use crate::conntrack::entry::judge;
 use crate::conntrack::{
     Arrival, Choices, DatagramArrival, DatagramEntry, DatagramKind, Entry, Features, Keyed, Policy,
-    Sysctls, Table, datagram::judge_datagram, table::Position,
+    Sysctls, Table, datagram::judge_datagram, judge_alone, table::Position,
 };
 use crate::occupancy::{Group, Life, Phase, Watched, shorter};
 use crate::pipeline::slice::{Item, Kind};
@@ -257,7 +256,7 @@ impl Tracker {
             (Slot::Tcp(entry), None) => {
                 let (segment, orientation) = (&item.packet.segment, item.packet.orientation);
                 let arrival = Arrival { segment, orientation, now };
-                judge(entry, &arrival, &self.sysctls.limits, choices).opened
+                judge_alone(entry, &arrival, &self.sysctls.limits, self.features).opened
             }
             (Slot::Datagram(last, entry), Some(kind)) => {
                 let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
