@@ -154,6 +154,7 @@ pub mod flow;
 pub mod frame;
 pub mod guide;
 pub mod kernel;
+mod memory;
 pub mod occupancy;
 pub mod pipeline;
 pub mod report;

@@ -97,9 +97,10 @@ fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit) {
     if config.input == Reading::WhileItGrows || !config.files.iter().all(is_file) {
         return;
     }
-    let plan = Plan { table: TableView::Assessed, wanted: Wanted::Findings, ..plan.clone() };
-    let again = read(config, &plan, &mut Silence);
-    audit.table = again.and_then(|again| again.table);
+    let (table, wanted) = (TableView::AssessedAlone, Wanted::Findings);
+    let run = read(config, &Plan { table, wanted, ..plan.clone() }, &mut Silence);
+    let table = run.and_then(|run| run.assess(&audit.totals.occupancy));
+    audit.table = table.map(Box::new);
 }
 
 /// Returns whether a path can be read again from its beginning.
@@ -112,7 +113,7 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     let plan = plan(config)?;
     // Beside the audit, which reads the same blocks at about the same time.
     let digests = config.wants_digests().then(|| Hashing::start(config.files.clone()));
-    let mut audit = read(config, &plan, sinks)?;
+    let mut audit = read(config, &plan, sinks)?.finish();
     sinks.end_progress();
     if config.shows_exhibits() {
         audit.exhibits = exhibits(config, &plan, &audit);
@@ -132,14 +133,14 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
 }
 
 /// Reads all inputs once.
-fn read(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Audit> {
+fn read(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Run> {
     let mut run = Run::new(plan);
     let mut source = open(config, |error| {
         say(&chain(error));
         run.miss(error);
     })?;
     run.read(&mut *source, observer);
-    Some(run.finish())
+    Some(run)
 }
 
 /// Decides how the run is done; none when a rule for exemptions cannot be read.

@@ -25,7 +25,7 @@ use crate::audit::{
 };
 use crate::conntrack::{Entry, Panel, Policy};
 use crate::frame::Batch;
-use crate::occupancy::{Assessment, Basis, Watched};
+use crate::occupancy::{Assessment, Basis, Occupancy, Watched};
 use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -37,7 +37,7 @@ use crew::{Crew, Foreman};
 use datagrams::Datagrams;
 pub use ledger::Budget;
 pub use second::gather;
-use shard::Shard;
+use shard::{Finished, Shard};
 use slice::{Decoder, Settler, Slice, Times};
 
 /// Frames that are decoded and then tracked in one go: few enough to stay in the cache.
@@ -82,6 +82,8 @@ pub enum TableView {
     Counted,
     /// The life of each entry is recorded, and the table assessed: [`Audit::table`].
     Assessed,
+    /// The same and nothing else, for inputs that were audited before: [`Run::assess`].
+    AssessedAlone,
 }
 
 /// What a run gives beside the audit.
@@ -321,36 +323,49 @@ impl Run {
 
     /// Ends all flows and merges the shards.
     pub fn finish(mut self) -> Audit {
-        let clocks = self.settler.clocks;
-        let end = clocks.map(|(_, last)| last).unwrap_or_default();
         let mut tally = Tally::default();
         self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
         tally.give_up_fragments(self.settler.reassembler.finish());
-        let mut totals = Totals::new(self.method.policies.len());
-        let mut findings = Findings::default();
-        let mut watched: Option<Watched> = None;
-        for shard in std::mem::take(&mut self.shards) {
-            let finished = shard.finish(end);
-            totals.merge(&finished.totals);
-            findings.merge(finished.findings);
-            if let Some(part) = finished.watched {
-                watched.get_or_insert_default().merge(part);
-            }
-        }
+        let Finished { totals, findings, watched } = self.finish_shards();
         if totals.forgotten.is_any() {
             let begin = self.settler.times.range().map(|(earliest, _)| earliest);
             let text = forgotten(&totals.forgotten, begin.unwrap_or_default(), self.memory);
             self.reports.incomplete.push(text);
         }
-        let table = self.method.policies.first().zip(clocks).zip(watched).and_then(
-            |((policy, (begin, end)), watched)| {
-                let (policy, sysctls) = (*policy, &self.method.sysctls);
-                let occupancy = &totals.occupancy;
-                Assessment::of(&Basis { policy, sysctls, occupancy, begin, end }, watched)
-            },
-        );
+        let table = self.assessment(&totals.occupancy, watched);
         let audit = self.audit(tally, totals, findings);
         Audit { table: table.map(Box::new), ..audit }
+    }
+
+    /// Ends a run that only looked at the table, and assesses it; `occupancy` is what the audit of
+    /// the same inputs has counted.
+    pub fn assess(mut self, occupancy: &Occupancy) -> Option<Assessment> {
+        let Finished { watched, .. } = self.finish_shards();
+        self.assessment(occupancy, watched)
+    }
+
+    fn finish_shards(&mut self) -> Finished {
+        let end = self.settler.clocks.map(|(_, last)| last).unwrap_or_default();
+        let mut all = Finished {
+            totals: Totals::new(self.method.policies.len()),
+            findings: Findings::default(),
+            watched: None,
+        };
+        for shard in std::mem::take(&mut self.shards) {
+            let finished = shard.finish(end);
+            all.totals.merge(&finished.totals);
+            all.findings.merge(finished.findings);
+            if let Some(part) = finished.watched {
+                all.watched.get_or_insert_default().merge(part);
+            }
+        }
+        all
+    }
+
+    fn assessment(&self, occupancy: &Occupancy, watched: Option<Watched>) -> Option<Assessment> {
+        let (policy, sysctls) = (*self.method.policies.first()?, &self.method.sysctls);
+        let (begin, end) = self.settler.clocks?;
+        Assessment::of(&Basis { policy, sysctls, occupancy, begin, end }, watched?)
     }
 
     fn audit(&self, tally: Tally, totals: Totals, findings: Findings) -> Audit {

@@ -188,6 +188,12 @@ impl SackBlocks {
         }
     }
 
+    /// Returns whether there is none.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Returns the blocks in the order of the header.
     #[inline]
     pub fn as_slice(&self) -> &[SackBlock] {

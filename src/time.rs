@@ -68,12 +68,18 @@ const fn civil_from_days(days: i64) -> (i64, i64, i64) {
 /// [`CaptureClock::TOLERANCE_NS`] stands still; a larger one (concatenated captures, a clock that
 /// was set) is taken as a new origin from which time goes on. A kernel's own clock, which the
 /// timeouts follow there, never goes back either.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CaptureClock {
     now: Timestamp,
     /// What is added to capture time, in nanoseconds; grows with each large step back.
     shift_ns: i64,
-    started: bool,
+}
+
+impl Default for CaptureClock {
+    /// Starts before every time, so that the first one sets it.
+    fn default() -> Self {
+        Self { now: Timestamp(i64::MIN), shift_ns: 0 }
+    }
 }
 
 impl CaptureClock {
@@ -83,12 +89,14 @@ impl CaptureClock {
     /// Moves the clock to a frame's capture time and returns the tracker's time.
     #[inline]
     pub const fn advance(&mut self, captured: Timestamp) -> Timestamp {
-        let time = captured.plus_nanos(self.shift_ns);
-        let behind_ns = self.now.nanos_since(time);
-        if !self.started || behind_ns <= 0 {
-            self.started = true;
+        let is_shifted = self.shift_ns != 0;
+        let time = if is_shifted { captured.plus_nanos(self.shift_ns) } else { captured };
+        if self.now.0 <= time.0 {
             self.now = time;
-        } else if behind_ns > Self::TOLERANCE_NS {
+            return time;
+        }
+        let behind_ns = self.now.nanos_since(time);
+        if behind_ns > Self::TOLERANCE_NS {
             self.shift_ns = self.shift_ns.saturating_add(behind_ns);
         }
         self.now

@@ -7,6 +7,7 @@
 //! Does not: find entries, or know of more than one.
 
 use crate::conntrack::policy::{Choices, Feature, Limits};
+use crate::conntrack::repeats::{Repeated, Repeats};
 use crate::conntrack::reset::{self, ResetPath};
 use crate::conntrack::state::{Class, TcpState, Transition, transition};
 use crate::conntrack::verdict::{CtState, Reason, Verdict};
@@ -64,10 +65,13 @@ pub struct Entry {
     pub last: Last,
     /// When the entry expires unless a packet renews it.
     pub expires: Timestamp,
+    /// How many seconds sooner it does for kernels before 5.3, which see a closed window where the
+    /// low 16 bits of the scaled one are 0. Policies of both generations share the entry until then.
+    pub sooner_s: u32,
     /// The state.
     pub state: TcpState,
-    /// How often the last acknowledgement was repeated; wraps at 256.
-    pub retrans: u8,
+    /// How often the last acknowledgement was repeated.
+    pub retrans: Repeats,
     /// Whether a reply was accepted: `IPS_SEEN_REPLY`.
     pub seen_reply: bool,
     /// Whether the connection counts as established for good: `IPS_ASSURED`.
@@ -96,8 +100,8 @@ pub(super) struct Visit<'a> {
     pub(super) segment: &'a Segment,
     pub(super) class: Class,
     pub(super) direction: Direction,
-    now: Timestamp,
-    limits: &'a Limits,
+    pub(super) now: Timestamp,
+    pub(super) limits: &'a Limits,
 }
 
 impl<'a> Visit<'a> {
@@ -144,7 +148,7 @@ pub fn judge(
     limits: &Limits,
     choices: &mut Choices,
 ) -> Verdict {
-    if slot.as_ref().is_some_and(|entry| entry.expires <= arrival.now) {
+    if slot.as_ref().is_some_and(|entry| entry.has_expired(arrival.now, choices)) {
         *slot = None;
     }
     if let Some(fault) = arrival.segment.fault {
@@ -345,31 +349,15 @@ impl Entry {
 
     /// Remembers an acknowledgement, and counts it when it repeats the last one.
     fn remember(&mut self, visit: &Visit<'_>, checked: &Checked, choices: &mut Choices) {
-        let last = &mut self.last;
-        let numbers_repeat = last.direction == visit.direction
-            && last.seq == checked.seq
-            && last.ack == checked.ack
-            && last.end == checked.end;
-        let raw_repeats = last.win == visit.segment.win;
-        let scaled_repeats = u32::from(last.scaled_win) == checked.scaled_win;
-        let repeats = numbers_repeat
-            && (raw_repeats || scaled_repeats)
-            && (raw_repeats == scaled_repeats
-                || choices.has(Feature::LastWinUnscaled) == raw_repeats);
-        if repeats {
-            self.retrans = self.retrans.wrapping_add(1);
+        let Checked { seq, ack, end, scaled_win, .. } = *checked;
+        let (direction, win) = (visit.direction, visit.segment.win);
+        let repeated = Repeated::of(&self.last, direction, (seq, ack, end), (win, scaled_win));
+        self.retrans = self.retrans.after(repeated);
+        if repeated.parts() && !choices.has(Feature::LastWinUnscaled) {
             return;
         }
-        *last = Last {
-            seq: checked.seq,
-            ack: checked.ack,
-            end: checked.end,
-            win: visit.segment.win,
-            scaled_win: low_half(checked.scaled_win),
-            direction: visit.direction,
-            ..*last
-        };
-        self.retrans = 0;
+        let scaled_win = low_half(scaled_win);
+        self.last = Last { seq, ack, end, win, scaled_win, direction, ..self.last };
     }
 
     /// Refuses a segment outside the window; an assured entry remembers a FIN or RST, and is
@@ -392,6 +380,7 @@ impl Entry {
             return Outcome::Invalid(reason);
         }
         self.expires = visit.now.plus_nanos(lowered_ns);
+        self.sooner_s = 0;
         Outcome::InvalidTimeoutLowered(reason)
     }
 
@@ -409,7 +398,7 @@ impl Entry {
         if old != new && new == TcpState::FinWait {
             self.sides[direction].flags.insert(SideFlags::CLOSE_INIT);
         }
-        let mut timeout_ns = self.timeout(visit, new, choices);
+        let (mut timeout_ns, sooner_s) = self.timeout(visit, new, choices);
         if self.seen_reply {
             let handshake_done = matches!(old, TcpState::SynRecv | TcpState::Established);
             self.assured |= handshake_done && new == TcpState::Established;
@@ -430,41 +419,8 @@ impl Entry {
             }
         }
         self.expires = visit.now.plus_nanos(timeout_ns);
+        self.sooner_s = sooner_s;
         Outcome::Accepted
-    }
-
-    /// Chooses the timeout of the new state, in nanoseconds; the first cause that applies wins.
-    fn timeout(&self, visit: &Visit<'_>, new: TcpState, choices: &mut Choices) -> i64 {
-        let Limits { timeouts, max_retrans } = visit.limits;
-        let of = |state: TcpState| timeouts.by_state.get(state as usize).copied().unwrap_or(0);
-        let normal = of(new);
-        if self.retrans >= *max_retrans && normal > timeouts.max_retrans {
-            return timeouts.max_retrans;
-        }
-        if visit.class == Class::Rst && new != TcpState::Close {
-            if choices.has(Feature::RstTimeoutClose) {
-                return of(TcpState::Close);
-            }
-            let unack = timeouts.unacknowledged;
-            let kept = new == TcpState::Established && normal > unack;
-            if kept && choices.has(Feature::RstTimeoutUnack) {
-                return unack;
-            }
-        }
-        let flags = self.sides.original.flags.or(self.sides.reply.flags);
-        let unacknowledged = flags.contains(SideFlags::DATA_UNACKNOWLEDGED);
-        if unacknowledged && normal > timeouts.unacknowledged {
-            return timeouts.unacknowledged;
-        }
-        let closed_raw = self.last.win == 0;
-        let closed_scaled = self.last.scaled_win == 0;
-        let closed = (closed_raw || closed_scaled)
-            && normal > timeouts.max_retrans
-            && (closed_raw == closed_scaled || choices.has(Feature::LastWinUnscaled) == closed_raw);
-        if closed && choices.has(Feature::TimeoutZeroWindow) {
-            return timeouts.max_retrans;
-        }
-        normal
     }
 }
 

@@ -28,7 +28,7 @@ pub fn judge_error(
     arrival: &ErrorArrival,
     choices: &mut Choices,
 ) -> Verdict {
-    let entry = entry.filter(|entry| entry.expires > arrival.now);
+    let entry = entry.filter(|entry| !entry.has_expired(arrival.now, choices));
     let Some(entry) = entry.filter(|_| names_flow(arrival.traits, choices)) else {
         return Verdict::invalid(Reason::IcmpUnknown);
     };

@@ -9,6 +9,7 @@
 //! * [`state`]: the table of transitions between TCP states.
 //! * [`window`]: the four bounds of the window check.
 //! * [`entry`]: one connection, [`entry::judge`] the order of the tests.
+//! * `repeats`, `expiry`: how often an acknowledgement was repeated, and the timeout of an entry.
 //! * `known`: an entry that another tracker tells of.
 //! * [`datagram`]: UDP, ICMP queries and other protocols.
 //! * [`icmp`]: errors about a connection.
@@ -24,12 +25,14 @@
 
 pub mod datagram;
 pub mod entry;
+mod expiry;
 pub mod icmp;
 mod known;
 mod ordinary;
 mod out_of_sync;
 pub mod policy;
 pub mod profile;
+mod repeats;
 mod reset;
 pub mod state;
 pub mod sysctl;
@@ -43,11 +46,13 @@ pub use datagram::{DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeout
 pub use entry::{Arrival, Entry};
 pub use icmp::ErrorArrival;
 pub use known::Known;
+pub use ordinary::Ordinary;
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
+pub use repeats::Repeats;
 pub use state::{Class, TcpState};
 pub use sysctl::{Policy, SysctlError, Sysctls, TableSize};
 pub use table::{Keyed, Table};
-pub use track::{Members, Opinions, Panel, Track};
+pub use track::{Members, Opinions, Panel, Track, judge_alone};
 pub use verdict::{CtState, Reason, Verdict};
 pub use window::{Margins, Side, SideFlags};

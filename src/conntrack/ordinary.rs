@@ -10,70 +10,118 @@
 //! Does not: know anything that the long way does not know.
 
 use crate::conntrack::entry::{Arrival, Entry, Last, low_half};
-use crate::conntrack::policy::{Limits, Timeouts};
+use crate::conntrack::expiry::seconds;
+use crate::conntrack::policy::{Feature, Features, Limits, Timeouts};
+use crate::conntrack::repeats::{Repeated, Repeats};
 use crate::conntrack::state::{Class, TcpState};
 use crate::conntrack::verdict::{CtState, Verdict};
 use crate::conntrack::window::{self, Margins, Numbers, SideFlags};
-use crate::segment::{Flags, Segment};
+use crate::segment::{Direction, Flags, Segment};
+
+/// An ordinary segment: what it changes in its entry, under every policy that checks windows.
+#[derive(Clone, Copy, Debug)]
+pub struct Ordinary {
+    direction: Direction,
+    numbers: Numbers,
+    margins: Margins,
+    /// The window in bytes.
+    win: u32,
+    retrans: Repeats,
+}
 
 /// Lets an ordinary segment pass, under every policy that checks windows; returns none, and leaves
 /// the entry as it is, when the segment is not ordinary.
 #[inline]
-pub(super) fn pass(entry: &mut Entry, arrival: &Arrival<'_>, limits: &Limits) -> Option<Verdict> {
-    let segment = arrival.segment;
-    let is_live =
-        entry.state == TcpState::Established && entry.seen_reply && arrival.now < entry.expires;
-    if !is_live || !is_plain(segment) {
-        return None;
+pub(super) fn pass(
+    entry: &mut Entry,
+    arrival: &Arrival<'_>,
+    limits: &Limits,
+    features: Features,
+) -> Option<Verdict> {
+    let ordinary = Ordinary::of(entry, arrival, limits, features)?;
+    ordinary.apply(entry, arrival, limits);
+    Some(ordinary.verdict())
+}
+
+impl Ordinary {
+    /// Returns what a segment changes, if it is ordinary.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub(super) fn of(
+        entry: &Entry,
+        arrival: &Arrival<'_>,
+        limits: &Limits,
+        features: Features,
+    ) -> Option<Self> {
+        let segment = arrival.segment;
+        let sees_raw_windows = features.contains(Feature::LastWinUnscaled);
+        let is_live = entry.state == TcpState::Established
+            && entry.seen_reply
+            && arrival.now < entry.sooner();
+        if !(is_live & is_plain(segment)) {
+            return None;
+        }
+        let direction = entry.direction_of(arrival.orientation);
+        let (sender, receiver) = (&entry.sides[direction], &entry.sides[direction.flip()]);
+        let sack_counts = receiver.flags.contains(SideFlags::SACK_PERM);
+        let sack = if sack_counts { segment.sack() } else { segment.ack };
+        let end = segment.seq.plus(segment.len);
+        let numbers = Numbers { seq: segment.seq, end, ack: segment.ack, sack };
+        let margins = Margins::measure(sender, receiver, &numbers);
+        let is_empty_elsewhere = segment.len == 0 && segment.seq != sender.end;
+        let is_start = sender.max_win == 0 || receiver.max_win == 0;
+        let win = u32::from(segment.win) << sender.scale;
+        let is_closed = segment.win == 0 || low_half(win) == 0 && !sees_raw_windows;
+        let is_beyond = end.is_after(sender.max_end);
+        if !margins.all_kept() | is_beyond | is_empty_elsewhere | is_start | is_closed {
+            return None;
+        }
+        let Numbers { seq, ack, .. } = numbers;
+        let repeated = Repeated::of(&entry.last, direction, (seq, ack, end), (segment.win, win));
+        let retrans = entry.retrans.after(repeated);
+        let is_tired = |repeats: u8| repeats >= limits.max_retrans;
+        if repeated.parts() | (is_tired(retrans.raw) != is_tired(retrans.scaled)) {
+            return None;
+        }
+        Some(Self { direction, numbers, margins, win, retrans })
     }
-    let direction = entry.direction_of(arrival.orientation);
-    let (sender, receiver) = (&entry.sides[direction], &entry.sides[direction.flip()]);
-    let sack_counts = receiver.flags.contains(SideFlags::SACK_PERM);
-    let sack = if sack_counts { segment.sack() } else { segment.ack };
-    let end = segment.seq.plus(segment.len);
-    let numbers = Numbers { seq: segment.seq, end, ack: segment.ack, sack };
-    let margins = Margins::measure(sender, receiver, &numbers);
-    let is_empty_elsewhere = segment.len == 0 && segment.seq != sender.end;
-    let is_start = sender.max_win == 0 || receiver.max_win == 0;
-    let win = u32::from(segment.win) << sender.scale;
-    let is_closed = segment.win == 0 || low_half(win) == 0;
-    let is_beyond = end.is_after(sender.max_end);
-    if !margins.all_kept() || is_beyond || is_empty_elsewhere || is_start || is_closed {
-        return None;
+
+    /// Applies the changes to the entry that they were found for.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub(super) fn apply(&self, entry: &mut Entry, arrival: &Arrival<'_>, limits: &Limits) {
+        let Self { direction, numbers, win, .. } = *self;
+        entry.retrans = self.retrans;
+        entry.last = Last {
+            seq: numbers.seq,
+            ack: numbers.ack,
+            end: numbers.end,
+            win: arrival.segment.win,
+            scaled_win: low_half(win),
+            direction,
+            class: Class::Ack,
+            ..entry.last
+        };
+        window::update(&mut entry.sides, direction, arrival.segment, &numbers, win);
+        entry.assured = true;
+        let (timeout_ns, sooner_s) = timeout(entry, limits);
+        entry.expires = arrival.now.plus_nanos(timeout_ns);
+        entry.sooner_s = sooner_s;
     }
-    let last = &mut entry.last;
-    let numbers_repeat = last.direction == direction
-        && last.seq == numbers.seq
-        && last.ack == numbers.ack
-        && last.end == end;
-    let raw_repeats = last.win == segment.win;
-    let scaled_repeats = u32::from(last.scaled_win) == win;
-    if numbers_repeat && raw_repeats != scaled_repeats {
-        return None;
+
+    /// Returns the verdict on the segment.
+    #[inline]
+    pub const fn verdict(&self) -> Verdict {
+        Verdict {
+            ctstate: CtState::Established,
+            reason: None,
+            direction: Some(self.direction),
+            state: Some(TcpState::Established),
+            margins: Some(self.margins),
+            timeout_lowered: false,
+            opened: false,
+        }
     }
-    entry.retrans = if numbers_repeat && raw_repeats { entry.retrans.wrapping_add(1) } else { 0 };
-    *last = Last {
-        seq: numbers.seq,
-        ack: numbers.ack,
-        end,
-        win: segment.win,
-        scaled_win: low_half(win),
-        direction,
-        class: Class::Ack,
-        ..*last
-    };
-    window::update(&mut entry.sides, direction, segment, &numbers, win);
-    entry.assured = true;
-    entry.expires = arrival.now.plus_nanos(timeout_ns(entry, limits));
-    Some(Verdict {
-        ctstate: CtState::Established,
-        reason: None,
-        direction: Some(direction),
-        state: Some(TcpState::Established),
-        margins: Some(margins),
-        timeout_lowered: false,
-        opened: false,
-    })
 }
 
 /// Returns whether a segment has ACK of all flags that count, and no fault.
@@ -83,18 +131,21 @@ fn is_plain(segment: &Segment) -> bool {
     segment.flags.0 & COUNT == Flags::ACK.0 && segment.fault.is_none()
 }
 
-/// Returns the timeout of an established connection whose last window was open, in nanoseconds.
+/// Returns the timeout of an established connection whose last window was open, in nanoseconds, and
+/// how many seconds sooner kernels before 5.3 let it expire.
 #[inline]
-fn timeout_ns(entry: &Entry, limits: &Limits) -> i64 {
+fn timeout(entry: &Entry, limits: &Limits) -> (i64, u32) {
     let Timeouts { by_state, max_retrans, unacknowledged } = &limits.timeouts;
     let normal = by_state.get(TcpState::Established as usize).copied().unwrap_or(0);
     let flags = entry.sides.original.flags.or(entry.sides.reply.flags);
-    if entry.retrans >= limits.max_retrans && normal > *max_retrans {
-        *max_retrans
-    } else if flags.contains(SideFlags::DATA_UNACKNOWLEDGED) {
-        normal.min(*unacknowledged)
+    if entry.retrans.raw >= limits.max_retrans && normal > *max_retrans {
+        (*max_retrans, 0)
+    } else if flags.contains(SideFlags::DATA_UNACKNOWLEDGED) && normal > *unacknowledged {
+        (*unacknowledged, 0)
+    } else if entry.last.scaled_win == 0 && normal > *max_retrans {
+        (normal, seconds(normal - *max_retrans))
     } else {
-        normal
+        (normal, 0)
     }
 }
 
@@ -102,8 +153,8 @@ fn timeout_ns(entry: &Entry, limits: &Limits) -> i64 {
 mod tests {
     use super::*;
     use crate::conntrack::entry::judge;
-    use crate::conntrack::{Choices, Feature, Features, Profile, Setting};
-    use crate::segment::{Direction, Options, SackBlock};
+    use crate::conntrack::{Choices, Profile, Setting};
+    use crate::segment::{Options, SackBlock};
     use crate::seq::SeqNum;
     use crate::time::{NANOS_PER_SEC, Timestamp};
     use crate::tuple::Orientation;
@@ -178,7 +229,7 @@ mod tests {
             let arrival = Arrival { segment: &segment, orientation, now };
             let before = slot;
             let mut short = slot;
-            let said = short.as_mut().and_then(|entry| pass(entry, &arrival, &limits));
+            let said = short.as_mut().and_then(|entry| pass(entry, &arrival, &limits, features));
             let mut choices = Choices::new(features);
             let verdict = judge(&mut slot, &arrival, &limits, &mut choices);
             if let Some(said) = said {

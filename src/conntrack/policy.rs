@@ -225,6 +225,13 @@ impl Choices {
         self.features.contains(feature)
     }
 
+    /// Returns whether the policy has the feature, where those that differ share the outcome all
+    /// the same, so that it does not matter yet.
+    #[inline]
+    pub const fn have(&self, feature: Feature) -> bool {
+        self.features.contains(feature)
+    }
+
     /// Returns the features that were asked for.
     #[inline]
     pub const fn consulted(&self) -> Features {

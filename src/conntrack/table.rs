@@ -7,6 +7,7 @@
 //!
 //! Does not: know what it holds, or when that expires.
 
+use crate::memory::prefer_large_pages;
 use crate::tuple::FlowKey;
 
 /// What a table holds: something that knows its key.
@@ -25,8 +26,9 @@ pub struct Position(u32);
 
 /// An index slot without element.
 const EMPTY: u64 = u64::MAX;
-/// Elements of a slab chunk, as a power of two.
-const CHUNK_BITS: u32 = 12;
+/// Elements of a slab chunk, as a power of two: many, so that a chunk consists of large pages. What
+/// is not used of it takes no memory.
+const CHUNK_BITS: u32 = 16;
 const CHUNK: usize = 1 << CHUNK_BITS;
 /// The smallest index, as a power of two.
 const MIN_BITS: u32 = 10;
@@ -239,7 +241,9 @@ impl<T: Keyed> Table<T> {
             return index;
         }
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+            let chunk = Vec::with_capacity(CHUNK);
+            prefer_large_pages(&chunk);
+            self.chunks.push(chunk);
         }
         let full = (self.chunks.len() - 1) * CHUNK;
         let within = self.chunks.last_mut().map_or(0, |chunk| {
@@ -283,7 +287,10 @@ impl<T: Keyed> Table<T> {
 
     fn grow_index(&mut self) {
         self.bits += 1;
-        let old = std::mem::replace(&mut self.slots, vec![EMPTY; 1 << self.bits]);
+        let mut slots = Vec::with_capacity(1 << self.bits);
+        prefer_large_pages(&slots);
+        slots.resize(1 << self.bits, EMPTY);
+        let old = std::mem::replace(&mut self.slots, slots);
         old.into_iter().filter(|&slot| slot != EMPTY).for_each(|slot| self.link(slot));
     }
 

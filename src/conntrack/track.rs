@@ -9,7 +9,7 @@
 
 use crate::conntrack::entry::{Arrival, Entry, judge};
 use crate::conntrack::icmp::{ErrorArrival, judge_error};
-use crate::conntrack::ordinary;
+use crate::conntrack::ordinary::{self, Ordinary};
 use crate::conntrack::policy::{Choices, Feature, Features, Limits};
 use crate::conntrack::verdict::Verdict;
 use crate::time::Timestamp;
@@ -88,6 +88,8 @@ fn word(members: Members, index: usize) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Panel {
     policies: Vec<Features>,
+    /// The features of number 0.
+    own: Features,
     /// The policies that have each feature; features that all or none have are left out.
     having: Vec<(Features, Members)>,
     limits: Limits,
@@ -106,7 +108,8 @@ impl Panel {
         let having = having(&policies);
         let varying = varying(&having, members);
         let checks_windows = !policies.iter().any(|policy| policy.contains(Feature::NoWindowCheck));
-        Self { policies, having, limits, everyone: Group { members, varying }, checks_windows }
+        let own = policies.first().copied().unwrap_or_default();
+        Self { policies, own, having, limits, everyone: Group { members, varying }, checks_windows }
     }
 
     /// Returns the number of policies.
@@ -136,7 +139,8 @@ impl Panel {
     ) -> (Verdict, Features) {
         if self.checks_windows
             && let Some(entry) = slot
-            && let Some(verdict) = ordinary::pass(entry, arrival, &self.limits)
+            && let Some(verdict) =
+                ordinary::pass(entry, arrival, &self.limits, self.features(policy))
         {
             return (verdict, Features::NONE);
         }
@@ -163,6 +167,23 @@ impl Panel {
         let others = group.members.minus(agreeing);
         (self.group(agreeing), (!others.is_empty()).then(|| self.group(others)))
     }
+}
+
+/// Judges a segment by the entry in `slot` under one policy alone, and applies the judgement.
+#[inline]
+pub fn judge_alone(
+    slot: &mut Option<Entry>,
+    arrival: &Arrival<'_>,
+    limits: &Limits,
+    features: Features,
+) -> Verdict {
+    let checks_windows = !features.contains(Feature::NoWindowCheck);
+    if let Some(entry) = slot.as_mut().filter(|_| checks_windows)
+        && let Some(verdict) = ordinary::pass(entry, arrival, limits, features)
+    {
+        return verdict;
+    }
+    judge(slot, arrival, limits, &mut Choices::new(features))
 }
 
 /// Finds the policies that have each feature, where not all agree.
@@ -270,15 +291,38 @@ impl Track {
         panel: &Panel,
         opinions: &mut Opinions,
     ) -> Verdict {
-        opinions.others.clear();
-        if self.forks.is_none()
-            && panel.checks_windows
-            && let Some(entry) = &mut self.entry
-            && let Some(verdict) = ordinary::pass(entry, arrival, &panel.limits)
-        {
-            return verdict;
+        if let Some(ordinary) = self.ordinary(arrival, panel) {
+            self.let_pass(&ordinary, arrival, panel, opinions);
+            return ordinary.verdict();
         }
         self.judge_any(arrival, panel, opinions)
+    }
+
+    /// Returns what a segment changes that is ordinary under every policy, as nearly all are.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub fn ordinary(&self, arrival: &Arrival<'_>, panel: &Panel) -> Option<Ordinary> {
+        let entry = self.entry.as_ref()?;
+        if self.forks.is_some() || !panel.checks_windows {
+            return None;
+        }
+        Ordinary::of(entry, arrival, &panel.limits, panel.own)
+    }
+
+    /// Takes a segment that was found to be ordinary.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub fn let_pass(
+        &mut self,
+        ordinary: &Ordinary,
+        arrival: &Arrival<'_>,
+        panel: &Panel,
+        opinions: &mut Opinions,
+    ) {
+        opinions.others.clear();
+        if let Some(entry) = &mut self.entry {
+            ordinary.apply(entry, arrival, &panel.limits);
+        }
     }
 
     /// Judges a segment that is not ordinary, or on which policies have parted.
@@ -288,10 +332,13 @@ impl Track {
         panel: &Panel,
         opinions: &mut Opinions,
     ) -> Verdict {
+        opinions.others.clear();
         let before = self.entry;
-        let (verdict, consulted) = panel.judge_as(0, &mut self.entry, arrival);
-        let main = self.forks.as_ref().map_or(panel.everyone, |forks| forks.main);
-        if self.forks.is_some() || !consulted.and(main.varying).is_empty() {
+        let mut choices = Choices::new(panel.features(0));
+        let verdict = judge(&mut self.entry, arrival, &panel.limits, &mut choices);
+        let consulted = choices.consulted();
+        let varying = self.forks.as_ref().map_or(panel.everyone.varying, |f| f.main.varying);
+        if self.forks.is_some() || !consulted.and(varying).is_empty() {
             self.judge_apart(before, consulted, (arrival, panel), opinions);
         }
         verdict
@@ -455,18 +502,64 @@ mod tests {
 
     #[test]
     fn every_policy_gets_the_verdict_and_the_entry_it_would_have_alone() {
+        let steps =
+            (100..).zip(conversation()).map(|(second, (way, segment))| (second, way, segment));
+        compare_with_each_alone(steps);
+    }
+
+    #[test]
+    fn kernels_part_over_a_window_cut_to_zero_only_when_one_of_them_forgets() {
+        let (there, back) = (Orientation::LowToHigh, Orientation::HighToLow);
+        let step = |second: i64, way, flags: u8, win, (seq, ack, len)| {
+            let mut segment = Segment {
+                seq: SeqNum(seq),
+                ack: SeqNum(ack),
+                len,
+                win,
+                flags: Flags(flags),
+                header_len: 24,
+                ..Segment::default()
+            };
+            segment.options.wscale = (flags & 2 != 0).then_some(7);
+            (second, way, segment)
+        };
+        let opened = [
+            step(0, there, 0x02, 64_240, (1000, 0, 0)),
+            step(0, back, 0x12, 64_240, (5000, 1001, 0)),
+            step(0, there, 0x10, 512, (1001, 5001, 0)),
+            step(1, back, 0x18, 512, (5001, 1001, 100)),
+            step(1, there, 0x10, 512, (1001, 5101, 0)),
+        ];
+        let later = |second| {
+            let repeats = [step(second, there, 0x10, 512, (1001, 5101, 0)); 5];
+            let closed = step(second + 1, back, 0x10, 0, (5101, 1001, 0));
+            let more = step(second + 1, back, 0x18, 512, (5101, 1001, 100));
+            let answer = step(second + 2, there, 0x18, 512, (1001, 5201, 10));
+            repeats.into_iter().chain([more, answer, closed])
+        };
+        for pause in [10, 299, 300, 301, 302, 400, 500_000] {
+            compare_with_each_alone(opened.into_iter().chain(later(pause)).chain(later(pause * 2)));
+        }
+    }
+
+    /// Feeds segments with their seconds to all policies at once, and to each one alone.
+    fn compare_with_each_alone(steps: impl Iterator<Item = (i64, Orientation, Segment)>) {
         let panel = everyone();
         let (mut track, mut opinions) = (Track::default(), Opinions::default());
         let mut alone: Vec<Option<Entry>> = vec![None; panel.len()];
-        for (index, (orientation, segment)) in conversation().iter().enumerate() {
-            let now = Timestamp::from_parts(100 + i64::try_from(index).unwrap(), 0);
+        for (index, (second, orientation, segment)) in steps.enumerate() {
+            let now = Timestamp::from_parts(second, 0);
+            let (orientation, segment) = (&orientation, &segment);
             let arrival = Arrival { segment, orientation: *orientation, now };
             let main = track.judge(&arrival, &panel, &mut opinions);
             let invalid = opinions.invalid_for(&panel, &main);
             for (policy, slot) in alone.iter_mut().enumerate() {
                 let (verdict, _) = panel.judge_as(policy, slot, &arrival);
                 assert_eq!(opinions.of(policy, &main), verdict, "packet {index} policy {policy}");
-                assert_eq!(track.entry_of(policy), slot.as_ref(), "packet {index} policy {policy}");
+                let features = panel.features(policy);
+                let shared = track.entry_of(policy).map(|entry| entry.under(features));
+                let own = slot.map(|entry| entry.under(features));
+                assert_eq!(shared, own, "packet {index} policy {policy}");
                 assert_eq!(invalid.contains(policy), verdict.is_invalid());
             }
         }

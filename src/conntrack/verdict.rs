@@ -211,6 +211,12 @@ impl Verdict {
         }
     }
 
+    /// Returns whether there is nothing to say: the packet passes by the rules, and makes no entry.
+    #[inline]
+    pub const fn is_silent(&self) -> bool {
+        self.reason.is_none() && !self.opened && !self.is_invalid()
+    }
+
     /// Returns whether rules see the packet as INVALID.
     #[inline]
     pub const fn is_invalid(&self) -> bool {

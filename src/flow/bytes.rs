@@ -95,7 +95,7 @@ impl Step<'_> {
         if let Some(kind) = outcome.kind {
             self.count(kind, segment.len);
         }
-        take_new_bytes(self.own, self.peer, &self.look);
+        take_new_bytes(self.own, self.peer, segment, self.look.now);
         outcome
     }
 
@@ -193,7 +193,7 @@ impl Step<'_> {
             self.take_again(kind, &view, (start, old_end));
         }
         if reaches_beyond {
-            take_new_bytes(self.own, self.peer, &self.look);
+            take_new_bytes(self.own, self.peer, segment, self.look.now);
             self.own.spoil_probe();
         }
         outcome

@@ -11,6 +11,7 @@ use crate::flow::effect::Effect;
 use crate::flow::half::{Half, Probe, Tick};
 use crate::flow::history::{History, Letter};
 use crate::flow::ranges::MAX_ID_STEP;
+use crate::flow::scaling::{self, Scaling};
 use crate::flow::step::Step;
 use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
@@ -61,10 +62,11 @@ pub(super) struct Taken {
 
 /// What the two ends did so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub(super) struct Exchange {
     pub(super) halves: PerOrientation<Half>,
-    pub(super) history: History,
     pub(super) detail: Option<Box<Detail>>,
+    pub(super) history: History,
 }
 
 // A clean flow costs this and nothing more.
@@ -83,12 +85,51 @@ impl Exchange {
     /// Takes a segment without header fault; returns nothing for a regular one.
     #[inline]
     pub(super) fn take(&mut self, look: &Look<'_>) -> Option<Taken> {
-        let (own, peer) = pair(&mut self.halves, look.orientation);
-        if is_regular(own, peer, look) {
-            advance(own, peer, look);
+        if look.silence < LEAST_STALL_US && self.is_regular(look.segment, look.orientation) {
+            self.carry_on(look.segment, look.orientation, look.now);
             return None;
         }
+        let (own, peer) = pair(&mut self.halves, look.orientation);
         Some(Step::new(own, peer, &mut self.detail, &mut self.history, *look).take())
+    }
+
+    /// Returns whether a segment that comes without a stall only carries on what its flow was
+    /// doing: it is to be taken by [`Exchange::carry_on`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub(super) fn is_regular(&self, segment: &Segment, sender: Orientation) -> bool {
+        let (own, peer) = (&self.halves[sender], &self.halves[sender.flip()]);
+        let letters = marks_of(segment);
+        let is_told = own.marks & letters == letters;
+        // Where something went wrong, the last segments are remembered until scaling is proven.
+        let is_remembered = self.detail.is_some() && segment.len > 0 && may_be_blind(own, peer);
+        continues(own, peer, segment)
+            && !is_remembered
+            && (is_told || self.lacks_letters_only(own, peer))
+    }
+
+    /// Returns whether nothing but letters in the history sets the first segment of its kind apart
+    /// from those that follow.
+    fn lacks_letters_only(&self, own: &Half, peer: &Half) -> bool {
+        let is_timed = !peer.has_spoken() && peer.min_rtt().is_none();
+        let is_read = match scaling::of(own, peer) {
+            Scaling::By(shift) => shift == own.shift,
+            Scaling::Off | Scaling::Unknown => true,
+        };
+        own.has_spoken() && !is_timed && is_read && self.detail.is_none()
+    }
+
+    /// Takes a regular segment.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub(super) fn carry_on(&mut self, segment: &Segment, sender: Orientation, now: Tick) {
+        let (own, peer) = pair(&mut self.halves, sender);
+        let new_letters = marks_of(segment) & !own.marks;
+        if new_letters != 0 {
+            own.marks |= new_letters;
+            self.history.push_marks(new_letters, sender == Orientation::HighToLow);
+        }
+        advance(own, peer, segment, now);
     }
 
     /// Keeps everything that happens from here on.
@@ -156,34 +197,52 @@ pub(super) const fn pair(
     }
 }
 
-const IRREGULAR_FLAGS: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0 | Flags::ACK.0;
+const IRREGULAR_FLAGS: u8 = Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0;
 
-/// Returns whether a segment only carries on what its flow was doing.
+/// Returns the marks of the letters of a segment that has ACK, and neither SYN nor RST.
 #[inline]
-fn is_regular(own: &Half, peer: &Half, look: &Look<'_>) -> bool {
-    let segment = look.segment;
-    let letter = if segment.len > 0 { Letter::Data } else { Letter::Ack };
-    let is_known = own.is(Half::SEQ | Half::ACK) && peer.is(Half::SEQ | Half::ACK);
-    let is_calm = (own.marks | peer.marks) & Half::ALERT == 0
-        && own.marks & letter.mark() != 0
-        && look.silence < LEAST_STALL_US;
+const fn marks_of(segment: &Segment) -> u16 {
+    let data = if segment.len > 0 { Letter::Data.mark() } else { 0 };
+    let fin = if segment.has(Flags::FIN) { Letter::Fin.mark() } else { 0 };
+    if data | fin == 0 { Letter::Ack.mark() } else { data | fin }
+}
+
+/// Returns whether a segment is the next one in every respect.
+#[inline]
+fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
+    const KNOWN: u8 = Half::SEQ | Half::ACK;
+    let is_known = own.is(KNOWN) & peer.is(KNOWN);
+    let is_calm = (own.marks | peer.marks) & Half::ALERT == 0;
     let is_plain = segment.flags.0 & IRREGULAR_FLAGS == Flags::ACK.0
         && segment.win != 0
-        && segment.options.sack.as_slice().is_empty();
+        && segment.options.sack.is_empty();
     let more_acked = segment.ack.offset_from(own.ack);
     let acks_what_was_sent = !segment.ack.is_after(peer.max_end);
-    let is_next = segment.seq == own.max_end
-        && acks_what_was_sent
-        && (more_acked > 0 || more_acked == 0 && segment.len > 0);
-    if !(is_known && is_calm && is_plain && is_next) {
+    let brings_more = (more_acked > 0) | (more_acked == 0) & (segment.end() != segment.seq);
+    let is_next = (segment.seq == own.max_end) & acks_what_was_sent & brings_more;
+    if !(is_known & is_calm & is_plain & is_next) {
         return false;
     }
-    let edge = segment.ack.plus(u32::from(segment.win) << own.shift);
+    let window = u32::from(segment.win) << own.shift;
     let window_stays =
-        !edge.is_before(own.edge()) && u32::from(segment.win) << own.shift >= u32::from(own.mss);
-    let data_fits = segment.len == 0
-        || segment.end().is_before(peer.edge()) && (peer.shift == 0 || own.is(Half::SCALES));
+        !segment.ack.plus(window).is_before(own.edge()) & (window >= u32::from(own.mss));
+    let data_fits = segment.len == 0 || fits(own, peer, segment);
     window_stays && data_fits && is_in_sequence(own, segment)
+}
+
+/// Returns whether the bytes of a segment leave some of the window that they were offered, and do
+/// not stop where that window would end if it were not scaled.
+#[inline]
+fn fits(own: &Half, peer: &Half, segment: &Segment) -> bool {
+    let end = segment.end();
+    let is_raw_end = end == peer.ack.plus(u32::from(peer.win));
+    end.is_before(peer.edge()) & !(is_raw_end & may_be_blind(own, peer))
+}
+
+/// Returns whether a sender may not know that the windows which it is offered are scaled.
+#[inline]
+const fn may_be_blind(own: &Half, peer: &Half) -> bool {
+    (peer.shift > 0) & !own.is(Half::SCALES)
 }
 
 /// Returns whether the sender's own counters say that this segment left after all seen before.
@@ -199,10 +258,9 @@ fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
     time_goes_on && (own.is(Half::RANDOM_ID) || step > 0 && step < MAX_ID_STEP)
 }
 
-/// Takes a regular segment.
+/// Moves both sides on by a regular segment.
 #[inline]
-fn advance(own: &mut Half, peer: &mut Half, look: &Look<'_>) {
-    let Look { segment, now, .. } = *look;
+fn advance(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
     if segment.ack != own.ack {
         own.ack = segment.ack;
         own.dup_acks = 0;
@@ -212,8 +270,8 @@ fn advance(own: &mut Half, peer: &mut Half, look: &Look<'_>) {
     own.win = segment.win;
     own.max_edge = own.max_edge.latest(own.edge());
     let has_new_clock = segment.options.timestamps.filter(|ts| ts.value != own.tsval);
-    if segment.len > 0 {
-        take_new_bytes(own, peer, look);
+    if segment.end() != segment.seq {
+        take_new_bytes(own, peer, segment, now);
     } else if let Some(timestamps) = has_new_clock {
         own.time(Probe::Echo(timestamps.value), now);
     }
@@ -226,8 +284,7 @@ fn advance(own: &mut Half, peer: &mut Half, look: &Look<'_>) {
 
 /// Moves the highest number to the end of a segment that begins at it, or behind a gap.
 #[inline]
-pub(super) fn take_new_bytes(own: &mut Half, peer: &mut Half, look: &Look<'_>) {
-    let Look { segment, now, .. } = *look;
+pub(super) fn take_new_bytes(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
     if own.flight(peer) == 0 {
         own.progress_at = now;
     }

@@ -3,14 +3,10 @@
 //! Does not: compare packets.
 
 use crate::flow::half::{Half, Tick};
-use crate::flow::history::Letter;
 use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
 use crate::time::Timestamp;
 use crate::tuple::{Orientation, Vantage};
-
-/// The letters of a side that has sent more than SYNs and RSTs.
-pub(super) const SPOKEN: u16 = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
 
 /// The marks of the place where a packet was captured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -56,7 +52,7 @@ impl Opened {
             && self.first_seq == Some(glance.segment.seq)
             && self.vantage != glance.vantage
             && glance.own.is(Half::SYN)
-            && glance.own.marks & SPOKEN != 0
+            && glance.own.has_spoken()
     }
 }
 

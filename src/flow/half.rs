@@ -5,6 +5,7 @@
 //!
 //! Does not: classify anything.
 
+use crate::flow::history::Letter;
 use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
 use crate::time::Timestamp;
@@ -161,6 +162,13 @@ impl Half {
     #[inline]
     pub(super) const fn set(&mut self, quirks: u8) {
         self.quirks |= quirks;
+    }
+
+    /// Returns whether this side has sent more than SYNs and RSTs.
+    #[inline]
+    pub(super) const fn has_spoken(&self) -> bool {
+        let spoken = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
+        self.marks & spoken != 0
     }
 
     /// Returns a side of which nothing is known but the letters of its history.

@@ -64,6 +64,15 @@ impl History {
         self.0 |= ((letter as u64 + 1) | side) << (5 * count);
     }
 
+    /// Appends the letters of these marks: data before FIN, as they stand in a segment.
+    pub(super) fn push_marks(&mut self, marks: u16, from_high: bool) {
+        for letter in [Letter::Ack, Letter::Data, Letter::Fin] {
+            if marks & letter.mark() != 0 {
+                self.push(letter, from_high);
+            }
+        }
+    }
+
     /// Returns whether a side shows one of these letters before another one.
     pub(super) fn begins(self, from_high: bool, letters: &[Letter], before: Letter) -> bool {
         let mut rest = self.0 & !FULL;

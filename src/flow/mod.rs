@@ -39,17 +39,18 @@ mod summary;
 mod trace;
 mod vantage;
 mod watch;
+mod way;
 mod window;
 
 use crate::conntrack::{Arrival, Class, CtState, Members, Verdict};
-use crate::segment::{Direction, Flags, PerDirection, Segment};
-use crate::seq::SeqNum;
+use crate::segment::{Direction, PerDirection, Segment};
 use crate::time::{NANOS_PER_SEC, Timestamp};
-use crate::tuple::{Orientation, PerOrientation, Vantage};
+use crate::tuple::{Orientation, PerOrientation};
 use detail::Detail;
 use exchange::{Exchange, Look};
 use half::{Half, Tick};
 use vantage::Copies;
+use way::{Counts, Facts};
 
 pub use detail::{KindCount, KindCounts, Proofs, Stall, StallEnd, Waiting};
 pub use effect::{Effect, EffectCounts, MAX_PENDING};
@@ -76,11 +77,15 @@ pub use story::{Event, Happening, MAX_EVENTS, MAX_SAMPLES, Sample, Story};
 pub use stuck::Stuck;
 pub use summary::{SideSummary, Summary};
 pub use trace::{Bounds, MAX_MARKED, MAX_POINTS, Point, Trace};
+pub use way::OneWay;
 pub use window::WindowAudit;
 
 /// How long after its last packet a flow without any entry is remembered: 120 s, as long as the
 /// tracker remembers an unanswered SYN.
 const LINGER_NS: i64 = 120 * NANOS_PER_SEC;
+
+/// Silence from which a flow counts as stalled while something is due, in nanoseconds.
+const LEAST_STALL_NS: i64 = 1000 * LEAST_STALL_US as i64;
 
 /// One packet of a flow with everything that was said of it.
 #[derive(Clone, Copy, Debug)]
@@ -99,31 +104,6 @@ pub struct Observation<'a> {
     pub invalid_for: Members,
 }
 
-/// What travelled one way.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct OneWay {
-    /// Packets.
-    pub packets: u64,
-    /// Payload bytes by the IP length.
-    pub bytes: u64,
-    /// The first sequence number seen this way; relative numbers count from it.
-    pub first_seq: Option<SeqNum>,
-    /// Whether a SYN was seen this way.
-    pub syn_seen: bool,
-    /// Time from the SYN or SYN-ACK to its answer, in microseconds.
-    pub handshake_us: Option<u32>,
-    /// Where the first SYN or SYN-ACK this way was captured.
-    pub vantage: Vantage,
-    /// Payload bytes of the largest packet; 65535 for all beyond.
-    pub largest: u16,
-    /// The longest pause after which a packet this way was answered, in seconds; 0 for none.
-    pub survived_s: u16,
-    /// The pause that a packet this way ended, in seconds, until it is answered; 0 for none.
-    pause_s: u16,
-    /// TTL or hop limit of the last packet.
-    pub ttl: u8,
-}
-
 /// How closely a packet was looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Attention {
@@ -133,21 +113,21 @@ pub enum Attention {
     Closely(Option<Repeated>),
 }
 
-/// What one flow showed so far.
+/// What one flow showed so far. The order of the fields is that in memory: what a regular packet
+/// reads and writes comes first.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub struct FlowAudit {
-    /// Number of the first frame: the flow's id.
-    pub first_frame: u64,
-    /// Capture time of the first packet.
-    pub first_ts: Timestamp,
     /// Capture time of the last packet.
     pub last_ts: Timestamp,
     /// Tracker time of the last packet.
     last_seen: Timestamp,
+    /// What the two ends did.
+    exchange: Exchange,
+    /// What travelled each way, in the part that every packet changes.
+    counts: PerOrientation<Counts>,
     /// Which way the original direction goes: that of the first entry, else of the first packet.
     pub original: Orientation,
-    /// What travelled each way.
-    ways: PerOrientation<OneWay>,
     /// Whether the tracker ever had an entry.
     pub tracked: bool,
     /// Whether the tracker took the flow up mid-stream, and hence judges its windows liberally.
@@ -158,47 +138,40 @@ pub struct FlowAudit {
     pub reopened: bool,
     /// The findings; none for a clean flow.
     pub evidence: Option<Box<Evidence>>,
-    /// What the two ends did.
-    exchange: Exchange,
+    /// Number of the first frame: the flow's id.
+    pub first_frame: u64,
+    /// Capture time of the first packet.
+    pub first_ts: Timestamp,
+    /// The part that few packets change.
+    facts: PerOrientation<Facts>,
 }
 
 impl FlowAudit {
     /// Starts a flow with its first packet, which is still to be observed.
-    pub const fn new(frame: u64, ts: Timestamp, arrival: &Arrival<'_>) -> Self {
-        let way = OneWay {
-            packets: 0,
-            bytes: 0,
-            first_seq: None,
-            syn_seen: false,
-            handshake_us: None,
-            vantage: Vantage { file: 0, interface: 0 },
-            largest: 0,
-            survived_s: 0,
-            pause_s: 0,
-            ttl: 0,
-        };
+    pub fn new(frame: u64, ts: Timestamp, arrival: &Arrival<'_>) -> Self {
         Self {
-            first_frame: frame,
-            first_ts: ts,
             last_ts: ts,
             last_seen: arrival.now,
+            exchange: Exchange::new(),
+            counts: PerOrientation::default(),
             original: arrival.orientation,
-            ways: PerOrientation { low_to_high: way, high_to_low: way },
             tracked: false,
             picked_up: false,
             copies: Copies::None,
             reopened: false,
             evidence: None,
-            exchange: Exchange::new(),
+            first_frame: frame,
+            first_ts: ts,
+            facts: PerOrientation::default(),
         }
     }
 
     /// Reads a word of each of its lines of the cache, and returns their sum.
     #[inline]
     pub fn touch(&self) -> u64 {
-        let PerOrientation { low_to_high, high_to_low } = &self.ways;
-        let times = self.first_frame ^ self.last_ts.0.cast_unsigned();
-        low_to_high.bytes ^ high_to_low.bytes ^ times
+        let times = self.last_ts.0.cast_unsigned();
+        let high = &self.exchange.halves.high_to_low;
+        times ^ u64::from(high.max_end.0) ^ u64::from(self.counts.high_to_low.ttl)
     }
 
     /// Keeps everything that happens from here on, for a report in full.
@@ -213,22 +186,15 @@ impl FlowAudit {
     }
 
     /// Takes a packet in.
-    #[inline]
     pub fn observe(&mut self, observation: &Observation<'_>) -> Attention {
         let Observation { ts, arrival, verdict, .. } = observation;
         let segment = arrival.segment;
         let silence_ns = ts.nanos_since(self.last_ts);
         self.last_ts = *ts;
         self.last_seen = arrival.now;
-        let way = &mut self.ways[arrival.orientation];
-        way.packets += 1;
-        way.bytes += u64::from(segment.len);
-        if segment.len > u32::from(way.largest) {
-            way.largest = u16::try_from(segment.len).unwrap_or(u16::MAX);
-        }
-        way.first_seq = way.first_seq.or(Some(segment.seq));
-        way.syn_seen |= segment.has(Flags::SYN);
-        let ttl_before = std::mem::replace(&mut way.ttl, segment.ttl);
+        let ttl_before = self.counts[arrival.orientation].ttl;
+        self.facts[arrival.orientation].note(&mut self.counts[arrival.orientation], segment);
+        self.count(segment, arrival.orientation);
         if verdict.opened {
             if !self.tracked {
                 self.original = arrival.orientation;
@@ -247,8 +213,38 @@ impl FlowAudit {
         self.analyse(observation, silence_ns, ttl_before)
     }
 
-    /// Takes what the packet tells about the two ends.
+    /// Returns whether a segment only carries on what the flow was doing, given that the tracker
+    /// lets it pass as an ordinary one; it is then to be taken by [`FlowAudit::carry_on`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub fn is_regular(&self, ts: Timestamp, arrival: &Arrival<'_>) -> bool {
+        let is_at_once = ts.nanos_since(self.last_ts) < LEAST_STALL_NS;
+        let is_alone = matches!(self.copies, Copies::None);
+        is_at_once
+            && is_alone
+            && !self.is_pausing()
+            && self.exchange.is_regular(arrival.segment, arrival.orientation)
+    }
+
+    /// Takes a segment that was found to be regular: what [`FlowAudit::observe`] does with it.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub fn carry_on(&mut self, ts: Timestamp, arrival: &Arrival<'_>) {
+        let Arrival { segment, orientation, now } = *arrival;
+        self.last_ts = ts;
+        self.last_seen = now;
+        self.count(segment, orientation);
+        self.exchange.carry_on(segment, orientation, Tick::of(ts));
+    }
+
     #[inline]
+    fn count(&mut self, segment: &Segment, orientation: Orientation) {
+        if self.counts[orientation].add(segment) {
+            self.facts[orientation].wrap();
+        }
+    }
+
+    /// Takes what the packet tells about the two ends.
     fn analyse(
         &mut self,
         observation: &Observation<'_>,
@@ -267,7 +263,7 @@ impl FlowAudit {
             verdict,
             silence,
             first: Tick::of(self.first_ts),
-            first_seq: self.ways[orientation].first_seq,
+            first_seq: self.facts[orientation].first_seq(self.counts[orientation]),
             ttl_before,
         };
         if segment.fault.is_some() {
@@ -290,10 +286,12 @@ impl FlowAudit {
             let is_again = taken.is_some_and(|taken| taken.repeated.is_some())
                 || self.exchange.keeps_alive(&look);
             let packet = pause::Packet { silence_ns, was_idle, is_again };
-            pause::watch(&mut self.ways, &mut self.exchange.detail, &look, packet);
+            let ways = (&mut self.counts, &mut self.facts);
+            pause::watch(ways, &mut self.exchange.detail, &look, packet);
         }
         if let Some(handshake_us) = taken.and_then(|taken| taken.handshake_us) {
-            self.ways[orientation.flip()].handshake_us = Some(handshake_us);
+            let way = orientation.flip();
+            self.facts[way].answered(&mut self.counts[way], handshake_us);
         }
         if let Some(evidence) = &mut self.evidence {
             for (frame, effect) in self.exchange.resolved() {
@@ -309,7 +307,7 @@ impl FlowAudit {
     /// Returns whether a pause has ended and nobody has answered since.
     #[inline]
     const fn is_pausing(&self) -> bool {
-        self.ways.low_to_high.pause_s | self.ways.high_to_low.pause_s != 0
+        self.counts.low_to_high.is_pausing() | self.counts.high_to_low.is_pausing()
     }
 
     /// Returns what the two ends did, in numbers.
@@ -373,7 +371,8 @@ impl FlowAudit {
 
     /// Returns what travelled in each direction.
     pub fn directions(&self) -> PerDirection<OneWay> {
-        PerDirection { original: self.ways[self.original], reply: self.ways[self.original.flip()] }
+        let way = |way: Orientation| self.facts[way].joined(self.counts[way]);
+        PerDirection { original: way(self.original), reply: way(self.original.flip()) }
     }
 
     /// Returns every capture time that a report may tell, so that all can be shifted alike.

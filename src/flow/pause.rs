@@ -5,10 +5,10 @@
 //!
 //! Does not: take a stall for a pause: in a stall something was due.
 
-use crate::flow::OneWay;
 use crate::flow::detail::Detail;
 use crate::flow::exchange::Look;
 use crate::flow::signs::Pause;
+use crate::flow::way::{Counts, Facts};
 use crate::segment::Flags;
 use crate::time::NANOS_PER_SEC;
 use crate::tuple::{Orientation, PerOrientation};
@@ -31,7 +31,7 @@ pub(super) struct Packet {
 /// Takes a segment that ends a pause, or that comes while nobody has answered since one ended.
 #[cold]
 pub(super) fn watch(
-    ways: &mut PerOrientation<OneWay>,
+    (counts, facts): (&mut PerOrientation<Counts>, &mut PerOrientation<Facts>),
     detail: &mut Option<Box<Detail>>,
     look: &Look<'_>,
     packet: Packet,
@@ -39,23 +39,22 @@ pub(super) fn watch(
     let Look { orientation, segment, frame, .. } = *look;
     let ends = segment.has(Flags::RST) || segment.has(Flags::FIN);
     let is_high = orientation == Orientation::HighToLow;
-    let (spoke, mine) = (ways[orientation.flip()].pause_s, ways[orientation].pause_s);
-    if spoke > 0 {
-        ways[orientation.flip()].pause_s = 0;
+    let other = orientation.flip();
+    if let Some(seconds) = facts[other].pause_s(counts[other]) {
+        Facts::resume(&mut counts[other]);
         if segment.has(Flags::RST) {
-            failed(detail, frame, spoke, !is_high).reset_frame.get_or_insert(frame);
+            failed(detail, frame, seconds, !is_high).reset_frame.get_or_insert(frame);
         } else {
-            let way = &mut ways[orientation.flip()];
-            way.survived_s = way.survived_s.max(spoke);
+            facts[other].survived_s = facts[other].survived_s.max(seconds);
             answered(detail);
         }
-    } else if mine > 0 {
+    } else if let Some(seconds) = facts[orientation].pause_s(counts[orientation]) {
         if packet.is_again {
-            failed(detail, frame, mine, is_high).repeats += 1;
+            failed(detail, frame, seconds, is_high).repeats += 1;
         }
     } else if packet.was_idle && !ends {
-        let seconds = packet.silence_ns / NANOS_PER_SEC;
-        ways[orientation].pause_s = u16::try_from(seconds).unwrap_or(u16::MAX);
+        let seconds = u16::try_from(packet.silence_ns / NANOS_PER_SEC).unwrap_or(u16::MAX);
+        facts[orientation].pause(&mut counts[orientation], seconds);
     }
 }
 

@@ -55,8 +55,7 @@ impl<'a> Step<'a> {
         history: &'a mut History,
         look: Look<'a>,
     ) -> Self {
-        let spoken = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
-        let is_opening = own.marks & spoken == 0;
+        let is_opening = !own.has_spoken();
         let ack_before = if own.is(Half::ACK) { Some(own.ack) } else { None };
         Self { own, peer, detail, history, look, is_opening, ack_before }
     }
@@ -108,8 +107,7 @@ impl<'a> Step<'a> {
 
     /// Returns whether the receiver has sent nothing but a SYN or SYN-ACK.
     const fn peer_only_opened(&self) -> bool {
-        let spoken = Letter::Ack.mark() | Letter::Data.mark() | Letter::Fin.mark();
-        self.peer.is(Half::SYN) && self.peer.marks & spoken == 0
+        self.peer.is(Half::SYN) && !self.peer.has_spoken()
     }
 
     /// Takes a segment of which nothing can be believed.

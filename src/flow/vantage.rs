@@ -5,7 +5,7 @@
 use crate::conntrack::Arrival;
 use crate::flow::FlowAudit;
 use crate::flow::exchange::pair;
-use crate::flow::glance::{Glance, Mark, Opened, SPOKEN, Sight};
+use crate::flow::glance::{Glance, Mark, Opened, Sight};
 use crate::flow::half::{Half, Offer, Tick};
 use crate::flow::history::Letter;
 use crate::flow::places::Places;
@@ -40,10 +40,15 @@ impl FlowAudit {
         matches!(self.copies, Copies::Known)
     }
 
+    /// Returns the packets both ways.
+    const fn packets(&self) -> u64 {
+        let (low, high) = (self.counts.low_to_high, self.counts.high_to_low);
+        self.facts.low_to_high.packets(low) + self.facts.high_to_low.packets(high)
+    }
+
     /// Returns whether nothing of the flow was seen.
     pub const fn is_new(&self) -> bool {
-        self.ways.low_to_high.packets + self.ways.high_to_low.packets == 0
-            && matches!(self.copies, Copies::None)
+        self.packets() == 0 && matches!(self.copies, Copies::None)
     }
 
     /// Says whether a packet passes the place where the flow is judged; `first` is another sight of
@@ -81,9 +86,9 @@ impl FlowAudit {
         let peer = halves[orientation.flip()];
         segment.has(Flags::SYN.with(Flags::ACK))
             && segment.fault.is_none()
-            && self.ways[orientation].first_seq.is_none()
+            && self.counts[orientation].is_new()
             && peer.is(Half::SYN | Half::SEQ)
-            && peer.marks & SPOKEN == 0
+            && !peer.has_spoken()
             && segment.ack != peer.max_end
     }
 
@@ -123,10 +128,9 @@ impl FlowAudit {
         if self.copies == Copies::Suspected {
             self.copies = Copies::Known;
         }
-        let way = &mut self.ways[orientation];
-        let is_first = way.first_seq.is_none();
+        let is_first = self.counts[orientation].is_new();
         if is_first {
-            way.vantage = vantage;
+            self.facts[orientation].vantage = vantage;
         }
         if is_first && !self.is_seen_twice() || segment.fault.is_some() {
             return Sighted::Here;
@@ -135,14 +139,14 @@ impl FlowAudit {
             return Sighted::Back(back);
         }
         let before = self.first_sight(arrival);
-        let way = self.ways[orientation];
+        let way = self.facts[orientation].joined(self.counts[orientation]);
         let opened = Opened {
             first_seq: way.first_seq,
             vantage: way.vantage,
             is_first,
             has_ended: self.has_ended(),
         };
-        let is_alone = self.ways[orientation.flip()].first_seq.is_none();
+        let is_alone = self.counts[orientation.flip()].is_new();
         let moves_on = is_alone && self.tracked && !segment.has(Flags::ACK);
         let is_original = orientation == self.original;
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
@@ -188,8 +192,8 @@ impl FlowAudit {
     ) -> Option<Sight> {
         let Arrival { segment, orientation, .. } = *arrival;
         let opener = orientation.flip();
-        let only_opened = self.ways[orientation].first_seq.is_none()
-            && self.exchange.halves[opener].marks & SPOKEN == 0;
+        let only_opened =
+            self.counts[orientation].is_new() && !self.exchange.halves[opener].has_spoken();
         let is_original = orientation == self.original;
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
         let glance = Glance { frame, ts, vantage, orientation, is_original, segment, own, peer };
@@ -201,7 +205,7 @@ impl FlowAudit {
         let sightings = std::mem::take(known);
         let syn = Arrival { segment: &back.segment, orientation: opener, now: arrival.now };
         self.start_over(sightings, &syn);
-        self.ways[opener].vantage = vantage;
+        self.facts[opener].vantage = vantage;
         Some(back)
     }
 
@@ -214,11 +218,12 @@ impl FlowAudit {
 
     /// Returns the one packet of this way as it was captured first, if it was a SYN or SYN-ACK.
     fn first_sight(&self, arrival: &Arrival<'_>) -> Option<Sight> {
-        let way = self.ways[arrival.orientation];
+        let orientation = arrival.orientation;
+        let way = self.facts[orientation].joined(self.counts[orientation]);
         let frame = self.first_frame;
         let own = &self.exchange.halves[arrival.orientation];
         let is_first = way.packets == 1 && way.syn_seen && own.is(Half::SYN);
-        if !is_first || own.marks & SPOKEN != 0 || !arrival.segment.has(Flags::SYN) {
+        if !is_first || own.has_spoken() || !arrival.segment.has(Flags::SYN) {
             return None;
         }
         let segment = Segment { ttl: way.ttl, seq: way.first_seq?, ..remembered(own) };
@@ -230,9 +235,9 @@ impl FlowAudit {
 
     fn start_over(&mut self, sightings: Box<Sightings>, arrival: &Arrival<'_>) {
         let is_told = self.exchange.is_told();
-        let vantage = self.ways[arrival.orientation].vantage;
+        let vantage = self.facts[arrival.orientation].vantage;
         *self = Self::new(self.first_frame, self.first_ts, arrival);
-        self.ways[arrival.orientation].vantage = vantage;
+        self.facts[arrival.orientation].vantage = vantage;
         if is_told {
             self.tell_all();
         }
@@ -264,15 +269,15 @@ impl FlowAudit {
     /// Notes where the first packet of a way was captured.
     pub const fn first_seen_at(&mut self, orientation: Orientation, vantage: Vantage) {
         match orientation {
-            Orientation::LowToHigh => self.ways.low_to_high.vantage = vantage,
-            Orientation::HighToLow => self.ways.high_to_low.vantage = vantage,
+            Orientation::LowToHigh => self.facts.low_to_high.vantage = vantage,
+            Orientation::HighToLow => self.facts.high_to_low.vantage = vantage,
         }
     }
 
     /// Keeps the flow apart from its copies once many packets have come twice.
     #[cold]
     pub(super) fn count_copies(&mut self) {
-        let packets = self.ways.low_to_high.packets + self.ways.high_to_low.packets;
+        let packets = self.packets();
         let copies = self.exchange.detail.as_ref().map_or(0, |detail| detail.copies());
         if self.copies == Copies::None && is_captured_twice(copies, packets) {
             self.know(Box::default());
@@ -283,7 +288,7 @@ impl FlowAudit {
     /// Looks for another place with other numbers, once those of a flow without a SYN jump to and fro.
     #[cold]
     pub(super) fn count_wild(&mut self) {
-        let has_syn = self.ways.low_to_high.syn_seen || self.ways.high_to_low.syn_seen;
+        let has_syn = self.counts.low_to_high.has_syn() || self.counts.high_to_low.has_syn();
         if has_syn || self.copies != Copies::None {
             return;
         }

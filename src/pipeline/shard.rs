@@ -5,6 +5,7 @@
 
 mod account;
 mod first_sights;
+mod flow;
 mod forget;
 mod sights;
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::audit::{Findings, PacketVerdict, Totals};
 use crate::conntrack::table::Position;
 use crate::conntrack::{
-    Arrival, CtState, Entry, ErrorArrival, Keyed, Members, Opinions, Panel, Table, Track, Verdict,
+    Arrival, CtState, Entry, ErrorArrival, Members, Opinions, Panel, Table, Track, Verdict,
 };
 use crate::flow::{Attention, FlowAudit, Observation};
 use crate::occupancy::{Group, Watched};
@@ -27,6 +28,7 @@ use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
 use first_sights::FirstSights;
+use flow::{Course, Flow};
 
 /// The policy number of the liberal twin in the panel.
 const LIBERAL: usize = 1;
@@ -35,50 +37,6 @@ const LIBERAL: usize = 1;
 /// overlaps, few enough that what was brought is still there when its turn comes.
 const AHEAD: usize = 64;
 
-/// A flow while the tracker remembers it. The order of the fields is that in memory: a packet that
-/// nothing is to be said of reads and writes these lines of the cache, and no other.
-#[derive(Debug)]
-#[repr(C, align(64))]
-struct Flow {
-    track: Track,
-    key: FlowKey,
-    audit: FlowAudit,
-    /// The bytes that the ledger has for it.
-    bytes: u32,
-}
-
-const _: () = assert!(size_of::<Option<Flow>>() <= 448, "seven lines of the cache");
-
-impl Keyed for Flow {
-    fn key(&self) -> &FlowKey {
-        &self.key
-    }
-
-    #[inline]
-    fn touch(&self) -> u64 {
-        let [.., word] = self.key.words();
-        word.wrapping_add(self.track.touch()).wrapping_add(self.audit.touch())
-    }
-}
-
-impl Flow {
-    fn is_over(&self, now: Timestamp) -> bool {
-        self.over_at() <= now
-    }
-
-    fn over_at(&self) -> Timestamp {
-        self.audit.over_at(self.track.expires())
-    }
-
-    /// Returns the bytes that it takes, with all that hangs on it.
-    fn bytes_taken(&self) -> usize {
-        FLOW_BYTES + self.track.heap_bytes() + self.audit.heap_bytes()
-    }
-}
-
-/// The bytes that a clean flow takes, with its places in the index.
-const FLOW_BYTES: usize = size_of::<Option<Flow>>() + Table::<Flow>::INDEX_BYTES;
-
 /// The owner of a part of the flows.
 pub(super) struct Shard {
     table: Table<Flow>,
@@ -86,6 +44,7 @@ pub(super) struct Shard {
     desk: Desk,
     /// Who records the life of each entry, when that is wanted.
     watch: Option<Box<Watch>>,
+    view: TableView,
     /// Where the flows of the packets ahead most probably are.
     guesses: Vec<Option<Position>>,
     /// Entries that another tracker knew before the capture began.
@@ -139,10 +98,11 @@ impl Shard {
             is_releasing: false,
             ledger: Ledger::new(plan.memory),
         };
-        let watch = (plan.table == TableView::Assessed).then(|| Watch::new(&plan.method, seed));
+        let watch = (plan.table != TableView::Counted).then(|| Watch::new(&plan.method, seed));
         let watch = watch.flatten().map(Box::new);
         let known = BTreeMap::new();
-        Self { table: Table::new(seed), datagrams, desk, watch, guesses: Vec::new(), known }
+        let (table, view, guesses) = (Table::new(seed), plan.table, Vec::new());
+        Self { table, datagrams, desk, watch, view, guesses, known }
     }
 
     /// Takes over an entry that another tracker knows, for a flow that has not been seen yet.
@@ -156,28 +116,40 @@ impl Shard {
         if let Some(watch) = &mut self.watch {
             watch.take(items);
         }
+        if self.view == TableView::AssessedAlone {
+            return;
+        }
         let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {
             self.table.fetch(run.iter().map(|item| item.hash), &mut guesses);
             for (item, guess) in run.iter().zip(&guesses) {
                 match item.kind {
                     Kind::Segment => self.take_segment(item, *guess),
-                    Kind::Error(traits) => self.take_error(item, traits),
-                    Kind::TooBig(traits) => {
-                        self.note_too_big(item);
-                        self.take_error(item, traits);
-                    }
-                    Kind::ExemptSegment => self.take_exempt(item),
-                    Kind::ExemptError => self.take_exempt_error(item),
-                    Kind::Datagram(datagram) => {
-                        let Desk { totals, ledger, .. } = &mut self.desk;
-                        self.datagrams.take(item, datagram, totals, ledger);
-                    }
-                    Kind::Census(census) => self.hold(census, item.stamp.clock),
+                    _ => self.take_other(item),
                 }
             }
         }
         self.guesses = guesses;
+    }
+
+    /// Takes what is no segment to be tracked.
+    #[inline(never)]
+    fn take_other(&mut self, item: &Item) {
+        match item.kind {
+            Kind::Segment => self.take_elsewhere(item),
+            Kind::Error(traits) => self.take_error(item, traits),
+            Kind::TooBig(traits) => {
+                self.note_too_big(item);
+                self.take_error(item, traits);
+            }
+            Kind::ExemptSegment => self.take_exempt(item),
+            Kind::ExemptError => self.take_exempt_error(item),
+            Kind::Datagram(datagram) => {
+                let Desk { totals, ledger, .. } = &mut self.desk;
+                self.datagrams.take(item, datagram, totals, ledger);
+            }
+            Kind::Census(census) => self.hold(census, item.stamp.clock),
+        }
     }
 
     /// Returns the verdicts on what was taken since the last time, when they are wanted.
@@ -216,19 +188,27 @@ impl Shard {
     #[inline]
     fn take_segment(&mut self, item: &Item, guess: Option<Position>) {
         let flow = guess.and_then(|position| self.table.get_mut(position));
-        let is_its =
-            |flow: &&mut Flow| flow.key == item.packet.key && !flow.is_over(item.stamp.clock);
-        match flow.filter(is_its) {
-            Some(flow) => self.desk.take(flow, item),
-            None => self.take_elsewhere(item),
+        let Some(flow) = flow.filter(|flow| flow.key == item.packet.key) else {
+            return self.take_elsewhere(item);
+        };
+        let course = self.desk.let_pass(flow, item);
+        if course == Course::Taken {
+            return;
+        }
+        if flow.is_over(item.stamp.clock) {
+            self.take_elsewhere(item);
+        } else {
+            self.desk.take(flow, item, course);
         }
     }
 
     /// Takes a segment of a flow that is not where it was thought to be, or of a new one.
+    #[inline(never)]
     fn take_elsewhere(&mut self, item: &Item) {
         let position = self.find_or_start(item);
         if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
-            self.desk.take(flow, item);
+            let course = self.desk.course(flow, item);
+            self.desk.take(flow, item, course);
         }
     }
 
@@ -315,22 +295,49 @@ impl Shard {
 }
 
 impl Desk {
+    /// Takes a segment that is regular for its flow and ordinary for the tracker, as most are, so
+    /// that nothing is to be said of it. Any other leaves the flow as it is.
+    ///
+    /// Stands alone, so that its variables stay in registers.
+    #[inline(never)]
+    fn let_pass(&mut self, flow: &mut Flow, item: &Item) -> Course {
+        let arrival = arrival(item);
+        if self.course(flow, item) == Course::Irregular {
+            return Course::Irregular;
+        }
+        let Some(ordinary) = flow.track.ordinary(&arrival, &self.panel) else {
+            return Course::Regular;
+        };
+        flow.track.let_pass(&ordinary, &arrival, &self.panel, &mut self.opinions);
+        flow.audit.carry_on(item.stamp.ts, &arrival);
+        self.totals.established += 1;
+        self.totals.options_cut += u64::from(arrival.segment.options_cut);
+        Course::Taken
+    }
+
+    /// Returns whether a segment carries its flow on, so that there is nothing to say of it when the
+    /// tracker has nothing to say either and nobody wants its verdict.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the question")]
+    fn course(&self, flow: &Flow, item: &Item) -> Course {
+        let is_told = self.wanted == Wanted::Verdicts;
+        if !is_told && flow.audit.is_regular(item.stamp.ts, &arrival(item)) {
+            Course::Regular
+        } else {
+            Course::Irregular
+        }
+    }
+
     /// Judges a segment of a flow, and takes in what it shows.
-    #[inline]
-    fn take(&mut self, flow: &mut Flow, item: &Item) {
+    #[inline(never)]
+    fn take(&mut self, flow: &mut Flow, item: &Item, course: Course) {
         let segment = &item.packet.segment;
         if flow.audit.may_be_copy(segment) && self.leave_out(flow, item) {
             return;
         }
         let Stamp { number: frame, ts, .. } = item.stamp;
         let arrival = arrival(item);
-        let segment = arrival.segment;
-        let before = flow.track.entry().map(|entry| entry.expires);
-        let verdict = flow.track.judge(&arrival, &self.panel, &mut self.opinions);
-        if verdict.opened || verdict.state.is_none() {
-            let is_there = flow.track.entry().is_some();
-            self.count_entry(before, (verdict.opened, is_there), arrival.now);
-        }
+        let verdict = self.judge(flow, &arrival);
         if flow.audit.ends_before(segment, &verdict) {
             let mut fresh = start(frame, ts, &arrival, &self.full);
             fresh.reopened = true;
@@ -341,6 +348,12 @@ impl Desk {
         }
         let forked = !self.opinions.is_unanimous();
         let unanimous = !forked && !verdict.is_invalid();
+        if unanimous && verdict.is_silent() && course == Course::Regular {
+            flow.audit.carry_on(ts, &arrival);
+            self.totals.count(&verdict, Members::default());
+            self.totals.options_cut += u64::from(segment.options_cut);
+            return;
+        }
         let (liberal, invalid_for) = if unanimous {
             (verdict.ctstate, Members::default())
         } else {
@@ -356,8 +369,18 @@ impl Desk {
         }
     }
 
+    /// Judges a segment, and counts the entry that it makes or ends.
+    fn judge(&mut self, flow: &mut Flow, arrival: &Arrival<'_>) -> Verdict {
+        let before = flow.track.entry().map(|entry| entry.expires);
+        let verdict = flow.track.judge(arrival, &self.panel, &mut self.opinions);
+        if verdict.opened || verdict.state.is_none() {
+            let is_there = flow.track.entry().is_some();
+            self.count_entry(before, (verdict.opened, is_there), arrival.now);
+        }
+        verdict
+    }
+
     /// Takes in what a judged segment shows of its flow.
-    #[inline]
     fn note(&mut self, flow: &mut Flow, item: &Item, observation: &Observation<'_>) {
         let Observation { ts, arrival, verdict, liberal, invalid_for, .. } = *observation;
         if let Attention::Closely(repeated) = flow.audit.observe(observation) {

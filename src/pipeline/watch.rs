@@ -7,16 +7,18 @@
 //! Does not: diagnose anything.
 
 use crate::audit::Method;
-use crate::conntrack::entry::judge;
 use crate::conntrack::{
     Arrival, Choices, DatagramArrival, DatagramEntry, DatagramKind, Entry, Features, Keyed, Policy,
-    Sysctls, Table, datagram::judge_datagram,
+    Sysctls, Table, datagram::judge_datagram, judge_alone, table::Position,
 };
 use crate::occupancy::{Group, Life, Phase, Watched, shorter};
 use crate::pipeline::slice::{Item, Kind};
 use crate::segment::Flags;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
+
+/// Packets whose entries are brought into the cache together.
+const AHEAD: usize = 64;
 
 /// Both trackers, and what they have recorded.
 pub(super) struct Watch {
@@ -29,7 +31,8 @@ impl Watch {
     /// Prepares to watch a run; there is none without a policy.
     pub(super) fn new(method: &Method, seed: u64) -> Option<Self> {
         let features = method.policies.first().map(Policy::features)?;
-        let tracker = |sysctls| Tracker { features, sysctls, table: Table::new(seed) };
+        let tracker =
+            |sysctls| Tracker { features, sysctls, table: Table::new(seed), guesses: Vec::new() };
         Some(Self {
             as_judged: tracker(method.sysctls),
             shorter: tracker(shorter(&method.sysctls).0),
@@ -40,9 +43,9 @@ impl Watch {
     /// Takes packets in capture order.
     pub(super) fn take(&mut self, items: &[Item]) {
         let Self { as_judged, shorter, watched } = self;
-        for item in items {
-            as_judged.take(item, |event| record(watched, &event));
-            shorter.take(item, |event| event.count(watched));
+        for run in items.chunks(AHEAD) {
+            as_judged.take(run, |event| record(watched, &event));
+            shorter.take(run, |event| event.count(watched));
         }
     }
 
@@ -135,7 +138,9 @@ impl Keyed for Tracked {
 
     fn touch(&self) -> u64 {
         let [word, ..] = self.key.words();
-        word
+        let end = self.slot.state().map_or(0, |(_, expires, _)| expires.0.cast_unsigned());
+        let life = self.life.as_ref().map_or(0, |life| life.frame);
+        word ^ end ^ life
     }
 }
 
@@ -202,10 +207,22 @@ struct Tracker {
     features: Features,
     sysctls: Sysctls,
     table: Table<Tracked>,
+    /// Where the entries of the packets ahead most probably are.
+    guesses: Vec<Option<Position>>,
 }
 
 impl Tracker {
-    fn take(&mut self, item: &Item, mut tell: impl FnMut(Event)) {
+    /// Takes a few packets in capture order.
+    fn take(&mut self, items: &[Item], mut tell: impl FnMut(Event)) {
+        let mut guesses = std::mem::take(&mut self.guesses);
+        self.table.fetch(items.iter().map(|item| item.hash), &mut guesses);
+        for (item, guess) in items.iter().zip(&guesses) {
+            self.take_one(item, *guess, &mut tell);
+        }
+        self.guesses = guesses;
+    }
+
+    fn take_one(&mut self, item: &Item, guess: Option<Position>, mut tell: impl FnMut(Event)) {
         let datagram = match item.kind {
             Kind::Segment => None,
             Kind::Datagram(datagram) => match datagram.tracked_as(self.features) {
@@ -221,7 +238,9 @@ impl Tracker {
         };
         let fresh = datagram.map_or(Slot::Tcp(None), |kind| Slot::Datagram(kind, None));
         let (key, now) = (item.packet.key, item.stamp.clock);
-        let position = self.table.find(&key, item.hash).or_else(|| {
+        let is_there = |at: &Position| self.table.get(*at).is_some_and(|found| found.key == key);
+        let guess = guess.filter(is_there);
+        let position = guess.or_else(|| self.table.find(&key, item.hash)).or_else(|| {
             if self.table.wants_sweep() {
                 self.table
                     .sweep(|tracked| tracked.is_over(now), |tracked| tracked.bury(now, &mut tell));
@@ -237,7 +256,7 @@ impl Tracker {
             (Slot::Tcp(entry), None) => {
                 let (segment, orientation) = (&item.packet.segment, item.packet.orientation);
                 let arrival = Arrival { segment, orientation, now };
-                judge(entry, &arrival, &self.sysctls.limits, choices).opened
+                judge_alone(entry, &arrival, &self.sysctls.limits, self.features).opened
             }
             (Slot::Datagram(last, entry), Some(kind)) => {
                 let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };

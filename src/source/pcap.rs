@@ -7,7 +7,7 @@ use super::bytes::Endian;
 use super::input::{MAX_ELEMENT_BYTES, Stop, Walked};
 use super::{Damage, Interface};
 use crate::frame::{Batch, FrameHeader, LinkType};
-use crate::time::{CaptureClock, Timestamp};
+use crate::time::{CaptureClock, NANOS_PER_SEC, Timestamp};
 
 /// Bytes of the file header.
 pub(super) const HEADER_BYTES: usize = 24;
@@ -75,31 +75,49 @@ impl Pcap {
 
     /// Adds the whole records that `bytes`, the start of the batch's buffer, consists of.
     pub(super) fn walk(&self, bytes: &[u8], batch: &mut Batch, clock: &mut CaptureClock) -> Walked {
+        // A loop for each byte order, so that no record asks for it.
+        match self.endian {
+            Endian::Little => self.walk_in(u32::from_le_bytes, bytes, batch, clock),
+            Endian::Big => self.walk_in(u32::from_be_bytes, bytes, batch, clock),
+        }
+    }
+
+    /// Stands alone, so that its few variables stay in registers.
+    #[inline(never)]
+    fn walk_in(
+        &self,
+        number: impl Fn([u8; 4]) -> u32,
+        bytes: &[u8],
+        batch: &mut Batch,
+        clock: &mut CaptureClock,
+    ) -> Walked {
+        let Self { tick_ns, record_header_bytes, lengths, link, .. } = *self;
         let mut consumed = 0;
-        loop {
-            let rest = bytes.get(consumed..).unwrap_or_default();
-            let Some([seconds, ticks, first, second]) = self.endian.words(rest) else {
-                let stop = Stop::Incomplete(self.record_header_bytes);
-                return Walked { consumed, stop };
+        let mut rest = bytes;
+        let stop = loop {
+            let Some(head) = rest.first_chunk::<RECORD_HEADER_BYTES>() else {
+                break Stop::Incomplete(record_header_bytes);
             };
-            let (captured_len, original_len) = self.lengths.of(first, second);
+            let [s0, s1, s2, s3, t0, t1, t2, t3, a0, a1, a2, a3, b0, b1, b2, b3] = *head;
+            let (seconds, ticks) = (number([s0, s1, s2, s3]), number([t0, t1, t2, t3]));
+            let (captured_len, original_len) =
+                lengths.of(number([a0, a1, a2, a3]), number([b0, b1, b2, b3]));
             if captured_len > MAX_ELEMENT_BYTES {
-                let stop = Stop::Damaged(Damage::RecordLength(captured_len));
-                return Walked { consumed, stop };
+                break Stop::Damaged(Damage::RecordLength(captured_len));
             }
-            let needed = self.record_header_bytes + captured_len as usize;
-            if rest.len() < needed {
-                return Walked { consumed, stop: Stop::Incomplete(needed) };
-            }
-            let ts = Timestamp::from_parts(i64::from(seconds), i64::from(ticks) * self.tick_ns);
-            let start = buffer_offset(consumed + self.record_header_bytes);
-            let link = self.link;
+            let needed = record_header_bytes + captured_len as usize;
+            let Some(after) = rest.get(needed..) else { break Stop::Incomplete(needed) };
+            // Two numbers of 32 bits, so that nothing can overflow.
+            let ts = Timestamp(i64::from(seconds) * NANOS_PER_SEC + i64::from(ticks) * tick_ns);
+            let start = buffer_offset(consumed + record_header_bytes);
             let (interface, is_outbound) = (0, false);
             let header =
                 FrameHeader { ts, link, interface, start, captured_len, original_len, is_outbound };
             batch.push(header, clock);
             consumed += needed;
-        }
+            rest = after;
+        };
+        Walked { consumed, stop }
     }
 
     /// Returns the one interface that a pcap file has.

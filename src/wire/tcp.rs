@@ -111,14 +111,15 @@ pub(super) const fn is_valid_combination(flags: Flags) -> bool {
     const RST: u8 = Flags::RST.0;
     const ACK: u8 = Flags::ACK.0;
     const URG: u8 = Flags::URG.0;
-    const SYN_URG: u8 = SYN | URG;
-    const SYN_ACK: u8 = SYN | ACK;
-    const RST_ACK: u8 = RST | ACK;
-    const FIN_ACK: u8 = FIN | ACK;
-    const FIN_ACK_URG: u8 = FIN | ACK | URG;
-    const ACK_URG: u8 = ACK | URG;
-    matches!(
-        flags.0 & (FIN | SYN | RST | ACK | URG),
-        SYN | SYN_URG | SYN_ACK | RST | RST_ACK | FIN_ACK | FIN_ACK_URG | ACK | ACK_URG
-    )
+    /// A bit for each valid combination.
+    const BITS: u64 = 1 << SYN
+        | 1 << (SYN | URG)
+        | 1 << (SYN | ACK)
+        | 1 << RST
+        | 1 << (RST | ACK)
+        | 1 << (FIN | ACK)
+        | 1 << (FIN | ACK | URG)
+        | 1 << ACK
+        | 1 << (ACK | URG);
+    BITS >> (flags.0 & (FIN | SYN | RST | ACK | URG)) & 1 != 0
 }

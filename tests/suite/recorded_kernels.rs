@@ -227,7 +227,7 @@ impl Model {
                 let [seq, ack, end, win] = numbers;
                 said == [direction, class, seq, ack, end, win, wscale, flags]
             })
-            && said.rt.is_none_or(|retrans| retrans == entry.retrans)
+            && said.rt.is_none_or(|retrans| retrans == entry.retrans.of(self.features))
     }
 
     /// The codes of what this kernel logs.

@@ -98,7 +98,14 @@ fn compare(
     let unscaled = features.contains(Feature::LastWinUnscaled);
     let win = if unscaled { last.win } else { last.scaled_win };
     assert_eq!(
-        (last.direction, last.class as u8, entry.retrans, win, last.wscale, last.flags.0),
+        (
+            last.direction,
+            last.class as u8,
+            entry.retrans.of(features),
+            win,
+            last.wscale,
+            last.flags.0
+        ),
         (wanted.dir, wanted.index, wanted.retrans, wanted.win, wanted.wscale, wanted.flags),
         "{place}: last"
     );

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 /// Which module may name which others, and who stands at the bottom: a row may use the rows above
 /// that it lists.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("guide", &[]),
     ("seq", &[]),
     ("time", &[]),
     ("segment", &["seq", "time"]),
     ("tuple", &["seq", "time"]),
     ("frame", &["seq", "time"]),
-    ("conntrack", &["segment", "seq", "time", "tuple"]),
+    ("memory", &[]),
+    ("conntrack", &["memory", "segment", "seq", "time", "tuple"]),
     ("occupancy", &["conntrack", "time", "tuple"]),
     ("wire", &["frame", "segment", "seq", "time", "tuple"]),
     ("source", &["frame", "time"]),

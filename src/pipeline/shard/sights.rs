@@ -3,7 +3,7 @@
 //!
 //! Does not: tell copies from others, which is a matter of the flow.
 
-use super::{Desk, Flow, LIBERAL, arrival};
+use super::{Course, Desk, Flow, LIBERAL, arrival};
 use crate::audit::Opening;
 use crate::conntrack::{CtState, Track, Verdict};
 use crate::flow::{Sight, Sighted};
@@ -107,7 +107,7 @@ impl Desk {
         before.packet.segment = syn.segment;
         before.packet.orientation = item.packet.orientation.flip();
         self.is_releasing = true;
-        self.take(flow, &before);
+        self.take(flow, &before, Course::Irregular);
         self.is_releasing = false;
     }
 
@@ -142,7 +142,7 @@ impl Desk {
     pub(super) fn judge_held(&mut self, flow: &mut Flow, held: &Item) {
         self.totals.copies = self.totals.copies.saturating_sub(1);
         self.is_releasing = true;
-        self.take(flow, held);
+        self.take(flow, held, Course::Irregular);
         self.is_releasing = false;
     }
 

@@ -1,0 +1,45 @@
+//! Asks the operating system to back large allocations by large pages.
+//!
+//! Where each packet meets another of hundreds of thousands of flows, most of the time goes into
+//! finding the pages that they lie in. With pages of 2 MiB the processor remembers where all are.
+//!
+//! Does not: allocate, or change what memory holds.
+
+/// The size of a large page.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// Asks for large pages for what a vector has room for, beyond the first large page: what is small
+/// stays in small pages. It is a wish: where it is not granted, nothing is different but the speed.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "advice on memory has no face in the standard library")]
+pub(crate) fn prefer_large_pages<T>(vector: &Vec<T>) {
+    let begin = vector.as_ptr().addr();
+    let end = begin.saturating_add(vector.capacity().saturating_mul(size_of::<T>()));
+    let first = begin.saturating_add(LARGE_PAGE).next_multiple_of(LARGE_PAGE);
+    let last = end / LARGE_PAGE * LARGE_PAGE;
+    let Some(len) = last.checked_sub(first).filter(|len| *len > 0) else { return };
+    let start = vector.as_ptr().wrapping_byte_add(first - begin).cast_mut().cast();
+    // SAFETY: the range lies within one allocation of our own, and this advice neither changes what
+    // it holds nor makes any of it unusable.
+    unsafe { libc::madvise(start, len, libc::MADV_HUGEPAGE) };
+}
+
+/// Does nothing where such a wish is not known.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const fn prefer_large_pages<T>(_: &Vec<T>) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_vector_holds_stays_and_its_room_can_be_used() {
+        let mut vector: Vec<u64> = Vec::with_capacity(LARGE_PAGE);
+        vector.extend(0..1000);
+        prefer_large_pages(&vector);
+        vector.extend(1000..LARGE_PAGE as u64);
+        assert!(vector.iter().copied().eq(0..LARGE_PAGE as u64));
+        prefer_large_pages(&Vec::<u64>::new());
+        prefer_large_pages(&vec![0_u8; 100]);
+    }
+}
