@@ -43,9 +43,10 @@ struct Fat {
 
 impl Fat {
     fn new(number: u32, random: &mut Random) -> Self {
-        let ports = [40_000 + number as u16, 443];
-        let hosts =
-            Hosts { is_v6: number % 8 == 7, client: 0x0a00_0001, server: 0xc000_0201, ports };
+        // Some thousand flows a client.
+        let ports = [40_000 + (number & 0x3fff) as u16, 443];
+        let client = 0x0a00_0001 + (number >> 14);
+        let hosts = Hosts { is_v6: number % 8 == 7, client, server: 0xc000_0201, ports };
         Self {
             hosts,
             isn: [random.next() as u32, random.next() as u32],

@@ -26,7 +26,8 @@ pub use random::Random;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Recipe {
     pub case: Case,
-    /// Bytes of the file, at least; it ends with the packet that reaches them.
+    /// Bytes of the file: it ends with the packet that reaches them, or, where all flows are alive at
+    /// once, with the last of the flows, a little earlier.
     pub bytes: u64,
     /// Flows, where the case has as many as wanted.
     pub flows: Option<u64>,

@@ -76,6 +76,11 @@ impl<W: Write> Capture<W> {
         Ok(Self { out, bytes_left: bytes.saturating_sub(24), packets: 0, frame, now_ns })
     }
 
+    /// Returns how many bytes are left until the file has its size.
+    pub fn bytes_left(&self) -> u64 {
+        self.bytes_left
+    }
+
     /// Returns whether the file has reached its size.
     pub fn is_full(&self) -> bool {
         self.bytes_left == 0

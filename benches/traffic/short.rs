@@ -13,6 +13,8 @@ const STEP_NS: u64 = 57_000;
 const ROUND_NS: u64 = 100_000_000;
 /// Bytes that a short flow takes in a file, on average.
 const BYTES_PER_FLOW: u64 = 2050;
+/// Bytes that the end of a flow takes, on average, and a little less: the ends fill a file.
+const BYTES_PER_END: u64 = 200;
 
 /// Where a flow is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +75,11 @@ impl Flow {
     /// Returns whether only the end is left.
     fn is_ending(&self) -> bool {
         !matches!(self.stage, Stage::Syn | Stage::SynAck | Stage::Ack | Stage::Exchange(..))
+    }
+
+    /// Makes a flow of which only the end is left have another exchange before.
+    fn go_on(&mut self) {
+        self.stage = Stage::Exchange(1, 0);
     }
 
     /// Writes the next packet and moves on.
@@ -184,6 +191,11 @@ pub fn all_alive<W: Write>(
                 let flow = &flows[turn as usize];
                 flow.is_ending() == is_ending && flow.stage != Stage::Over
             });
+            let has_room = capture.bytes_left() > count * BYTES_PER_END;
+            if turns.is_empty() && !is_ending && has_room {
+                flows.iter_mut().for_each(Flow::go_on);
+                turns = (0..count as u32).collect();
+            }
             shuffle(&mut turns, random);
         }
     }
