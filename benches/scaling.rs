@@ -18,8 +18,9 @@
 //! `cargo bench --bench scaling [-- [--bytes N] [--flows N] [--runs N] [TABLE...]]`.
 //!
 //! * `size`: time for a packet and the peak of memory while the file doubles and doubles again. In
-//!   `b` flows come and go for as long as the file lasts; the tracker holds them for two minutes after
-//!   their end, so that from 250 MB on the flows alive, and with them the peak, should stay.
+//!   `b` flows come and go for as long as the file lasts. The tracker holds each for two minutes after
+//!   its end, 210 MB of the file, and the table looks for what is over when it has grown by half: the
+//!   peak should stay from 500 MB on.
 //! * `flows`: time for a packet with 1,000 flows alive and with more, up to `--flows`, by turns. Told
 //!   apart are the packets that open flows, those of established flows, and the end of each flow.
 //!   Time is CPU time of the one worker. A million flows make a capture of 1 GB.
