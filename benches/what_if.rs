@@ -26,9 +26,10 @@ use std::path::Path;
 
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls, what_if};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
+use tcp_window_audit::tuple::Share;
 use tcp_window_audit::wire::{Checksums, Tunnels};
 
 /// Bytes of each capture when nothing is said.
@@ -56,6 +57,8 @@ fn audit(path: &Path, policies: Vec<Policy>) -> (f64, u64) {
         tunnels,
         exemptions: Exemptions::default(),
         threads: 1,
+        share: Share::ALL,
+        frames: Whole::Capture,
         inputs: 1,
         wanted: Wanted::Findings,
         flows: Vec::new(),

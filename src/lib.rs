@@ -23,6 +23,7 @@
 //! * [`audit`]: all flows and totals of a run, mergeable.
 //! * [`diagnose`]: from the facts of a run to causes, how sure they are, and what to do.
 //! * [`pipeline`]: batches, shards, threads.
+//! * [`partial`]: parts of a run over several machines, as files.
 //! * [`anonymize`]: an audit that can be handed on.
 //! * [`report`]: an audit to bytes, one file a format; it computes nothing.
 //!
@@ -49,6 +50,7 @@ pub mod flow;
 pub mod frame;
 pub mod kernel;
 pub mod occupancy;
+pub mod partial;
 pub mod pipeline;
 pub mod report;
 pub mod segment;

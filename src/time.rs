@@ -10,7 +10,19 @@ pub const NANOS_PER_SEC: i64 = 1_000_000_000;
 /// A point in time as the capture recorded it: nanoseconds since 1970-01-01T00:00:00Z.
 ///
 /// The range is that of `i64`, 1677 to 2262; sources clamp what lies outside.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {

@@ -21,7 +21,7 @@ const SLOTS: usize = 1024;
 pub const UNANSWERED_RETRIES: usize = 2;
 
 /// Flows of one kind: how many, and when.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Span {
     /// How many.
     pub flows: u64,
@@ -59,7 +59,7 @@ impl Span {
 }
 
 /// A server: an address and a port to which SYNs go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Server {
     /// The address and port.
     pub endpoint: Endpoint,
@@ -79,7 +79,7 @@ pub struct Server {
 
 /// The clock in the timestamps of one client's address towards one server, relative to that of the
 /// capture, in milliseconds on a circle of 2³².
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Clocks {
     /// The client's address.
     pub client: IpAddr,
@@ -94,7 +94,7 @@ pub struct Clocks {
 }
 
 /// A bounded sample of values by the hashes of their keys.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Sample<T> {
     slots: Vec<Option<(u64, T)>>,
 }
@@ -138,7 +138,7 @@ impl<T> Sample<T> {
 }
 
 /// The peers of a run.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Peers {
     servers: Sample<Server>,
     clocks: Sample<Clocks>,

@@ -44,7 +44,7 @@ const LENGTHS_NS: [i64; 23] = {
 };
 
 /// What happened in one interval.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Happened {
     /// INVALID packets.
     pub invalid: u64,
@@ -53,7 +53,7 @@ pub struct Happened {
 }
 
 /// Counts of INVALID packets and retransmissions over the time of a capture.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Timeline {
     /// Position in [`LENGTHS_NS`].
     length: usize,

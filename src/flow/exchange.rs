@@ -58,7 +58,7 @@ pub(super) struct Taken {
 }
 
 /// What the two ends did so far.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Exchange {
     pub(super) halves: PerOrientation<Half>,
     pub(super) history: History,

@@ -90,7 +90,7 @@ pub struct Observation<'a> {
 }
 
 /// What travelled one way.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct OneWay {
     /// Packets.
     pub packets: u64,
@@ -124,7 +124,7 @@ pub enum Attention {
 }
 
 /// What one flow showed so far.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct FlowAudit {
     /// Number of the first frame: the flow's id.
     pub first_frame: u64,

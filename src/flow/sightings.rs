@@ -37,7 +37,19 @@ const MAX_OTHERS: usize = 4;
 const LEAST_COPIES: u64 = 4;
 
 /// The marks of the place where a packet was captured.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Mark {
     /// File and interface.
     pub vantage: Vantage,
@@ -46,7 +58,7 @@ pub struct Mark {
 }
 
 /// A SYN or SYN-ACK as it was captured at one place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Sight {
     /// The frame.
     pub frame: u64,
@@ -57,7 +69,7 @@ pub struct Sight {
 }
 
 /// What one way of a flow showed of its places.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Way {
     /// The marks of the place that is judged.
     judged: Option<Mark>,
@@ -74,7 +86,7 @@ pub struct Way {
 }
 
 /// What identifies a packet among its neighbours, whatever hop it is captured at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Identity {
     seq: SeqNum,
     ack: SeqNum,
@@ -87,7 +99,7 @@ struct Identity {
 }
 
 /// A packet that waits for its copy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Waiting {
     identity: Identity,
     at: Tick,
@@ -105,7 +117,7 @@ pub enum Sighted {
 }
 
 /// The places where a flow was captured.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Sightings {
     /// What each way showed.
     ways: PerOrientation<Way>,

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::frame::{Batch, Place};
 use crate::time::CaptureClock;
 
+pub mod block;
 mod bytes;
 mod decompress;
 pub mod digest;
@@ -33,6 +34,7 @@ pub mod merged;
 mod open;
 mod pcap;
 mod pcapng;
+pub mod piece;
 pub mod rules;
 
 pub use error::{Damage, Error};
@@ -140,7 +142,7 @@ pub trait FrameSource {
 }
 
 /// What a source says of its input; complete once the last frame has been read.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SourceSummary {
     /// The name of the input as given: a path, or `-`.
     pub name: String,
@@ -156,7 +158,7 @@ pub struct SourceSummary {
 }
 
 /// What a filter did.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct FilterSummary {
     /// The expression, in the words of the user.
     pub expression: String,
@@ -165,7 +167,7 @@ pub struct FilterSummary {
 }
 
 /// An interface as the capture describes it.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Interface {
     /// Its name, where the file has one. Text from the capture: data, to be escaped.
     pub name: Option<String>,

@@ -46,6 +46,7 @@ mod merged;
 mod notrack;
 mod outputs;
 mod page;
+mod parts;
 mod pipeline;
 mod privacy;
 mod program;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Which module may name which others, and who stands at the bottom: a row may use the rows above
 /// that it lists.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("seq", &[]),
     ("time", &[]),
     ("segment", &["seq", "time"]),
@@ -52,6 +52,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "wire",
         ],
     ),
+    ("partial", &["audit", "pipeline", "source", "time", "tuple"]),
     ("anonymize", &["audit", "flow", "time", "tuple", "wire"]),
     (
         "report",
@@ -74,12 +75,14 @@ const MAY_USE: [(&str, &[&str]); 17] = [
 ];
 
 /// Crates that only one module may name.
-const OWNERS: [(&str, &[&str]); 6] = [
+const OWNERS: [(&str, &[&str]); 8] = [
     ("etherparse", &["wire"]),
     ("clap", &["cli"]),
     ("serde_json", &["report"]),
     ("pcap", &["source"]),
     ("hdrhistogram", &["audit"]),
+    ("postcard", &["partial"]),
+    ("twox_hash", &["source"]),
     ("maud", &["report"]),
 ];
 
