@@ -18,6 +18,7 @@ mod behaviour;
 mod exhibit;
 mod findings;
 mod histogram;
+mod host;
 mod opening;
 mod peers;
 mod private;
@@ -28,6 +29,7 @@ pub use behaviour::{Behaviour, FlowsWith};
 pub use exhibit::{Exhibits, MAX_SHOWN_PACKETS, ShownFlow, ShownPacket, WantedFlow, Wish};
 pub use findings::{Collected, Findings, MAX_FINDINGS, MAX_SIGHTINGS, MAX_SUSPECTS, MAX_TROUBLED};
 pub use histogram::{Bin, Histogram};
+pub use host::HostTracker;
 pub use opening::{MAX_OPENINGS, Opening, Openings};
 pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
 pub use private::Private;
@@ -354,17 +356,6 @@ impl Inputs {
         let frame::Place { file, frame } = frame::Place::of(number);
         Place { file: (self.asked_for > 1).then_some(file), frame }
     }
-}
-
-/// What the tracker of the capturing machine told, which sees the same packets and more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HostTracker {
-    /// TCP connections that it had before the capture began, each by the keys under which its
-    /// packets may be seen.
-    pub connections_known: u64,
-    /// Packets that it found INVALID meanwhile, of all protocols and interfaces of the network
-    /// namespace: what `invalid=` of `conntrack -S` rose by.
-    pub invalid_counted: u64,
 }
 
 /// Everything that a run found out, in final order.

@@ -134,8 +134,8 @@ enum Command {
     /// Split captures into pieces by flow, one for each shard, without what packets carry
     ///
     /// A run with --shard I/N then reads only the pieces of shard I; its result is the same. Pieces are
-    /// pcapng files that every tool reads. Exit status: 0, or 2 where an input could not be read to its
-    /// end.
+    /// pcapng files that every tool reads. Exit status: 0 when they are written, whatever the inputs are
+    /// like (merge says), or 2.
     Split(Box<SplitArgs>),
     /// Answers questions for the counters of this machine's tracker, for a live capture
     #[command(name = crate::live::READ_COUNTERS, hide = true)]

@@ -35,6 +35,10 @@ pub(crate) fn run(config: &Config, part: &PartWanted) -> u8 {
 
 /// Returns whether a part is there that this run would make again.
 fn is_there(part: &PartWanted, read: &Read) -> bool {
+    // A pipe is not looked into.
+    if !std::fs::metadata(&part.path).is_ok_and(|found| found.is_file()) {
+        return false;
+    }
     let Ok(Part { header, .. }) = Part::open(&part.path) else { return false };
     let (now, then) = match read {
         Read::Inputs(inputs) => (inputs, &header.inputs),

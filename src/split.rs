@@ -17,8 +17,8 @@ use tcp_window_audit::tuple::Share;
 /// Splits captures, and returns the exit status.
 pub(crate) fn run(split: &SplitArgs) -> u8 {
     match divide(split) {
-        Ok(true) => CLEAN,
-        Ok(false) => FAILED,
+        Ok(Some(())) => CLEAN,
+        Ok(None) => FAILED,
         Err(error) => {
             say(&chain(&*error));
             FAILED
@@ -26,17 +26,18 @@ pub(crate) fn run(split: &SplitArgs) -> u8 {
     }
 }
 
-/// Makes the pieces, unless they are there; returns whether all inputs could be read to their ends.
-fn divide(split: &SplitArgs) -> Result<bool, Box<dyn std::error::Error>> {
+/// Makes the pieces, unless they are there; none where that cannot be begun, and why has been said.
+/// What keeps an input from being read to its end stands in the pieces.
+fn divide(split: &SplitArgs) -> Result<Option<()>, Box<dyn std::error::Error>> {
     let config = split.config()?;
     let shares = (0..split.pieces).filter_map(|index| Share::of(index, split.pieces));
     let shares: Vec<_> = shares.collect();
     let mut inputs: Vec<_> = config.files.iter().map(|path| source(path)).collect();
     if shares.iter().all(|share| is_there(split, *share, &inputs, &config)) {
         say(&format!("{}: all pieces are there, made alike: kept", split.output.display()));
-        return Ok(true);
+        return Ok(Some(()));
     }
-    let Some(plan) = plan(&config) else { return Ok(false) };
+    let Some(plan) = plan(&config) else { return Ok(None) };
     std::fs::create_dir_all(&split.output)?;
     let printing = Printing::start(config.files.clone(), Share::ALL);
     let mut missed = Vec::new();
@@ -44,7 +45,7 @@ fn divide(split: &SplitArgs) -> Result<bool, Box<dyn std::error::Error>> {
         say(&chain(error));
         missed.push(chain(error));
     });
-    let Some(mut source) = source else { return Ok(false) };
+    let Some(mut source) = source else { return Ok(None) };
     let mut writers = Writers::create(split, &shares)?;
     let mut progress = Progress(Progressing::new(&config));
     let splitter = Splitter::new(&plan, split.pieces, split.snap as usize);
@@ -55,7 +56,6 @@ fn divide(split: &SplitArgs) -> Result<bool, Box<dyn std::error::Error>> {
         say(problem);
     }
     printing.finish(&frames.inputs, &mut inputs);
-    let is_complete = frames.incomplete.is_empty();
     let least = split.snap;
     let options = config.decoding();
     for (writer, share) in writers.pieces.into_iter().zip(shares) {
@@ -65,7 +65,7 @@ fn divide(split: &SplitArgs) -> Result<bool, Box<dyn std::error::Error>> {
         let failed = |error| crate::output::Error::new(&split.path(share), error);
         writer.finish(&whole.to_bytes()?).map_err(failed)?.complete()?;
     }
-    Ok(is_complete)
+    Ok(Some(()))
 }
 
 /// Returns whether a piece is there that this run would make again.

@@ -17,7 +17,7 @@ pub(crate) struct SplitArgs {
     files: Vec<PathBuf>,
 
     /// Pieces to make, one for each shard
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=i64::from(Share::MOST)))]
     pub(crate) pieces: u16,
 

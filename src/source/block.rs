@@ -24,6 +24,13 @@ impl Block {
         Self { kind, body: Vec::new(), has_options: false }
     }
 
+    /// Begins another block in the place of one that is written.
+    pub fn begin(&mut self, kind: u32) {
+        self.kind = kind;
+        self.body.clear();
+        self.has_options = false;
+    }
+
     /// Adds a number.
     pub fn u32(&mut self, value: u32) -> &mut Self {
         self.body.extend(value.to_le_bytes());
@@ -65,14 +72,21 @@ impl Block {
     ///
     /// Those of `out`.
     pub fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(self.body.len() + BLOCK_OVERHEAD as usize);
+        self.append_to(&mut bytes);
+        out.write_all(&bytes)
+    }
+
+    /// Appends the block to a buffer.
+    pub fn append_to(&mut self, buffer: &mut Vec<u8>) {
         if self.has_options {
             self.option(END_OF_OPTIONS, &[]);
         }
         let len = u32_len(&self.body).saturating_add(BLOCK_OVERHEAD).to_le_bytes();
-        out.write_all(&self.kind.to_le_bytes())?;
-        out.write_all(&len)?;
-        out.write_all(&self.body)?;
-        out.write_all(&len)
+        buffer.extend_from_slice(&self.kind.to_le_bytes());
+        buffer.extend_from_slice(&len);
+        buffer.extend_from_slice(&self.body);
+        buffer.extend_from_slice(&len);
     }
 }
 

@@ -265,6 +265,41 @@ fn parts_that_do_not_make_one_run_are_refused_by_name() {
     );
 }
 
+/// Returns a part with a byte string in it replaced, and the checksum that fits.
+fn forged(part: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    use sha2::Digest as _;
+    let (body, _) = part.split_at(part.len() - 32);
+    let at = body.windows(from.len()).position(|window| window == from).unwrap();
+    let body = [&body[..at], to, &body[at + from.len()..]].concat();
+    let digest = sha2::Sha256::digest(&body);
+    [&body[..], &digest[..]].concat()
+}
+
+#[test]
+fn a_part_of_another_version_or_with_impossible_lengths_is_refused() {
+    let scratch = Scratch::new("parts-forged");
+    hostile(&scratch.0.join("a.pcap"), 5, 60);
+    assert_eq!(status(&part(&scratch.0, &scratch.0.join("p"), "0/1", &["a.pcap"])), 0);
+    let whole = std::fs::read(scratch.0.join("p")).unwrap();
+    let version = env!("CARGO_PKG_VERSION").as_bytes();
+    let other = vec![b'9'; version.len()];
+    scratch.write("other", &forged(&whole, version, &other));
+    let told = refusal(&scratch.0, &["other"]);
+    assert!(told.contains("other: written by another version of tcp-window-audit"), "{told}");
+    // The length of a record, and the number of things in it, beyond all that is there.
+    let header = whole.windows(version.len()).position(|window| window == version).unwrap();
+    let record = &whole[header - 10..header + version.len()];
+    assert_eq!(record[0], b'H');
+    let mut endless = record.to_vec();
+    endless[1..9].fill(0xff);
+    scratch.write("endless", &forged(&whole, record, &endless));
+    assert!(refusal(&scratch.0, &["endless"]).contains("endless: damaged"));
+    let name = [&[6_u8][..], b"a.pcap"].concat();
+    let many = [&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f][..]].concat();
+    scratch.write("many", &forged(&whole, &name, &many));
+    assert!(refusal(&scratch.0, &["many"]).contains("many: "));
+}
+
 #[test]
 fn a_damaged_part_is_refused_wherever_the_damage_is() {
     let scratch = Scratch::new("parts-damaged");

@@ -67,7 +67,8 @@ fn the_sample_verdict_is_a_real_one() {
 
 #[test]
 fn every_option_of_the_readme_exists_and_every_option_is_in_the_readme() {
-    let (help, readme) = (output(&["--help"]), readme());
+    let help = [&["--help"][..], &["split", "--help"], &["merge", "--help"]].map(output).concat();
+    let readme = readme();
     let options = |text: &str| -> std::collections::BTreeSet<String> {
         text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
             .filter(|word| word.starts_with("--") && !word.trim_start_matches('-').is_empty())
@@ -84,6 +85,7 @@ fn every_option_of_the_readme_exists_and_every_option_is_in_the_readme() {
         "--bench",
         "--fuzz-dir",
         "--all-features",
+        "--sshloginfile",
     ];
     let plain = ["--help", "--version", "--output", "--progress", "--quiet", "--verbose"];
     for option in options(&readme) {

@@ -24,6 +24,7 @@ const BATCH_BYTES: usize = 256 << 10;
 /// The same in frames.
 const BATCH_FRAMES: usize = 8192;
 const READ_BYTES: usize = 1 << 20;
+const NO_NUMBER: u64 = u64::MAX / 2;
 /// What stands before the options of a section header.
 const SECTION_BYTES: usize = 24;
 const INTERFACE_BYTES: usize = 16;
@@ -309,7 +310,8 @@ impl Said {
 
 impl FrameSource for PieceSource {
     fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
-        batch.clear(u64::MAX);
+        // Each frame has a number of its own; none is taken for one of the first of a capture.
+        batch.clear(NO_NUMBER);
         while self.advance()? {
             let Some(reading) = &mut self.current else { return Ok(false) };
             let before = reading.at;

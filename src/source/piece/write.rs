@@ -13,6 +13,8 @@ use super::{
 use crate::frame::{Frame, LinkType, Tick};
 use crate::source::block::{Block, u32_len};
 
+/// Bytes that are written at once.
+const BUFFER_BYTES: usize = 64 << 10;
 /// Bytes that one comment holds, in hexadecimal digits.
 const COMMENT_BYTES: usize = 30_000;
 
@@ -21,12 +23,16 @@ pub struct PieceWriter<W> {
     out: Hashed<W>,
     /// The interfaces described so far: file and position there, and what frames begin with.
     interfaces: BTreeMap<(u64, u16, LinkType), u32>,
+    /// The block that is being put together.
+    block: Block,
 }
 
 /// Something written, and the hash of all that was.
 struct Hashed<W> {
     out: W,
     hash: XxHash3_128,
+    /// What is still to be written.
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> PieceWriter<W> {
@@ -36,9 +42,9 @@ impl<W: Write> PieceWriter<W> {
     ///
     /// Those of `out`.
     pub fn new(out: W, about: &str) -> io::Result<Self> {
-        let mut out = Hashed { out, hash: XxHash3_128::new() };
+        let mut out = Hashed { out, hash: XxHash3_128::new(), buffer: Vec::new() };
         section([format!("{TITLE}{about}").as_str()].into_iter(), &mut out)?;
-        Ok(Self { out, interfaces: BTreeMap::new() })
+        Ok(Self { out, interfaces: BTreeMap::new(), block: Block::new(ENHANCED_PACKET) })
     }
 
     /// Adds a frame of file `file`, of which `kept` bytes are kept; `name` is that of its interface.
@@ -55,7 +61,8 @@ impl<W: Write> PieceWriter<W> {
     ) -> io::Result<()> {
         let interface = self.interface((file, frame.interface, frame.link), name)?;
         let bytes = frame.bytes.get(..kept).unwrap_or(frame.bytes);
-        let mut block = Block::new(ENHANCED_PACKET);
+        let block = &mut self.block;
+        block.begin(ENHANCED_PACKET);
         block.u32(interface).time(frame.ts);
         block.u32(u32_len(bytes)).u32(frame.original_len).padded(bytes);
         if frame.is_outbound {
@@ -71,7 +78,8 @@ impl<W: Write> PieceWriter<W> {
         if let Some(Tick { from, to }) = tick {
             block.option(COMMENT, format!("frames {from} {to}").as_bytes());
         }
-        block.end(&mut self.out)
+        block.append_to(&mut self.out.buffer);
+        self.out.flush_if_full()
     }
 
     /// Ends the piece with what is said of the whole capture, and returns what it was written to.
@@ -80,11 +88,13 @@ impl<W: Write> PieceWriter<W> {
     ///
     /// Those of `out`.
     pub fn finish(mut self, whole: &[u8]) -> io::Result<W> {
+        self.out.flush()?;
         let print = self.out.hash.finish_128();
         let end = format!("{END}{print:032x}");
         let said: Vec<_> = whole.chunks(COMMENT_BYTES).map(hex).collect();
         let comments = [end.as_str()].into_iter().chain(said.iter().map(String::as_str));
         section(comments, &mut self.out)?;
+        self.out.flush()?;
         Ok(self.out.out)
     }
 
@@ -125,14 +135,22 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+impl<W: Write> Hashed<W> {
+    fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+}
+
 impl<W: Write> Write for Hashed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write_all(bytes)?;
-        self.hash.write(bytes);
+        self.buffer.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.hash.write(&self.buffer);
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
     }
 }
