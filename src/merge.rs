@@ -31,8 +31,7 @@ pub(crate) fn run(merge: &MergeArgs) -> u8 {
 
 fn put_together(merge: &MergeArgs) -> Result<u8, Box<dyn std::error::Error>> {
     let set = Set::open(&merge.parts)?;
-    let Some(header) = set.header() else { return Ok(FAILED) };
-    let config = merge.config(header)?;
+    let config = merge.config(set.common())?;
     let mut sinks = Sinks::open(&config)?;
     let (Some(plan), Some(results)) = (plan(&config), set.results()?) else { return Ok(FAILED) };
     if config.verdicts.is_some() {
@@ -52,7 +51,7 @@ fn put_together(merge: &MergeArgs) -> Result<u8, Box<dyn std::error::Error>> {
 
 /// Adds what is known beside the results of the parts, as a single run does.
 fn complete(config: &Config, plan: &Plan, set: &Set, audit: &mut Audit) {
-    let is_split = set.header().is_some_and(|header| !header.pieces.is_empty());
+    let is_split = set.parts().iter().all(|part| !part.header.pieces.is_empty());
     if config.shows_exhibits() {
         audit.exhibits = if is_split {
             exhibits_of_pieces(config, plan, set, audit)

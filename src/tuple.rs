@@ -476,6 +476,24 @@ mod tests {
         }
     }
 
+    /// Parts made by several machines fit together as long as this holds.
+    #[test]
+    fn the_hash_that_shares_are_made_by_is_fixed() {
+        let v4 = (endpoint("192.0.2.1", 40000), endpoint("198.51.100.7", 443));
+        let v6 = (endpoint("2001:db8::2", 53), endpoint("2001:db8::1", 5353));
+        for (protocol, (a, b), hash, section, shard) in
+            [(TCP, v4, 0x0bbe_c7bc_09fb_8ec0, 46, 2), (17, v6, 0x1ef3_34a1_f29d_f296, 123, 7)]
+        {
+            for (from, to) in [(a, b), (b, a)] {
+                let key = FlowKey::of(protocol, from, to).0;
+                assert_eq!(
+                    (key.fixed_hash(), key.section(), key.shard(64)),
+                    (hash, section, shard)
+                );
+            }
+        }
+    }
+
     #[test]
     fn shares_divide_the_flows_and_their_workers_divide_the_shares() {
         assert_eq!((Share::of(0, 0), Share::of(9, 8), Share::of(0, 1025)), (None, None, None));

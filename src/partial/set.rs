@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::partial::{Error, Header, Part, Source};
-use crate::pipeline::Partial;
+use crate::pipeline::{Frames, Partial};
 use crate::source::digest::Digest;
 use crate::tuple::Share;
 
 /// The parts of one run, complete, in the order of their shares.
 #[derive(Debug)]
 pub struct Set {
+    /// What all parts have in common, as one of them says it.
+    common: Header,
+    /// The parts, without it.
     parts: Vec<Part>,
+    /// The SHA-256 of each input, which one of the parts has.
+    digests: Vec<Option<Digest>>,
 }
 
 /// Why parts do not make one run.
@@ -98,44 +103,49 @@ impl Set {
     /// [`Stranger`] where they do not.
     pub fn open(paths: &[PathBuf]) -> Result<Self, Stranger> {
         let mut parts: BTreeMap<u16, Part> = BTreeMap::new();
+        let mut first: Option<Part> = None;
+        let mut digests = Vec::new();
         for path in paths {
-            let part = Part::open(path)?;
-            if let Some(first) = parts.values().next() {
-                compare(first, &part)?;
-            }
+            let mut part = Part::open(path)?;
+            compare(first.get_or_insert_with(|| part.clone()), &part)?;
             let share = part.header.share;
             if let Some(other) = parts.get(&share.index()) {
-                return Err(Stranger::Twice {
-                    path: path.clone(),
-                    share,
-                    other: other.path.clone(),
-                });
+                let (path, other) = (path.clone(), other.path.clone());
+                return Err(Stranger::Twice { path, share, other });
+            }
+            // What all have in common is kept once: it grows with the number of inputs.
+            part.header.frames = Frames::default();
+            let inputs = std::mem::take(&mut part.header.inputs);
+            digests.resize(inputs.len(), None);
+            for (known, input) in digests.iter_mut().zip(inputs) {
+                *known = known.or(input.digest);
             }
             parts.insert(share.index(), part);
         }
-        let count = parts.values().next().ok_or(Stranger::Nothing)?.header.share.count();
+        let common = first.ok_or(Stranger::Nothing)?.header;
+        let count = common.share.count();
         let is_missing = |index: &u16| !parts.contains_key(index);
         let missing: Vec<_> =
             (0..count).filter(is_missing).filter_map(|index| Share::of(index, count)).collect();
         if !missing.is_empty() {
             return Err(Stranger::Missing(missing));
         }
-        Ok(Self { parts: parts.into_values().collect() })
+        Ok(Self { common, parts: parts.into_values().collect(), digests })
     }
 
-    /// Returns what the parts have in common, as the first of them says it.
-    pub fn header(&self) -> Option<&Header> {
-        self.parts.first().map(|part| &part.header)
+    /// Returns what the parts have in common, as one of them says it.
+    pub const fn common(&self) -> &Header {
+        &self.common
     }
 
-    /// Returns the parts, in the order of their shares.
+    /// Returns the parts in the order of their shares, without what they have in common.
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// Returns the SHA-256 of an input, which one of the parts has.
+    /// Returns the SHA-256 of an input.
     pub fn digest(&self, input: usize) -> Option<Digest> {
-        self.parts.iter().find_map(|part| part.header.inputs.get(input)?.digest)
+        self.digests.get(input).copied().flatten()
     }
 
     /// Puts together what all parts found out.

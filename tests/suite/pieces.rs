@@ -263,6 +263,20 @@ fn pieces_are_captures_without_payload_for_every_tool() {
 }
 
 #[test]
+fn parts_of_pieces_and_of_whole_captures_make_one_run() {
+    let scratch = Scratch::new("pieces-mixed");
+    hostile(&scratch.0.join("a.pcap"), 41, 0..2000, true);
+    let single = everything(&scratch.0, &scratch.0.join("single"), &["a.pcap"]);
+    split(&scratch.0, &scratch.0.join("pieces"), 3, &["a.pcap"]);
+    let mut parts = parts_of_pieces(&scratch.0, &scratch.0.join("pieces"), 3, &[]);
+    let whole = scratch.0.join("whole");
+    assert_eq!(status(&part(&scratch.0, &whole, "1/3", &["a.pcap"])), 0);
+    parts[1] = whole.into_os_string().into_string().unwrap();
+    let merged = merged(&scratch.0, &scratch.0.join("merged"), &parts);
+    assert_eq!(single.differences(&merged), [""; 0]);
+}
+
+#[test]
 fn pieces_that_are_not_those_of_the_run_are_refused_by_name() {
     let scratch = Scratch::new("pieces-refused");
     hostile(&scratch.0.join("a.pcap"), 3, 0..600, false);
