@@ -61,10 +61,8 @@ enum Read {
 impl Read {
     /// Finds out what the files are that a run is to read.
     fn of(config: &Config, part: &PartWanted) -> Result<Self, NotMade> {
-        let files: Vec<_> = config.files.iter().map(|path| source(path)).collect();
-        let are_pieces = config.files.iter().filter(|path| PieceFile::is_one(path)).count();
-        if are_pieces == 0 {
-            return Ok(Self::Inputs(files));
+        if !config.files.iter().any(|path| PieceFile::is_one(path)) {
+            return Ok(Self::Inputs(config.files.iter().map(|path| source(path)).collect()));
         }
         if config.method.sysctls.checksum == Setting::On {
             return Err(NotMade::Checksums);
@@ -72,7 +70,7 @@ impl Read {
         let pieces = config.files.iter().map(|path| PieceFile::open(path));
         let pieces = pieces.collect::<Result<_, _>>().map_err(Unfit::from)?;
         let series = Series::open(pieces, part.share, &config.decoding())?;
-        Ok(Self::Pieces(files, Box::new(series)))
+        Ok(Self::Pieces(series.paths().map(source).collect(), Box::new(series)))
     }
 }
 

@@ -71,8 +71,8 @@ fn divide(split: &SplitArgs) -> Result<Option<()>, Box<dyn std::error::Error>> {
 /// Returns whether a piece is there that this run would make again.
 fn is_there(split: &SplitArgs, share: Share, inputs: &[Source], config: &Config) -> bool {
     let Ok(file) = PieceFile::open(&split.path(share)) else { return false };
-    let Ok(whole) = Whole::of(&file, share, &config.decoding()) else { return false };
-    whole.least == split.snap && Source::are_same(inputs, &whole.inputs)
+    let Ok(whole) = Whole::of(&file, &config.decoding()) else { return false };
+    (whole.share, whole.least) == (share, split.snap) && Source::are_same(inputs, &whole.inputs)
 }
 
 /// The pieces being written.

@@ -3,6 +3,8 @@
 //! Captures that were divided by runs of their own make one time line where each begins after the one
 //! before has ended; runs over them know of all frames what a run over all captures would have known.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::partial::{Source, VERSION};
@@ -40,10 +42,10 @@ pub enum Unfit {
     /// Another version wrote it.
     #[error("{0}: a piece that another version of tcp-window-audit has made; this is {VERSION}")]
     Version(String),
-    /// It holds the flows of another share.
-    #[error("{name}: is piece {its}, and this run audits shard {wanted}")]
+    /// None of them holds the flows of the share that is wanted.
+    #[error("{name}: is piece {its}, and no file is one of shard {wanted}, which this run audits")]
     Share {
-        /// The piece.
+        /// A piece.
         name: String,
         /// Which one it is.
         its: Share,
@@ -85,7 +87,8 @@ pub struct Series {
 }
 
 impl Series {
-    /// Reads what pieces say, and sees to it that a run can audit them.
+    /// Reads what pieces say, takes those of the share that is wanted, and sees to it that a run can
+    /// audit them.
     ///
     /// # Errors
     ///
@@ -94,12 +97,20 @@ impl Series {
         let mut inputs = Vec::new();
         let mut frames = Frames::default();
         let mut placed = Vec::new();
+        let mut stranger = None;
         for file in pieces {
-            let whole = Whole::of(&file, wanted, options)?;
+            let whole = Whole::of(&file, options)?;
+            if whole.share != wanted {
+                stranger.get_or_insert((file.path.display().to_string(), whole.share));
+                continue;
+            }
             let before = frames.inputs.read.len();
             inputs.extend(whole.inputs.iter().cloned());
             frames.adopt(&whole.frames);
             placed.push((file, before, whole));
+        }
+        if let Some((name, its)) = stranger.filter(|_| placed.is_empty()) {
+            return Err(Unfit::Share { name, its, wanted });
         }
         // In the order of time, each counts on from the one before.
         placed.sort_by_key(|(_, _, whole)| whole.frames.clocks());
@@ -118,6 +129,11 @@ impl Series {
         Ok(Self { pieces, inputs, frames })
     }
 
+    /// Returns the files.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.pieces.iter().map(|(file, ..)| file.path.as_path())
+    }
+
     /// Returns the frames of all pieces.
     pub fn source(&self) -> PieceSource {
         let read = self.frames.inputs.read.iter();
@@ -127,12 +143,12 @@ impl Series {
 }
 
 impl Whole {
-    /// Reads what a piece says, and sees to it that it is the one that is wanted.
+    /// Reads what a piece says, and sees to it that it was made with these options.
     ///
     /// # Errors
     ///
-    /// [`Unfit`] where it is not.
-    pub fn of(file: &PieceFile, wanted: Share, options: &[String]) -> Result<Self, Unfit> {
+    /// [`Unfit`] where it was not.
+    pub fn of(file: &PieceFile, options: &[String]) -> Result<Self, Unfit> {
         let name = file.path.display().to_string();
         let version = postcard::take_from_bytes::<String>(&file.whole);
         if !version.is_ok_and(|(version, _)| version == VERSION) {
@@ -142,9 +158,6 @@ impl Whole {
             Ok(whole) => whole,
             Err(_) => return Err(Unfit::Version(name)),
         };
-        if whole.share != wanted {
-            return Err(Unfit::Share { name, its: whole.share, wanted });
-        }
         if whole.options != options {
             return Err(Unfit::Options { name, its: whole.options, wanted: options.to_vec() });
         }
