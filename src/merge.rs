@@ -12,7 +12,7 @@ use crate::{
 use tcp_window_audit::audit::{Audit, Exhibits, Input, Provenance};
 use tcp_window_audit::diagnose::{diagnose, wish};
 use tcp_window_audit::occupancy::Assessment;
-use tcp_window_audit::partial::{Part, Series, Set, Unfit, Verdicts};
+use tcp_window_audit::partial::{Part, Series, Set, Source, Unfit, Verdicts};
 use tcp_window_audit::pipeline::{
     Observer, Partial, Plan, TableView, Terms, Wanted, Whole, chain, gather,
 };
@@ -55,6 +55,8 @@ fn complete(config: &Config, plan: &Plan, set: &Set, audit: &mut Audit) {
     if config.shows_exhibits() {
         audit.exhibits = if is_split {
             exhibits_of_pieces(config, plan, set, audit)
+        } else if has_changed(set) {
+            Exhibits::without("the input has changed since it was first read")
         } else {
             exhibits(config, plan, audit)
         };
@@ -68,7 +70,7 @@ fn complete(config: &Config, plan: &Plan, set: &Set, audit: &mut Audit) {
                 Ok(table) => audit.table = table,
                 Err(problem) => say(&format!("the connection table cannot be shown: {problem}")),
             }
-        } else if can_be_read_again(config) {
+        } else if can_be_read_again(config) && !has_changed(set) {
             look_at_table(config, plan, audit);
         } else {
             say(
@@ -87,6 +89,15 @@ fn complete(config: &Config, plan: &Plan, set: &Set, audit: &mut Audit) {
     let digests = audit.inputs.read.iter().map(name).collect();
     audit.provenance = Provenance { digests, ..config.provenance.clone() };
     config.privacy.apply(audit);
+}
+
+/// Returns whether an input has another size than when the parts were made.
+fn has_changed(set: &Set) -> bool {
+    let has_changed = |input: &Source| {
+        let len = std::fs::metadata(&input.path).map(|found| found.len()).ok();
+        input.stamp.zip(len).is_some_and(|((then, _), now)| then != now)
+    };
+    set.common().inputs.iter().any(has_changed)
 }
 
 /// Opens the pieces that a part was made from.

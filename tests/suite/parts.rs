@@ -215,6 +215,24 @@ fn what_is_kept_from_readers_is_said_to_merge() {
     assert!(text(&refused.stderr).contains("--anonymize: a part is no report"));
 }
 
+/// A second look is not taken at what is no longer there, and a report says so.
+#[test]
+fn an_input_that_is_gone_or_has_grown_is_missed_in_reports_that_show_packets() {
+    let scratch = Scratch::new("parts-gone");
+    hostile(&scratch.0.join("a.pcap"), 12, 400);
+    assert_eq!(status(&part(&scratch.0, &scratch.0.join("p"), "0/1", &["a.pcap"])), 0);
+    let page = || {
+        let merged = run(&scratch.0, &["merge", "--format", "html", "p"]);
+        assert_eq!(status(&merged), 1, "{}", text(&merged.stderr));
+        text(&merged.stdout).to_owned()
+    };
+    assert!(!page().contains("the input has changed"));
+    hostile(&scratch.0.join("a.pcap"), 12, 500);
+    assert!(page().contains("the input has changed since it was first read"));
+    std::fs::remove_file(scratch.0.join("a.pcap")).unwrap();
+    assert!(page().contains("an input that is no file cannot be read a second time"));
+}
+
 /// Merges parts, expects that it is refused, and returns why.
 fn refusal(folder: &Path, parts: &[&str]) -> String {
     let output = run(folder, &[&["merge"], parts].concat());
