@@ -43,7 +43,7 @@ pub use queries::Queries;
 pub use timeline::{Happened, MAX_INTERVALS, Timeline};
 
 /// What became of the frames of a run; every frame is in exactly one of the first counts.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     /// TCP segments that were judged.
     pub segments: u64,
@@ -63,7 +63,7 @@ pub struct Tally {
 }
 
 /// The TCP checksums of some frames: the first ones, and some of all that follow.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ChecksumSample {
     /// Segments captured whole whose checksums were looked at.
     pub looked_at: u64,
@@ -110,7 +110,7 @@ impl Tally {
 }
 
 /// Packets and flows that one policy of the panel calls INVALID.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Hits {
     /// INVALID packets.
     pub packets: u64,
@@ -119,7 +119,7 @@ pub struct Hits {
 }
 
 /// Flows that were forgotten before the tracker would have done so, to bound memory.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Forgotten {
     /// Connections.
     pub flows: u64,
@@ -144,7 +144,7 @@ impl Forgotten {
 }
 
 /// Counts over all judged packets and all flows.
-#[derive(Clone, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// TCP segments by what rules would see: NEW.
     pub new: u64,
@@ -311,7 +311,7 @@ pub struct Method {
 }
 
 /// One input of a run.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Input {
     /// What the source says of it.
     pub summary: SourceSummary,
@@ -327,7 +327,7 @@ pub struct Place {
 }
 
 /// The inputs of a run.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Inputs {
     /// How many were asked for.
     pub asked_for: usize,
@@ -458,7 +458,7 @@ impl Audit {
 }
 
 /// The verdict on one packet, as the verdict stream shows it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct PacketVerdict {
     /// Number of the frame within the run, see [`frame::Place::number`].
     pub frame: u64,

@@ -4,12 +4,14 @@ mod help;
 mod judge;
 mod live;
 mod memory;
+mod parts;
 mod privacy;
+mod report;
+mod split;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use tcp_window_audit::audit::{Method, Provenance};
@@ -18,13 +20,19 @@ use tcp_window_audit::diagnose::{explain, known_ids};
 use tcp_window_audit::kernel::host;
 use tcp_window_audit::pipeline::Budget;
 use tcp_window_audit::report::{Detail, Format, Look, json_schema};
+use tcp_window_audit::tuple::Share;
 use tcp_window_audit::wire::Tunnels;
 
 use judge::{Judge, JudgeArgs};
 pub(crate) use live::Live;
 use live::LiveArgs;
+use parts::PartArgs;
+pub(crate) use parts::{MergeArgs, PartWanted};
 pub(crate) use privacy::Privacy;
 use privacy::PrivacyArgs;
+pub(crate) use report::Output;
+use report::ReportArgs;
+pub(crate) use split::SplitArgs;
 
 /// Audits packet captures as a strict Linux `nf_conntrack` would judge them.
 ///
@@ -34,7 +42,6 @@ use privacy::PrivacyArgs;
 /// Exit status: 0 nothing INVALID, 1 something INVALID, 2 the audit could not be done or is
 /// incomplete.
 #[derive(Parser, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[command(version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 #[command(subcommand_negates_reqs = true)]
 struct Args {
@@ -68,22 +75,8 @@ struct Args {
     #[arg(long)]
     inner: bool,
 
-    /// Write a report, in the format that the extension tells: .txt, .json, .md, .ndjson, .html or
-    /// .pcapng; repeatable
-    #[arg(short, long = "output", value_name = "FILE")]
-    outputs: Vec<PathBuf>,
-
-    /// Write all formats into a new folder, to attach to a ticket; nothing is left if one fails
-    #[arg(long, value_name = "DIR")]
-    incident: Option<PathBuf>,
-
-    /// Format of standard output
-    #[arg(long, default_value = Format::Text.name(), value_parser = format_parser())]
-    format: Format,
-
-    /// Write the verdict on every TCP packet, one JSON object a line; `-` is standard output
-    #[arg(long, value_name = "FILE")]
-    verdicts: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
 
     /// Report one connection in full, by its id: the number of its first frame
     #[arg(long, value_name = "ID")]
@@ -106,21 +99,12 @@ struct Args {
     #[arg(long, value_name = "SIZE", value_parser = memory::budget)]
     memory: Option<Budget>,
 
-    /// Print the answer alone
-    #[arg(short, long, conflicts_with = "verbose")]
-    quiet: bool,
-
-    /// Print more connections and packets
-    #[arg(short, long)]
-    verbose: bool,
-
     /// When to show progress on standard error; auto: on a terminal, for large inputs
     #[arg(long, value_enum, default_value_t = When::Auto)]
     progress: When,
 
-    /// When to colour the text on standard output: `auto` is on a terminal, unless `NO_COLOR` is set
-    #[arg(long, value_enum, default_value_t = When::Auto)]
-    color: When,
+    #[command(flatten)]
+    part: PartArgs,
 
     #[command(flatten)]
     live: LiveArgs,
@@ -142,6 +126,18 @@ enum Command {
         #[arg(long = "sysctl", value_name = "KEY=VALUE")]
         sysctls: Vec<String>,
     },
+    /// Put the partial results of all shards together, as the report of a single run
+    ///
+    /// Parts are written with --shard I/N --partial FILE. What the audit was asked for stands in them;
+    /// how it is reported is said here. Exit status: that of the audit, or 2 where the parts do not make
+    /// one run.
+    Merge(Box<MergeArgs>),
+    /// Split captures into pieces by flow, one for each shard, without what packets carry
+    ///
+    /// A run with --shard I/N then reads only the pieces of shard I; its result is the same. Pieces are
+    /// pcapng files that every tool reads. Exit status: 0 when they are written, whatever the inputs are
+    /// like (merge says), or 2.
+    Split(Box<SplitArgs>),
     /// Answers questions for the counters of this machine's tracker, for a live capture
     #[command(name = crate::live::READ_COUNTERS, hide = true)]
     ReadCounters,
@@ -164,25 +160,11 @@ enum Command {
     },
 }
 
-/// Accepts the formats by their names.
-fn format_parser() -> impl TypedValueParser<Value = Format> {
-    let find = |name: String| Format::ALL.into_iter().find(|format| format.name() == name);
-    let names = PossibleValuesParser::new(Format::ALL.map(Format::name));
-    names.map(move |name| find(name).unwrap_or(Format::Text))
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum When {
     Auto,
     Always,
     Never,
-}
-
-/// A file to write a report to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Output {
-    pub(crate) path: PathBuf,
-    pub(crate) format: Format,
 }
 
 /// How far inputs are read.
@@ -221,6 +203,8 @@ pub(crate) enum Task {
     /// The helper of a live capture.
     ReadCounters,
     Verify(Box<Verification>),
+    Merge(Box<MergeArgs>),
+    Split(Box<SplitArgs>),
     /// A text that answers the question.
     Print(String),
 }
@@ -262,6 +246,10 @@ pub(crate) struct Config {
     pub(crate) format: Format,
     pub(crate) look: Look,
     pub(crate) verdicts: Option<PathBuf>,
+    /// The flows that are audited.
+    pub(crate) share: Share,
+    /// What is written instead of reports, by a run that is one of several.
+    pub(crate) part: Option<PartWanted>,
     pub(crate) progress: Progress,
     /// Said on standard error before the audit.
     pub(crate) notes: Vec<String>,
@@ -313,6 +301,12 @@ pub(crate) enum Error {
     Privacy(#[from] privacy::Error),
     #[error("--follow needs one file, and no standard input")]
     FollowOne,
+    #[error("{0}: a part is no report; say it to merge")]
+    ReportOfPart(&'static str),
+    #[error("--verdicts: the parts have none; make them with --keep-verdicts")]
+    NoVerdicts,
+    #[error("the options that the parts were made with are not known")]
+    OptionsOfPart,
 }
 
 /// Parses the command line; prints help or usage and ends the program where that is asked for.
@@ -347,6 +341,8 @@ impl Args {
                 let release = host::release()?;
                 Ok(Task::Verify(Box::new(Verification { files, policy, sysctls, release, notes })))
             }
+            Some(Command::Merge(merge)) => Ok(Task::Merge(merge)),
+            Some(Command::Split(split)) => Ok(Task::Split(split)),
             Some(Command::ReadCounters) => Ok(Task::ReadCounters),
             Some(Command::Explain { id: None }) => Ok(Task::Print(help::list_of_ids())),
             Some(Command::Explain { id: Some(id) }) => {
@@ -391,12 +387,6 @@ impl Args {
         }
         let notrack = self.notrack;
         let method = Method { policies: what_if::panel(policy), sysctls, notrack };
-        let outputs = self.outputs.iter().map(|path| output(path)).collect::<Result<_, _>>()?;
-        let detail = match (self.quiet, self.verbose) {
-            (true, _) => Detail::Quiet,
-            (_, true) => Detail::Verbose,
-            _ => Detail::Normal,
-        };
         let progress = match self.progress {
             // It would be written over the screen; and of a capture the end is not known.
             When::Auto if live.is_some() => Progress::Never,
@@ -408,7 +398,7 @@ impl Args {
         // A machine whose traffic is watched has other work.
         let usual = if live.is_some() { Budget::LIVE } else { Budget::DEFAULT };
         let memory = self.memory.unwrap_or(usual);
-        Ok(Config {
+        let mut config = Config {
             filter: self.filter,
             input,
             live,
@@ -425,14 +415,19 @@ impl Args {
             method,
             provenance,
             privacy: self.privacy.check()?,
-            outputs,
-            incident: self.incident,
-            format: self.format,
-            look: Look { detail, colours: help::colours(self.color) },
-            verdicts: self.verdicts,
+            outputs: self.report.outputs()?,
+            incident: self.report.incident.clone(),
+            format: self.report.format,
+            look: self.report.look(),
+            verdicts: self.report.verdicts.clone(),
+            share: Share::ALL,
+            part: None,
             progress,
             notes,
-        })
+        };
+        config.part = self.part.check(&config, &self.report, self.table)?;
+        config.share = config.part.as_ref().map_or(Share::ALL, |part| part.share);
+        Ok(config)
     }
 }
 
@@ -444,16 +439,6 @@ fn filter_of(words: &[PathBuf], filter: Option<String>) -> Option<String> {
         (words, None) => Some(words),
         (words, Some(filter)) => Some(format!("({words}) and ({filter})")),
     }
-}
-
-/// Chooses the format of an output by its extension.
-fn output(path: &Path) -> Result<Output, Error> {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let mut formats = Format::ALL.into_iter();
-    let format = formats
-        .find(|format| Some(format.extension()) == extension)
-        .ok_or_else(|| Error::OutputFormat(path.to_owned()))?;
-    Ok(Output { path: path.to_owned(), format })
 }
 
 fn all_cores() -> usize {

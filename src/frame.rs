@@ -143,6 +143,17 @@ pub struct Batch {
     interfaces: Vec<u16>,
     /// The number of each frame, where they do not follow one another; else empty.
     numbers: Vec<u64>,
+    /// Frames before which it is known how many came, by position.
+    ticks: Vec<(usize, Tick)>,
+}
+
+/// How many frames of a capture come before one, where a batch does not hold all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tick {
+    /// At the tick before, or 0.
+    pub from: u64,
+    /// At this one.
+    pub to: u64,
 }
 
 impl Batch {
@@ -150,6 +161,7 @@ impl Batch {
     pub fn clear(&mut self, first_number: u64) {
         self.records.clear();
         self.numbers.clear();
+        self.ticks.clear();
         self.interface = 0;
         self.interfaces.clear();
         self.first_number = first_number;
@@ -159,9 +171,14 @@ impl Batch {
     /// Adds a frame that lies at `start..start + captured_len` of the buffer.
     #[inline]
     pub fn push(&mut self, header: FrameHeader, clock: &mut CaptureClock) {
+        self.push_at(header, clock.advance(header.ts));
+    }
+
+    /// Adds a frame whose tracker's time is known.
+    #[inline]
+    fn push_at(&mut self, header: FrameHeader, clock: Timestamp) {
         let FrameHeader { ts, link, interface, start, captured_len, original_len, is_outbound } =
             header;
-        let clock = clock.advance(ts);
         let captured = Captured::new(captured_len, is_outbound);
         let numbers_skipped = self.numbers_skipped;
         if self.interface != u32::from(interface) + 1 {
@@ -169,6 +186,24 @@ impl Batch {
         }
         let record = Record { ts, clock, start, captured, original_len, link, numbers_skipped };
         self.records.push(record);
+    }
+
+    /// Adds a frame whose number and tracker's time are known, because another run has read the
+    /// capture that it was taken from.
+    pub fn push_known(&mut self, header: FrameHeader, number: u64, clock: Timestamp) {
+        self.numbers.push(number);
+        self.push_at(header, clock);
+    }
+
+    /// Notes how many frames of the whole capture come before the next frame.
+    pub fn note_tick(&mut self, tick: Tick) {
+        self.ticks.push((self.records.len(), tick));
+    }
+
+    /// Returns what was noted of how many frames come before which, by positions in the batch; none
+    /// where the batch holds all frames of the capture.
+    pub fn ticks(&self) -> &[(usize, Tick)] {
+        &self.ticks
     }
 
     /// Notes the interface of the next frame, which is not that of all frames before.

@@ -27,6 +27,7 @@
 //! * [`occupancy`]: how many entries the tracker's table holds, and what would relieve it.
 //! * [`diagnose`]: from the facts of a run to causes, how sure they are, and what to do.
 //! * [`pipeline`]: batches, shards, threads.
+//! * [`partial`]: parts of a run over several machines, as files.
 //! * [`anonymize`]: an audit that can be handed on.
 //! * [`report`]: an audit to bytes, one file a format; it computes nothing.
 //! * [`kernel`]: the real tracker, asked packet by packet: the oracle of the tests, and `verify`.
@@ -156,6 +157,7 @@ pub mod guide;
 pub mod kernel;
 mod memory;
 pub mod occupancy;
+pub mod partial;
 pub mod pipeline;
 pub mod report;
 pub mod segment;

@@ -1,8 +1,11 @@
 //! The command line program: parse, read, audit, write the report, choose the exit status.
 
 mod cli;
+mod job;
 mod live;
+mod merge;
 mod output;
+mod split;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -17,7 +20,9 @@ use output::{Silence, Sinks, say};
 use tcp_window_audit::audit::{Audit, Exhibits, Input, Inputs, Provenance};
 use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::diagnose::{diagnose, wish};
-use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, align, chain, gather};
+use tcp_window_audit::pipeline::{
+    Observer, Plan, Run, TableView, Wanted, Whole, align, chain, gather,
+};
 use tcp_window_audit::source::digest::Digest;
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
@@ -33,7 +38,12 @@ const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let status = match cli::parse() {
-        Ok(Task::Audit(config)) => audit(&config),
+        Ok(Task::Audit(config)) => match &config.part {
+            Some(part) => job::run(&config, part),
+            None => audit(&config),
+        },
+        Ok(Task::Merge(merge)) => merge::run(&merge),
+        Ok(Task::Split(split)) => split::run(&split),
         Ok(Task::ListInterfaces) => live::list_interfaces(),
         Ok(Task::ReadCounters) if live::read_counters() => CLEAN,
         Ok(Task::ReadCounters) => FAILED,
@@ -77,6 +87,11 @@ fn audit(config: &Config) -> u8 {
     {
         say(&format!("--flow {flow}: no connection begins with this frame; reports name them"));
     }
+    conclude(&audit, sinks, config)
+}
+
+/// Writes the reports of an audit, and returns the exit status.
+fn conclude(audit: &Audit, sinks: Sinks, config: &Config) -> u8 {
     if let Some(link_type) = audit.unsupported_link_type() {
         let input = audit.inputs.read.first().map(|input| input.summary.name.as_str());
         let input = input.unwrap_or_default();
@@ -85,22 +100,27 @@ fn audit(config: &Config) -> u8 {
         ));
         return FAILED;
     }
-    let failures = sinks.finish(&audit, config);
+    let failures = sinks.finish(audit, config);
     for error in &failures {
         say(&chain(error));
     }
-    if failures.is_empty() { status(&audit) } else { FAILED }
+    if failures.is_empty() { status(audit) } else { FAILED }
 }
 
 /// Reads the inputs again to look at the connection table in full, if they can be read again.
 fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit) {
-    if config.input == Reading::WhileItGrows || !config.files.iter().all(is_file) {
+    if !can_be_read_again(config) {
         return;
     }
     let (table, wanted) = (TableView::AssessedAlone, Wanted::Findings);
     let run = read(config, &Plan { table, wanted, ..plan.clone() }, &mut Silence);
     let table = run.and_then(|run| run.assess(&audit.totals.occupancy));
     audit.table = table.map(Box::new);
+}
+
+/// Returns whether all inputs can be read again from their beginnings, and would be the same.
+fn can_be_read_again(config: &Config) -> bool {
+    config.input == Reading::ToTheEnd && config.files.iter().all(is_file)
 }
 
 /// Returns whether a path can be read again from its beginning.
@@ -165,6 +185,8 @@ fn plan(config: &Config) -> Option<Plan> {
         exemptions,
         tunnels: config.tunnels,
         threads: if is_at_once { 1 } else { config.threads },
+        share: config.share,
+        frames: Whole::Capture,
         inputs: config.files.len().max(1),
         wanted,
         flows: config.flow.into_iter().collect(),
@@ -214,15 +236,19 @@ impl Hashing {
     /// Waits for the hashes; there are none when an input was left before its end, since a file may
     /// claim to be larger than anybody would wait for.
     fn finish(self, inputs: &Inputs) -> BTreeMap<String, Digest> {
-        let is_read = |input: &Input| {
-            input.summary.file_len.is_none_or(|len| input.summary.bytes_read >= len)
-        };
-        if inputs.read.len() < inputs.asked_for || !inputs.read.iter().all(is_read) {
+        if !is_read_to_its_end(inputs) {
             self.give_up.store(true, Ordering::Relaxed);
             return BTreeMap::new();
         }
         self.thread.join().unwrap_or_default()
     }
+}
+
+/// Returns whether every input that was asked for was read to its end.
+fn is_read_to_its_end(inputs: &Inputs) -> bool {
+    let is_read =
+        |input: &Input| input.summary.file_len.is_none_or(|len| input.summary.bytes_read >= len);
+    inputs.read.len() >= inputs.asked_for && inputs.read.iter().all(is_read)
 }
 
 /// Says an error, and returns what there is without one.

@@ -4,23 +4,21 @@
 
 mod events;
 mod incident;
+mod progress;
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Config, Live, Output, Progress, Reading};
+use crate::cli::{Config, Live, Output, Reading};
 use events::Events;
 use incident::Incident;
+pub(crate) use progress::Progressing;
 use tcp_window_audit::audit::{Audit, Inputs, PacketVerdict};
 use tcp_window_audit::pipeline::Observer;
 use tcp_window_audit::report::{self, Look};
 use tcp_window_audit::source::FrameSource;
-
-/// Bytes of input below which progress is not worth showing: 64 MiB, well under a second.
-const LARGE_INPUT: u64 = 64 << 20;
-/// Frames between two updates of the progress line.
-const PROGRESS_STEP: u64 = 500_000;
 
 /// Why something could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +29,11 @@ pub(crate) struct Error {
 }
 
 impl Error {
+    /// Says that a file cannot be written, and why.
+    pub(crate) fn new(path: &Path, source: io::Error) -> Self {
+        Self { path: path.to_owned(), source }
+    }
+
     fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self { path, source }
@@ -56,7 +59,7 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 }
 
 /// A file that appears under its name only when it is complete.
-struct Pending {
+pub(crate) struct Pending {
     path: PathBuf,
     /// Where it is written until then; a device or pipe is written to directly.
     temporary: Option<PathBuf>,
@@ -64,7 +67,7 @@ struct Pending {
 }
 
 impl Pending {
-    fn create(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
         let existing = fs::metadata(path).ok();
         if existing.is_some_and(|metadata| !metadata.is_file()) {
             let file = File::options().write(true).open(path).map_err(Error::at(path))?;
@@ -72,7 +75,9 @@ impl Pending {
         }
         // What a link leads to is replaced, not the link.
         let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let mut name = place.file_name().unwrap_or_default().to_owned();
+        // Hidden, so that what a killed program leaves is not taken for one of the files beside it.
+        let mut name = OsString::from(".");
+        name.push(place.file_name().unwrap_or_default());
         name.push(format!(".{}.part", std::process::id()));
         let temporary = place.with_file_name(name);
         let file = File::create(&temporary).map_err(Error::at(path))?;
@@ -85,7 +90,8 @@ impl Pending {
         if is_special { Ok(()) } else { Self::create(path).map(drop) }
     }
 
-    fn complete(mut self) -> Result<(), Error> {
+    /// Gives the file its name.
+    pub(crate) fn complete(mut self) -> Result<(), Error> {
         self.file.flush().map_err(Error::at(&self.path))?;
         let Some(temporary) = self.temporary.take() else { return Ok(()) };
         // Some file systems tell only now that the disk is full.
@@ -95,6 +101,16 @@ impl Pending {
             let _ = fs::remove_file(&temporary);
             Error { path: self.path.clone(), source }
         })
+    }
+}
+
+impl Write for Pending {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -123,11 +139,9 @@ pub(crate) struct Sinks {
     incident: Option<Incident>,
     /// Where INVALID packets are told at once.
     events: Option<Events>,
-    progress: Progress,
-    next_update: u64,
+    progress: Progressing,
     /// Whether verdicts are to be seen as soon as they are known.
     is_followed: bool,
-    line_shown: bool,
 }
 
 impl Sinks {
@@ -149,26 +163,14 @@ impl Sinks {
             Pending::check(file)?;
         }
         let incident = config.incident.as_deref().map(Incident::create).transpose()?;
-        let progress = config.progress;
+        let progress = Progressing::new(config);
         let is_followed = config.input == Reading::WhileItGrows;
-        let next_update = PROGRESS_STEP;
-        Ok(Self {
-            verdicts,
-            incident,
-            events,
-            progress,
-            next_update,
-            is_followed,
-            line_shown: false,
-        })
+        Ok(Self { verdicts, incident, events, progress, is_followed })
     }
 
     /// Ends the progress line.
     pub(crate) fn end_progress(&mut self) {
-        if self.line_shown {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-            self.line_shown = false;
-        }
+        self.progress.end();
     }
 
     /// Writes the reports that go to files, as they are now.
@@ -271,20 +273,6 @@ impl Observer for Sinks {
     }
 
     fn progress(&mut self, frames: u64, source: &dyn FrameSource) {
-        if self.progress == Progress::Never || frames < self.next_update {
-            return;
-        }
-        self.next_update = frames + PROGRESS_STEP;
-        let summary = source.summary();
-        let is_large = summary.file_len.is_none_or(|len| len >= LARGE_INPUT);
-        if self.progress == Progress::ForLargeInputs && !is_large {
-            return;
-        }
-        let share = summary.file_len.filter(|&len| len > 0).map_or_else(String::new, |len| {
-            format!(", {} %", summary.bytes_read.saturating_mul(100) / len)
-        });
-        let name = report::printable(&summary.name);
-        let _ = write!(io::stderr(), "\r\x1b[K{name}: {frames} frames{share}");
-        self.line_shown = true;
+        self.progress.show(frames, source);
     }
 }

@@ -12,33 +12,35 @@ mod align;
 mod crew;
 mod datagrams;
 mod ledger;
+mod partial;
 mod second;
 mod shard;
 mod slice;
+mod split;
 mod watch;
 
 use std::hash::{BuildHasher, Hasher};
 
 use crate::audit::{
-    Audit, Collected, Exhibits, Findings, Forgotten, HostTracker, Input, Inputs, Method,
-    PacketVerdict, Provenance, Tally, Totals,
+    Audit, Findings, HostTracker, Input, Inputs, Method, PacketVerdict, Tally, Totals,
 };
 use crate::conntrack::{Entry, Panel, Policy};
 use crate::frame::Batch;
-use crate::occupancy::{Assessment, Basis, Occupancy, Watched};
+use crate::occupancy::{Assessment, Occupancy};
 use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
-use crate::time::{NANOS_PER_SEC, Timestamp};
-use crate::tuple::FlowKey;
+use crate::tuple::{FlowKey, Share};
 use crate::wire::fragments::Reassembler;
 use crate::wire::{Checksums, Tunnels};
 pub use align::align;
 use crew::{Crew, Foreman};
 use datagrams::Datagrams;
 pub use ledger::Budget;
+pub use partial::{Frames, Partial, Terms};
 pub use second::gather;
 use shard::{Finished, Shard};
 use slice::{Decoder, Settler, Slice, Times};
+pub use split::{Pieces, Splitter};
 
 /// Frames that are decoded and then tracked in one go: few enough to stay in the cache.
 const SLICE: usize = 512;
@@ -63,6 +65,10 @@ pub struct Plan {
     pub exemptions: Exemptions,
     /// Worker threads, at least 1.
     pub threads: usize,
+    /// The flows that are audited: all, but in one of several runs over the same capture.
+    pub share: Share,
+    /// Which frames are read.
+    pub frames: Whole,
     /// How many inputs there will be.
     pub inputs: usize,
     /// What is wanted beside the audit.
@@ -73,6 +79,15 @@ pub struct Plan {
     pub table: TableView,
     /// The memory that the flows remembered may take.
     pub memory: Budget,
+}
+
+/// Which frames of a capture a run reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whole {
+    /// All.
+    Capture,
+    /// Those of one share of the flows, which another run has written to a file of their own.
+    Piece,
 }
 
 /// How closely the connection table is looked at.
@@ -136,24 +151,30 @@ impl Tools {
         let own = plan.method.policies.first().map(Policy::features).unwrap_or_default();
         let datagrams = || Datagrams::new(seed, own, plan.method.sysctls.datagram);
         let shard = || Shard::new(panel.clone(), datagrams(), seed, plan);
-        let (checksums, tunnels) = (plan.checksums, plan.tunnels);
-        let exemptions = plan.exemptions.clone();
         Self {
             shards: std::iter::repeat_with(shard).take(threads).collect(),
-            settler: Settler {
-                decoder: Decoder {
-                    checksums,
-                    tunnels,
-                    exemptions,
-                    seed,
-                    shards: threads,
-                    memory: plan.memory,
-                },
-                reassembler: Reassembler::new(checksums),
-                times: Times::default(),
-                clocks: None,
-            },
+            settler: settler(plan, threads, seed),
         }
+    }
+}
+
+/// Prepares what frames go through before they are divided among so many shards.
+fn settler(plan: &Plan, shards: usize, seed: u64) -> Settler {
+    Settler {
+        decoder: Decoder {
+            checksums: plan.checksums,
+            tunnels: plan.tunnels,
+            exemptions: plan.exemptions.clone(),
+            seed,
+            shards,
+            share: plan.share,
+            memory: plan.memory,
+            is_piece: plan.frames == Whole::Piece,
+        },
+        reassembler: Reassembler::new(plan.checksums),
+        times: Times::default(),
+        clocks: None,
+        tally: Tally::default(),
     }
 }
 
@@ -267,9 +288,6 @@ impl Run {
     ///
     /// Takes as long as the flows that are alive are many, about a microsecond each.
     pub fn snapshot(&self) -> Audit {
-        let mut tally = Tally::default();
-        self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
-        tally.give_up_fragments(self.settler.reassembler.incomplete());
         let mut totals = Totals::new(self.method.policies.len());
         let mut findings = Findings::default();
         for shard in &self.shards {
@@ -277,7 +295,8 @@ impl Run {
             totals.merge(&part);
             findings.merge(found);
         }
-        self.audit(tally, totals, findings)
+        let frames = self.frames_with(self.settler.reassembler.incomplete());
+        Partial { frames, totals, findings, watched: None }.audit(&self.terms())
     }
 
     /// Notes an input that could not even be opened.
@@ -322,98 +341,77 @@ impl Run {
     }
 
     /// Ends all flows and merges the shards.
-    pub fn finish(mut self) -> Audit {
-        let mut tally = Tally::default();
-        self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
-        tally.give_up_fragments(self.settler.reassembler.finish());
-        let Finished { totals, findings, watched } = self.finish_shards();
-        if totals.forgotten.is_any() {
-            let begin = self.settler.times.range().map(|(earliest, _)| earliest);
-            let text = forgotten(&totals.forgotten, begin.unwrap_or_default(), self.memory);
-            self.reports.incomplete.push(text);
-        }
-        let table = self.assessment(&totals.occupancy, watched);
-        let audit = self.audit(tally, totals, findings);
-        Audit { table: table.map(Box::new), ..audit }
+    pub fn finish(self) -> Audit {
+        let terms = self.terms();
+        self.finish_part().finish(&terms)
     }
 
     /// Ends a run that only looked at the table, and assesses it; `occupancy` is what the audit of
     /// the same inputs has counted.
-    pub fn assess(mut self, occupancy: &Occupancy) -> Option<Assessment> {
-        let Finished { watched, .. } = self.finish_shards();
-        self.assessment(occupancy, watched)
+    pub fn assess(self, occupancy: &Occupancy) -> Option<Assessment> {
+        let terms = self.terms();
+        self.finish_part().assess(&terms, occupancy)
     }
 
-    fn finish_shards(&mut self) -> Finished {
+    /// Ends a run over pieces of a capture, of which another run has said what all frames were. Returns
+    /// also what kept the pieces from being read to their ends.
+    pub fn finish_piece(mut self, mut frames: Frames) -> (Partial, Vec<String>) {
+        self.settler.clocks = frames.clocks;
+        let incomplete = std::mem::take(&mut self.reports.incomplete);
+        // Every piece has all fragments, and nobody else counts them.
+        frames.tally.merge(&self.settler.tally);
+        frames.tally.give_up_fragments(self.settler.reassembler.finish());
+        (Partial { frames, ..self.finish_part() }, incomplete)
+    }
+
+    /// Ends all flows and merges the shards, for a run that is one of several parts.
+    pub fn finish_part(mut self) -> Partial {
         let end = self.settler.clocks.map(|(_, last)| last).unwrap_or_default();
-        let mut all = Finished {
+        let incomplete = self.settler.reassembler.finish();
+        let mut part = Partial {
+            frames: self.frames_with(incomplete),
             totals: Totals::new(self.method.policies.len()),
             findings: Findings::default(),
             watched: None,
         };
         for shard in std::mem::take(&mut self.shards) {
-            let finished = shard.finish(end);
-            all.totals.merge(&finished.totals);
-            all.findings.merge(finished.findings);
-            if let Some(part) = finished.watched {
-                all.watched.get_or_insert_default().merge(part);
+            let Finished { totals, findings, watched } = shard.finish(end);
+            part.totals.merge(&totals);
+            part.findings.merge(findings);
+            if let Some(watched) = watched {
+                part.watched.get_or_insert_default().merge(watched);
             }
         }
-        all
+        part
     }
 
-    fn assessment(&self, occupancy: &Occupancy, watched: Option<Watched>) -> Option<Assessment> {
-        let (policy, sysctls) = (*self.method.policies.first()?, &self.method.sysctls);
-        let (begin, end) = self.settler.clocks?;
-        Assessment::of(&Basis { policy, sysctls, occupancy, begin, end }, watched?)
-    }
-
-    fn audit(&self, tally: Tally, totals: Totals, findings: Findings) -> Audit {
-        let found = findings.finish();
-        let Collected { kept, not_kept, troubled, troubled_not_kept, .. } = found;
-        let Reports { inputs, incomplete, .. } = &self.reports;
-        Audit {
-            method: self.method.clone(),
-            provenance: Provenance::default(),
-            tunnels: self.settler.decoder.tunnels,
-            inputs: inputs.clone(),
-            host: self.reports.host,
-            incomplete: incomplete.clone(),
-            first_ts: self.settler.times.range().map(|(earliest, _)| earliest),
-            last_ts: self.settler.times.range().map(|(_, latest)| latest),
-            time_steps_back: self.settler.times.steps_back,
-            longest_step_back: self.settler.times.longest_step_back,
-            longest_silence: self.settler.times.longest_silence,
+    /// Returns what the frames were so far, of which so many wait for the rest of their datagrams.
+    fn frames_with(&self, incomplete: u64) -> Frames {
+        let mut tally = Tally::default();
+        self.slices.iter().for_each(|slice| tally.merge(&slice.tally));
+        tally.merge(&self.settler.tally);
+        tally.give_up_fragments(incomplete);
+        Frames {
+            inputs: self.reports.inputs.clone(),
+            incomplete: self.reports.incomplete.clone(),
             tally,
-            totals,
-            findings: kept,
-            findings_not_kept: not_kept,
-            troubled,
-            troubled_not_kept,
-            suspects: found.suspects,
-            sightings: found.sightings,
-            openings: found.openings,
-            stories: found.stories,
-            exhibits: Exhibits::default(),
-            table: None,
+            times: self.settler.times,
+            clocks: self.settler.clocks,
+        }
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            method: self.method.clone(),
+            tunnels: self.settler.decoder.tunnels,
+            memory: self.memory,
+            host: self.reports.host,
         }
     }
 }
 
 fn inputs(source: &dyn FrameSource) -> impl Iterator<Item = Input> {
     source.summaries().into_iter().map(|summary| Input { summary })
-}
-
-/// Says that flows were forgotten before the tracker would have done so.
-fn forgotten(forgotten: &Forgotten, begin: Timestamp, memory: Budget) -> String {
-    let Forgotten { flows, others, since } = *forgotten;
-    let seconds = since.unwrap_or(begin).nanos_since(begin) / NANOS_PER_SEC;
-    format!(
-        "{flows} connections and {others} flows of other protocols were forgotten early, from \
-         second {seconds} on, to stay within --memory {}M: what came of them later is judged as begun \
-         before the capture",
-        memory.bytes() >> 20,
-    )
 }
 
 /// What a run has told so far, and will say of itself at its end.

@@ -7,7 +7,19 @@ use std::ops::{Index, IndexMut};
 use crate::seq::SeqNum;
 
 /// Direction within a tracked connection: `IP_CT_DIR_ORIGINAL` and `IP_CT_DIR_REPLY`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[repr(u8)]
 pub enum Direction {
     /// The way of the packet that opened the connection.
@@ -41,7 +53,9 @@ impl Direction {
 }
 
 /// A value for each direction of a flow.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Default, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct PerDirection<T> {
     /// The value of the original direction.
     pub original: T,
@@ -72,7 +86,9 @@ impl<T> IndexMut<Direction> for PerDirection<T> {
 }
 
 /// The control bits of a TCP header (RFC 9293, section 3.1), CWR highest, FIN lowest.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Default, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct Flags(pub u8);
 
 impl Flags {
@@ -126,7 +142,9 @@ impl Flags {
 
 /// What is wrong with a TCP header, in the order of the kernel's `tcp_error()`
 /// (`nf_conntrack_proto_tcp.c`, Linux 6.18).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub enum HeaderFault {
     /// The datagram ends before 4 bytes of the layer-4 header: no ports, hence no tuple.
     NotTrackable,
@@ -155,7 +173,9 @@ pub struct ErrorTraits {
 }
 
 /// The RFC 7323 timestamps option.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Default, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct TcpTimestamps {
     /// The sender's clock, in ticks of its own.
     pub value: u32,
@@ -164,7 +184,9 @@ pub struct TcpTimestamps {
 }
 
 /// One block of a SACK option (RFC 2018): bytes `left..right` have arrived.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Default, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct SackBlock {
     /// First sequence number of the block.
     pub left: SeqNum,
@@ -173,7 +195,9 @@ pub struct SackBlock {
 }
 
 /// The SACK blocks of a segment; a TCP header has room for four.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Default, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct SackBlocks {
     blocks: [SackBlock; 4],
     count: u8,
@@ -210,7 +234,9 @@ impl SackBlocks {
 
 /// The TCP options that matter here, found by walking the option bytes as the kernel does:
 /// unknown kinds are skipped by their length, a bad length ends the walk.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Default, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct Options {
     /// Maximum segment size (kind 2, length 4).
     pub mss: Option<u16>,
@@ -228,7 +254,19 @@ pub struct Options {
 
 /// How options follow one another: stacks differ in it, and devices that remove options leave
 /// no-operations behind.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Layout {
     /// The last 8 kinds in their order, 4 bits each, the last one lowest: NOP 1, MSS 2, window
     /// scale 3, SACK-permitted 4, SACK 5, timestamps 8, fast open 9, MPTCP 10, WAN optimisers 12,
@@ -265,7 +303,9 @@ impl Layout {
 /// All that tracking and analysis need of one TCP unit.
 ///
 /// Lengths come from the IP header, never from what was captured.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Default, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct Segment {
     /// Sequence number of the first byte (or of the SYN).
     pub seq: SeqNum,

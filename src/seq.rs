@@ -11,7 +11,9 @@ use std::fmt;
 /// as in the kernel's `before()` (include/net/tcp.h, Linux 6.18).
 ///
 /// [before]: SeqNum::is_before
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Default, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct SeqNum(pub u32);
 
 impl SeqNum {

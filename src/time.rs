@@ -10,7 +10,19 @@ pub const NANOS_PER_SEC: i64 = 1_000_000_000;
 /// A point in time as the capture recorded it: nanoseconds since 1970-01-01T00:00:00Z.
 ///
 /// The range is that of `i64`, 1677 to 2262; sources clamp what lies outside.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
@@ -68,7 +80,7 @@ const fn civil_from_days(days: i64) -> (i64, i64, i64) {
 /// [`CaptureClock::TOLERANCE_NS`] stands still; a larger one (concatenated captures, a clock that
 /// was set) is taken as a new origin from which time goes on. A kernel's own clock, which the
 /// timeouts follow there, never goes back either.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CaptureClock {
     now: Timestamp,
     /// What is added to capture time, in nanoseconds; grows with each large step back.

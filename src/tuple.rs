@@ -16,7 +16,9 @@ const SECTION_BITS: u32 = 10;
 pub const SECTIONS: usize = 1 << SECTION_BITS;
 
 /// One side of a flow: address and port (for ICMP queries the id stands as port).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct Endpoint {
     /// IPv4 or IPv6 address.
     pub addr: IpAddr,
@@ -32,7 +34,19 @@ impl fmt::Display for Endpoint {
 }
 
 /// Where a packet was captured: the file, and the interface within it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Vantage {
     /// Position of the file among those of the run, from 0; 65535 for all beyond.
     pub file: u16,
@@ -41,7 +55,9 @@ pub struct Vantage {
 }
 
 /// Which way a packet travels between the two endpoints of its [`FlowKey`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Debug, Default, serde::Serialize, serde::Deserialize,
+)]
 pub enum Orientation {
     /// From the key's low endpoint to its high one.
     #[default]
@@ -63,7 +79,9 @@ impl Orientation {
 }
 
 /// A value for each way between the endpoints of a [`FlowKey`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Default, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct PerOrientation<T> {
     /// The value of the way from the low endpoint to the high one.
     pub low_to_high: T,
@@ -98,7 +116,19 @@ impl<T> IndexMut<Orientation> for PerOrientation<T> {
 /// Five plain words, so that comparing and hashing cost no branches. IPv4 addresses stand in the
 /// low 32 bits of their second word; the address family is part of the key, so that an IPv4 flow
 /// never meets one of IPv4-mapped IPv6 addresses.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct FlowKey {
     low: [u64; 2],
     high: [u64; 2],
@@ -241,8 +271,13 @@ impl FlowKey {
         fold_product(sender ^ self.hash_of_receiver(orientation), 0x9E37_79B9_7F4A_7C15)
     }
 
+    /// Returns whether the addresses are of IPv4.
+    pub const fn is_ipv4(&self) -> bool {
+        (self.rest >> 8) & 0xff == 4
+    }
+
     fn addr(&self, words: [u64; 2]) -> IpAddr {
-        if (self.rest >> 8) & 0xff == 4 {
+        if self.is_ipv4() {
             IpAddr::V4(Ipv4Addr::from_bits((words[1] & 0xffff_ffff) as u32))
         } else {
             IpAddr::V6(Ipv6Addr::from_bits(u128::from(words[0]) << 64 | u128::from(words[1])))
@@ -270,6 +305,67 @@ fn words(addr: IpAddr) -> [u64; 2] {
 #[inline]
 fn fold(words: &[u64; 5], seed: u64) -> u64 {
     words.iter().fold(seed, |state, word| fold_product(state ^ word, 0x9E37_79B9_7F4A_7C15))
+}
+
+/// The flows that one of several runs over the same capture audits: whole sections, those that
+/// [`FlowKey::shard`] gives it.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize,
+)]
+pub struct Share {
+    index: u16,
+    count: u16,
+}
+
+impl Share {
+    /// All flows.
+    pub const ALL: Self = Self { index: 0, count: 1 };
+    /// The most shares: each has a section at least.
+    pub const MOST: u16 = 1 << SECTION_BITS;
+
+    /// Makes share `index` of `count`, none where there is no such share; the last may be called by
+    /// the number of all, so that counting from 1 names the same shares as counting from 0.
+    pub fn of(index: u16, count: u16) -> Option<Self> {
+        let is_one = (1..=Self::MOST).contains(&count) && index <= count;
+        is_one.then(|| Self { index: index % count, count })
+    }
+
+    /// Returns its number, from 0.
+    pub const fn index(self) -> u16 {
+        self.index
+    }
+
+    /// Returns how many shares there are.
+    pub const fn count(self) -> u16 {
+        self.count
+    }
+
+    /// Returns whether it is all flows.
+    #[inline]
+    pub const fn is_all(self) -> bool {
+        self.count == 1
+    }
+
+    /// Returns which of so many workers owns a flow of this share, none for a flow of another. A
+    /// worker owns whole sections, as a share does.
+    #[inline]
+    pub fn worker(self, key: &FlowKey, workers: usize) -> Option<usize> {
+        if self.is_all() {
+            return Some(key.shard(workers));
+        }
+        let first = |share: usize| (share * SECTIONS).div_ceil(usize::from(self.count));
+        let (begin, end) = (first(usize::from(self.index)), first(usize::from(self.index) + 1));
+        let section = key.section();
+        let is_inside = (begin..end).contains(&section);
+        is_inside.then(|| (section - begin) * workers / (end - begin))
+    }
+}
+
+impl fmt::Display for Share {
+    /// Writes `3/8`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
 }
 
 /// Joins the halves of the 128-bit product by exclusive or.
@@ -376,6 +472,44 @@ mod tests {
                 // Keys at random pass over about 950 places.
                 let passed = passed_over(keys, seed);
                 assert!(passed < 1600, "{passed} places under seed {seed:#x}");
+            }
+        }
+    }
+
+    /// Parts made by several machines fit together as long as this holds.
+    #[test]
+    fn the_hash_that_shares_are_made_by_is_fixed() {
+        let v4 = (endpoint("192.0.2.1", 40000), endpoint("198.51.100.7", 443));
+        let v6 = (endpoint("2001:db8::2", 53), endpoint("2001:db8::1", 5353));
+        for (protocol, (a, b), hash, section, shard) in
+            [(TCP, v4, 0x0bbe_c7bc_09fb_8ec0, 46, 2), (17, v6, 0x1ef3_34a1_f29d_f296, 123, 7)]
+        {
+            for (from, to) in [(a, b), (b, a)] {
+                let key = FlowKey::of(protocol, from, to).0;
+                assert_eq!(
+                    (key.fixed_hash(), key.section(), key.shard(64)),
+                    (hash, section, shard)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn shares_divide_the_flows_and_their_workers_divide_the_shares() {
+        assert_eq!((Share::of(0, 0), Share::of(9, 8), Share::of(0, 1025)), (None, None, None));
+        assert_eq!(Share::of(8, 8), Share::of(0, 8));
+        for (count, workers) in [(1, 4), (3, 1), (7, 5), (64, 2), (1000, 3), (Share::MOST, 2)] {
+            let mut owner = vec![None; SECTIONS];
+            for port in 0..20_000 {
+                let key = FlowKey::of_v4(TCP, (0x0a00_0001, port), (0x0a00_0002, 80)).0;
+                let owners = (0..count).filter_map(|index| {
+                    Some((index, Share::of(index, count)?.worker(&key, workers)?))
+                });
+                let owners: Vec<_> = owners.collect();
+                assert_eq!(owners.len(), 1, "share of {count}");
+                assert_eq!(usize::from(owners[0].0), key.shard(usize::from(count)));
+                assert!(owners[0].1 < workers);
+                assert_eq!(*owner[key.section()].get_or_insert(owners[0]), owners[0]);
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::audit::Histogram;
 use crate::flow::{ConnState, EffectCounts, KindCounts, Proofs, Repeated, SideSummary, Summary};
 
 /// Flows in which something was seen at least once.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct FlowsWith {
     /// Something was sent again.
     pub retransmissions: u64,
@@ -39,7 +39,7 @@ pub struct FlowsWith {
 }
 
 /// Totals of what the ends did.
-#[derive(Clone, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Behaviour {
     /// Packets below the highest number, by kind.
     pub kinds: KindCounts,

@@ -15,7 +15,7 @@ const SOONER: u32 = 4;
 const SOONER_ON_AVERAGE: u32 = 2;
 
 /// Connections of a server with early acknowledgements.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Early {
     /// The connections.
     pub flows: Span,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::flow::{FlowStory, Trace};
 use crate::time::Timestamp;
-use crate::tuple::FlowKey;
+use crate::tuple::{FlowKey, Share};
 
 /// The packets shown at most.
 pub const MAX_SHOWN_PACKETS: usize = 400;
@@ -51,6 +51,36 @@ impl Exhibits {
     }
 }
 
+impl Wish {
+    /// Returns what pieces of a capture hold that have the flows of one share.
+    pub fn of_share(&self, share: Share) -> Self {
+        let flows = self.flows.iter().filter(|flow| share.worker(&flow.key, 1).is_some());
+        Self { flows: flows.copied().collect(), frames: self.frames.clone() }
+    }
+}
+
+impl Exhibits {
+    /// Puts together what was gathered for the shares of a wish.
+    pub fn of_shares(wish: &Wish, shares: Vec<Self>) -> Self {
+        let mut all = Self::default();
+        for share in shares {
+            all.flows.extend(share.flows);
+            all.packets.extend(share.packets);
+            all.missing = all.missing.or(share.missing);
+        }
+        let place = |shown: &ShownFlow| {
+            let first_frame = shown.told.audit.first_frame;
+            wish.flows.iter().position(|wanted| wanted.first_frame == first_frame)
+        };
+        all.flows.sort_by_key(place);
+        // Some frames are in the pieces of all shares.
+        all.packets.sort_by_key(|packet| (packet.clock, packet.frame));
+        all.packets.dedup_by_key(|packet| packet.frame);
+        all.packets.truncate(MAX_SHOWN_PACKETS);
+        all
+    }
+}
+
 /// A flow in full: what happened, and its packets.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShownFlow {
@@ -67,6 +97,8 @@ pub struct ShownPacket {
     pub frame: u64,
     /// Capture time.
     pub ts: Timestamp,
+    /// Tracker time, by which the frames of several files are ordered.
+    pub clock: Timestamp,
     /// Bytes from the IP header on that were on the wire.
     pub original_len: u32,
     /// The captured bytes from the IP header to the end of the TCP options.

@@ -30,7 +30,7 @@ pub const MAX_SUSPECTS: usize = 1000;
 pub const MAX_SIGHTINGS: usize = 1000;
 
 /// The findings of one shard, or of several, bounded and in the order of their first frames.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Findings {
     kept: Vec<FlowFinding>,
     /// The findings left when some were last dropped.

@@ -20,19 +20,44 @@ pub struct Bin {
 const BIN_STEPS: [u64; 3] = [1, 2, 5];
 
 /// A distribution of times in microseconds.
-#[derive(Clone, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(into = "Vec<(u64, u64)>", from = "Vec<(u64, u64)>")]
 pub struct Histogram(Option<hdrhistogram::Histogram<u64>>);
+
+impl From<Histogram> for Vec<(u64, u64)> {
+    /// Lists the times that were told apart, and how often each came.
+    fn from(histogram: Histogram) -> Self {
+        let times = histogram.0.iter().flat_map(hdrhistogram::Histogram::iter_recorded);
+        times.map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+    }
+}
+
+impl From<Vec<(u64, u64)>> for Histogram {
+    fn from(times: Vec<(u64, u64)>) -> Self {
+        let mut histogram = Self::default();
+        for (micros, count) in times {
+            if let Some(times) = histogram.times() {
+                times.saturating_record_n(micros.max(1), count);
+            }
+        }
+        histogram
+    }
+}
 
 impl Histogram {
     /// Adds a time.
     pub fn record(&mut self, micros: u32) {
+        if let Some(times) = self.times() {
+            times.saturating_record(u64::from(micros.max(1)));
+        }
+    }
+
+    fn times(&mut self) -> Option<&mut hdrhistogram::Histogram<u64>> {
         if self.0.is_none() {
             // The bounds are constants that the crate accepts, which a test shows.
             self.0 = hdrhistogram::Histogram::new_with_bounds(1, LONGEST_US, DIGITS).ok();
         }
-        if let Some(times) = &mut self.0 {
-            times.saturating_record(u64::from(micros.max(1)));
-        }
+        self.0.as_mut()
     }
 
     /// Adds the times of another distribution.
@@ -111,6 +136,21 @@ mod tests {
         let median = all.quantile_us(500).unwrap();
         assert!((4995..=5005).contains(&median), "{median}");
         assert_eq!(Histogram::default().quantile_us(500), None);
+    }
+
+    #[test]
+    fn what_is_written_and_read_again_answers_alike() {
+        let mut times = Histogram::default();
+        (0..5000_u32).for_each(|step| times.record(step * step));
+        let again = Histogram::from(Vec::from(times.clone()));
+        assert_eq!(
+            (again.len(), again.sum_us(), again.bins()),
+            (5000, times.sum_us(), times.bins())
+        );
+        for permille in [0, 1, 500, 950, 990, 999, 1000] {
+            assert_eq!(again.quantile_us(permille), times.quantile_us(permille), "{permille}");
+        }
+        assert_eq!(Histogram::from(Vec::new()), Histogram::default());
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! What the machine that captures says itself of the packets.
+//! The capturing machine's own tracker, in a live capture.
+//!
+//! Does not: ask it.
 
 /// What the tracker of the capturing machine told, which sees the same packets and more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

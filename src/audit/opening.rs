@@ -11,7 +11,7 @@ use crate::tuple::{Endpoint, FlowKey, Orientation, Vantage};
 pub const MAX_OPENINGS: usize = 10_000;
 
 /// A SYN or SYN-ACK where its flow is judged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Opening {
     /// The frame.
     pub frame: u64,
@@ -39,7 +39,7 @@ impl Opening {
 }
 
 /// The openings of one shard, or of several, bounded.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Openings {
     kept: Vec<Opening>,
 }

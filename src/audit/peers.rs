@@ -22,7 +22,7 @@ const SLOTS: usize = 1024;
 pub const UNANSWERED_RETRIES: usize = 2;
 
 /// Flows of one kind: how many, and when.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Span {
     /// How many.
     pub flows: u64,
@@ -60,7 +60,7 @@ impl Span {
 }
 
 /// A server: an address and a port to which SYNs go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Server {
     /// The address and port.
     pub endpoint: Endpoint,
@@ -82,7 +82,7 @@ pub struct Server {
 
 /// The clock in the timestamps of one client's address towards one server, relative to that of the
 /// capture, in milliseconds on a circle of 2³².
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Clocks {
     /// The client's address.
     pub client: IpAddr,
@@ -97,7 +97,7 @@ pub struct Clocks {
 }
 
 /// A bounded sample of values by the hashes of their keys.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Sample<T> {
     slots: Vec<Option<(u64, T)>>,
 }
@@ -141,7 +141,7 @@ impl<T> Sample<T> {
 }
 
 /// The peers of a run.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Peers {
     servers: Sample<Server>,
     clocks: Sample<Clocks>,

@@ -9,7 +9,7 @@ use crate::audit::Private;
 use crate::source::digest::Digest;
 
 /// Who said it.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Origin {
     /// Nobody: the program's default.
     #[default]

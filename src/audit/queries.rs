@@ -18,7 +18,7 @@ const MAX_SIZES: usize = 256;
 type Sizes = BTreeMap<u16, (u64, u64)>;
 
 /// The queries of a run.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Queries {
     destinations: BTreeMap<(u64, IpAddr), Sizes>,
 }

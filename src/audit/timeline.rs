@@ -44,7 +44,7 @@ const LENGTHS_NS: [i64; 23] = {
 };
 
 /// What happened in one interval.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Happened {
     /// INVALID packets.
     pub invalid: u64,
@@ -53,7 +53,7 @@ pub struct Happened {
 }
 
 /// Counts of INVALID packets and retransmissions over the time of a capture.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Timeline {
     /// Position in [`LENGTHS_NS`].
     length: usize,
@@ -63,6 +63,37 @@ pub struct Timeline {
     intervals: Vec<Happened>,
     /// The time from which times are told.
     origin: Timestamp,
+}
+
+/// A time line as it is read, which may be anything.
+#[derive(serde::Deserialize)]
+struct Written {
+    length: usize,
+    first: i64,
+    intervals: Vec<Happened>,
+    origin: Timestamp,
+}
+
+impl TryFrom<Written> for Timeline {
+    type Error = &'static str;
+
+    /// Takes what a time line can have come to.
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let Written { length, first, intervals, origin } = written;
+        let is_possible = |length_ns: &i64| {
+            let last = first.checked_add(MAX_INTERVALS);
+            first.checked_mul(*length_ns).is_some()
+                && last.is_some_and(|last| last.checked_mul(*length_ns).is_some())
+        };
+        // The longest intervals may reach to the ends of time.
+        let is_longest = length == LENGTHS_NS.len() - 1 && first.unsigned_abs() < 1 << 16;
+        let is_known = LENGTHS_NS.get(length).is_some_and(is_possible) || is_longest;
+        if is_known && intervals.len() as u64 <= MAX_INTERVALS.unsigned_abs() {
+            Ok(Self { length, first, intervals, origin })
+        } else {
+            Err("a time line that no run comes to")
+        }
+    }
 }
 
 impl Timeline {
@@ -228,6 +259,25 @@ mod tests {
             assert_eq!(timeline.iter().map(|(_, happened)| happened.invalid).sum::<u64>(), 1000);
         }
         assert_eq!(counted(&[Timestamp(i64::MIN), Timestamp(i64::MAX)]).iter().count(), 2);
+    }
+
+    #[test]
+    fn what_no_run_comes_to_is_refused() {
+        let read = |length, first, intervals| {
+            let intervals = vec![Happened::default(); intervals];
+            Timeline::try_from(Written { length, first, intervals, origin: Timestamp(0) })
+        };
+        assert!(read(0, 1_700_000_000_000, 240).is_ok());
+        assert!(read(LENGTHS_NS.len() - 1, -11, 22).is_ok());
+        for (length, first, intervals) in
+            [(23, 0, 1), (usize::MAX, 0, 1), (0, i64::MAX, 1), (22, i64::MIN, 1), (5, 0, 241)]
+        {
+            assert!(read(length, first, intervals).is_err(), "{length} {first} {intervals}");
+        }
+        let times = times();
+        let timeline = counted(&times);
+        let Timeline { length, first, intervals, origin } = timeline.clone();
+        assert_eq!(Timeline::try_from(Written { length, first, intervals, origin }), Ok(timeline));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tcp_window_audit::anonymize::{Mapping, ShortKey, relative_times};
 use tcp_window_audit::audit::{Audit, Times};
 
 /// What to keep from the readers of reports.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub(super) struct PrivacyArgs {
     /// Replace every address in reports by another, keeping common prefixes; names of files and
     /// interfaces included
@@ -76,6 +76,12 @@ impl Privacy {
     /// Returns whether addresses are replaced.
     pub(crate) const fn maps(&self) -> bool {
         self.mapping.is_some()
+    }
+
+    /// Returns an option that was given, if any was.
+    pub(super) fn asked(&self) -> Option<&'static str> {
+        let times = (self.times == Times::Relative).then_some("--relative-times");
+        self.maps().then_some("--anonymize").or(times)
     }
 
     /// Takes out of an audit what is to be kept from its readers.

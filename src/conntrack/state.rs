@@ -6,7 +6,19 @@ use crate::conntrack::policy::{Choices, Feature};
 use crate::segment::{Direction, Flags};
 
 /// The state of a tracked connection: `enum tcp_conntrack`, with the kernel's names.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[repr(u8)]
 pub enum TcpState {
     /// No packet yet.

@@ -21,7 +21,7 @@ const WORDS: usize = 3;
 pub const MAX_POLICIES: usize = WORDS * 64;
 
 /// A set of policies of a panel, by their number.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Members([u64; WORDS]);
 
 impl Members {

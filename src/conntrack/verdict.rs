@@ -7,7 +7,9 @@ use crate::conntrack::window::Margins;
 use crate::segment::{Direction, HeaderFault};
 
 /// What `iptables -m conntrack --ctstate` or `nft ct state` matches.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub enum CtState {
     /// The packet opened a connection, or its connection has had no reply yet.
     New,
@@ -40,7 +42,9 @@ impl CtState {
 /// Why a packet is INVALID, or what the kernel logs of a packet that it lets pass.
 ///
 /// The order is that in which a packet meets the tests.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Reason {
@@ -174,7 +178,7 @@ impl From<HeaderFault> for Reason {
 }
 
 /// The tracker's answer to one packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Verdict {
     /// What rules match.
     pub ctstate: CtState,

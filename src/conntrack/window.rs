@@ -120,7 +120,9 @@ impl Side {
 ///
 /// Taken as 32-bit numbers, a distance is not negative exactly when the kernel's `before()` or
 /// `after()` test holds, at the wrap and at a distance of 2³¹ too.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Default, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct Margins {
     /// Bound I, `sender.max_end − seq`: the segment starts inside the receiver's window.
     pub seq_upper: i32,

@@ -25,7 +25,7 @@ use crate::tuple::PerOrientation;
 const KINDS: usize = Kind::ALL.len();
 
 /// Packets and bytes of one kind.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct KindCount {
     /// Packets.
     pub packets: u64,
@@ -36,7 +36,7 @@ pub struct KindCount {
 }
 
 /// What one side sent below the highest number, by kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct KindCounts([KindCount; KINDS]);
 
 impl Default for KindCounts {
@@ -105,7 +105,7 @@ impl KindCount {
 }
 
 /// Bytes that were sent again, until they are acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Again {
     pub(super) start: SeqNum,
     pub(super) end: SeqNum,
@@ -116,7 +116,7 @@ pub(super) struct Again {
 }
 
 /// Proofs that something had been sent again without need.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Proofs {
     /// A duplicate's report covered bytes sent again (RFC 2883, RFC 3708).
     pub dsack: u32,
@@ -136,7 +136,7 @@ impl Proofs {
 }
 
 /// Acknowledgements of which one passed at least a given time ago, in constant memory.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct AckMarks {
     old: Option<(SeqNum, Tick)>,
     young: Option<(SeqNum, Tick)>,
@@ -165,7 +165,7 @@ impl AckMarks {
 const RECENT: usize = 32;
 
 /// The identities of the last data segments of one side.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Recent {
     segments: [(u16, SeqNum); RECENT],
     next: usize,
@@ -203,7 +203,7 @@ impl Recent {
 const RESENT: usize = 16;
 
 /// What is kept of one side.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Side {
     /// What it sent below its highest number.
     pub kinds: KindCounts,
@@ -286,7 +286,9 @@ impl Side {
 }
 
 /// What a flow waited for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub enum Waiting {
     /// A SYN had no answer.
     Handshake,
@@ -308,7 +310,9 @@ impl Waiting {
 }
 
 /// What ended a stall.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub enum StallEnd {
     /// A segment below the highest number.
     Again(Kind),
@@ -336,7 +340,7 @@ impl StallEnd {
 }
 
 /// A time in which nothing passed although something was due.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Stall {
     /// The frame that ended it.
     pub frame: u64,
@@ -351,7 +355,7 @@ pub struct Stall {
 }
 
 /// Everything that is kept of a flow beyond the ordinary.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Detail {
     /// What each side did, where it did something out of the ordinary.
     pub(super) sides: PerOrientation<Option<Box<Side>>>,

@@ -16,7 +16,9 @@ use crate::tuple::{Orientation, PerOrientation};
 pub const MAX_PENDING: usize = 64;
 
 /// What became of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub enum Effect {
     /// The receiver never processed it.
     Dropped,
@@ -38,7 +40,7 @@ impl Effect {
 }
 
 /// How many INVALID packets had which effect.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct EffectCounts {
     /// Proven not to have been processed.
     pub dropped: u64,
@@ -66,7 +68,7 @@ impl EffectCounts {
 }
 
 /// An INVALID packet that waits for a proof.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Pending {
     pub(super) frame: u64,
     pub(super) orientation: Orientation,
@@ -119,7 +121,7 @@ impl Pending {
 }
 
 /// The INVALID packets of a flow, and what became of them.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Effects {
     pending: Vec<Pending>,
     /// The highest acknowledgement of packets that were not INVALID, once one was.

@@ -13,7 +13,7 @@ use crate::tuple::Orientation;
 pub const MAX_KEY_PACKETS: usize = 10;
 
 /// A packet that a rule spoke of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct KeyPacket {
     /// Frame number, from 1.
     pub frame: u64,
@@ -51,7 +51,7 @@ pub struct KeyPacket {
 const REASONS: usize = Reason::ALL.len();
 
 /// What is kept of a flow that a rule spoke of; a clean flow has none.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Evidence {
     /// INVALID packets by reason, in the order of [`Reason::ALL`].
     pub invalid: [u64; REASONS],

@@ -61,7 +61,7 @@ pub(super) struct Taken {
 }
 
 /// What the two ends did so far.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[repr(C)]
 pub(super) struct Exchange {
     pub(super) halves: PerOrientation<Half>,

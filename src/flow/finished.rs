@@ -6,7 +6,7 @@ use crate::flow::{Evidence, FlowAudit, Sightings, Story, Summary};
 use crate::tuple::{FlowKey, Orientation};
 
 /// A finished flow with findings.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct FlowFinding {
     /// The endpoints.
     pub key: FlowKey,
@@ -19,7 +19,7 @@ pub struct FlowFinding {
 }
 
 /// A finished flow that was captured at several places.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct FlowSightings {
     /// The endpoints.
     pub key: FlowKey,
@@ -32,7 +32,7 @@ pub struct FlowSightings {
 }
 
 /// A finished flow whose ends had trouble, whatever the tracker said.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct FlowTrouble {
     /// The endpoints.
     pub key: FlowKey,
@@ -43,7 +43,7 @@ pub struct FlowTrouble {
 }
 
 /// The flow that is reported in full.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct FlowStory {
     /// The endpoints.
     pub key: FlowKey,

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use crate::tuple::{Orientation, Vantage};
 
 /// The marks of the place where a packet was captured.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Mark {
     /// File and interface.
     pub vantage: Vantage,
@@ -18,7 +18,7 @@ pub struct Mark {
 }
 
 /// A SYN or SYN-ACK as it was captured at one place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Sight {
     /// The frame.
     pub frame: u64,

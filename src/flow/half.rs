@@ -11,7 +11,7 @@ use crate::seq::SeqNum;
 use crate::time::Timestamp;
 
 /// A time in microseconds of the capture clock, on a circle of 2³² of them (71 minutes).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Tick(u32);
 
 impl Tick {
@@ -49,7 +49,7 @@ pub(super) enum Probe {
 }
 
 /// What a window scale option said, in the words of the SYN that carried it or did not.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Offer {
     /// No SYN of this side was seen.
     #[default]
@@ -61,7 +61,7 @@ pub enum Offer {
 }
 
 /// The hot state of one side.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Half {
     /// The number after the highest byte sent; valid with [`Half::SEQ`].
     pub(super) max_end: SeqNum,

@@ -9,7 +9,7 @@ use crate::seq::SeqNum;
 pub const MAX_RETRIES: usize = 8;
 
 /// A SYN or RST that the other side may answer with a challenge ACK (RFC 5961).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Challenge {
     /// Whether the high endpoint of the key sent it.
     pub(super) from_high: bool,
@@ -18,7 +18,7 @@ pub(super) struct Challenge {
 }
 
 /// What went wrong in the handshake of a flow.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Handshake {
     /// When SYNs were sent again, in microseconds after the first packet of the flow.
     pub syn_retries_us: Vec<u32>,

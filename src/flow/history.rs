@@ -38,7 +38,7 @@ impl Letter {
 }
 
 /// The letters in the order in which they came: five bits each, 12 at most, the first lowest.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct History(u64);
 
 /// Letters that a history holds; those beyond are not kept, which a `+` at the end tells.
@@ -152,7 +152,9 @@ pub(super) const fn is_round(count: u32) -> bool {
 }
 
 /// How a flow ended, in the words of Zeek's `conn_state`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub enum ConnState {
     /// A SYN without an answer.
     S0,

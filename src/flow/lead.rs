@@ -7,7 +7,7 @@ use crate::segment::Segment;
 use crate::seq::SeqNum;
 
 /// Segments with bytes that only one place has, since the other one had all.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Lead {
     /// Segments.
     pub packets: u32,
@@ -22,7 +22,7 @@ pub struct Lead {
 }
 
 /// Segments that only one place has, and whose bytes came to the other one when they were sent again.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Kept {
     /// How often.
     pub segments: u32,
@@ -48,7 +48,7 @@ impl Kept {
 }
 
 /// How far one way has come at the place that is judged, and elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Race {
     here: Option<SeqNum>,
     elsewhere: Option<SeqNum>,

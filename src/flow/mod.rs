@@ -115,7 +115,7 @@ pub enum Attention {
 
 /// What one flow showed so far. The order of the fields is that in memory: what a regular packet
 /// reads and writes comes first.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[repr(C)]
 pub struct FlowAudit {
     /// Capture time of the last packet.

@@ -25,7 +25,7 @@ const LEAST_BEHIND: u32 = 8;
 const LEAST_AHEAD: u32 = 4;
 
 /// A place with what was seen last there, each way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Trail {
     vantage: Vantage,
     /// The end of the last segment.
@@ -49,7 +49,7 @@ impl Trail {
 }
 
 /// What a place brought of a flow without a SYN.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Ballot {
     vantage: Vantage,
     ahead: u32,
@@ -57,7 +57,7 @@ struct Ballot {
 }
 
 /// The places of a flow.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Places {
     /// The one that is judged.
     home: Option<Trail>,

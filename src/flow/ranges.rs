@@ -18,7 +18,7 @@ pub const MAX_HOLES: usize = 512;
 const MAX_FILLED: usize = 64;
 
 /// When a segment was sent, as its sender's counters tell.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Stamp {
     /// Timestamp value, if the segment had one.
     pub(super) tsval: Option<u32>,
@@ -60,7 +60,7 @@ impl Stamp {
 }
 
 /// A stretch of bytes that was passed over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Hole {
     pub(super) start: SeqNum,
     pub(super) end: SeqNum,
@@ -80,7 +80,7 @@ pub(super) struct Found {
 }
 
 /// The holes of one direction, in the order of their numbers.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Ranges {
     holes: VecDeque<Hole>,
     filled: Vec<Hole>,

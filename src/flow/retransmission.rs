@@ -10,7 +10,9 @@ use crate::flow::ranges::Order;
 use crate::seq::SeqNum;
 
 /// What a segment below the highest number turned out to be.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Kind {
@@ -126,7 +128,7 @@ impl Kind {
 }
 
 /// What a sender is recovering from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) enum Loss {
     /// Told by acknowledgements.
     Reported,
@@ -135,7 +137,7 @@ pub(super) enum Loss {
 }
 
 /// A loss being repaired, until the highest number at its beginning is acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Recovery {
     pub(super) loss: Loss,
     pub(super) until: SeqNum,

@@ -57,7 +57,7 @@ pub(super) fn classify(
 }
 
 /// The blocks that one side sent.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SackAudit {
     /// Blocks inside what was sent and not acknowledged.
     pub inside: u32,

@@ -13,7 +13,7 @@ use crate::seq::SeqNum;
 pub const MAX_SHIFT: u8 = 14;
 
 /// How the windows of one side are to be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Scaling {
     /// A SYN was not seen.
     Unknown,
@@ -85,7 +85,7 @@ const ROUNDS: u8 = 3;
 const BLIND_WINDOWS: u32 = 5;
 
 /// What the traffic of one side betrays about the scaling of its windows.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ScalingAudit {
     /// The shift that the first window after the SYN suggests, where less or none was negotiated.
     pub ratio_shift: Option<u8>,

@@ -20,7 +20,7 @@ const RECENT: usize = 32;
 const PASSING_US: u32 = 100_000;
 
 /// A packet that waits for its other sight.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Named {
     ip_id: u16,
     tsval: Option<u32>,
@@ -32,7 +32,7 @@ struct Named {
 }
 
 /// A constant that has been found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Constant {
     /// A number at the place where packets of this way were seen first.
     pub(super) here: SeqNum,
@@ -51,7 +51,7 @@ impl Constant {
 }
 
 /// What was seen of one way.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 struct Way {
     recent: Vec<Named>,
     next: usize,
@@ -60,7 +60,7 @@ struct Way {
 }
 
 /// The search for a constant.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Shifted {
     ways: PerOrientation<Way>,
 }

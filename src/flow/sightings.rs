@@ -33,7 +33,7 @@ const MAX_OTHERS: usize = 4;
 const LEAST_COPIES: u64 = 4;
 
 /// What one way of a flow showed of its places.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Way {
     /// The marks of the place that is judged.
     judged: Option<Mark>,
@@ -54,7 +54,7 @@ pub struct Way {
 }
 
 /// What identifies a packet among its neighbours, whatever hop it is captured at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Identity {
     seq: SeqNum,
     ack: SeqNum,
@@ -77,7 +77,7 @@ impl Identity {
 }
 
 /// A packet that waits for its copy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Waiting {
     identity: Identity,
     at: Tick,
@@ -101,7 +101,7 @@ pub enum Sighted {
 }
 
 /// The places where a flow was captured.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Sightings {
     /// What each way showed.
     ways: PerOrientation<Way>,

@@ -10,7 +10,7 @@ use crate::seq::SeqNum;
 use crate::tuple::{Orientation, PerOrientation};
 
 /// How often something was seen.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Seen {
     /// Packets.
     pub packets: u32,
@@ -28,7 +28,7 @@ impl Seen {
 }
 
 /// RSTs that took another way than the packets of the host in whose name they came.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ForeignResets {
     /// How often.
     pub seen: Seen,
@@ -41,7 +41,7 @@ pub struct ForeignResets {
 }
 
 /// Segments far below the highest number, and older than it by the clock or counter of their sender.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Stale {
     /// How often.
     pub seen: Seen,
@@ -55,7 +55,7 @@ pub struct Stale {
 }
 
 /// Numbers that are ahead of everything captured by more than a gap.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Leap {
     /// How often.
     pub seen: Seen,
@@ -68,7 +68,7 @@ pub struct Leap {
 }
 
 /// The signs in the packets of one side.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SideSigns {
     /// RSTs in its name that took another way.
     pub foreign_resets: ForeignResets,
@@ -83,7 +83,7 @@ pub struct SideSigns {
 }
 
 /// A pause after which the flow did not go on.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Pause {
     /// The frame of the first packet that was sent again, or of the RST.
     pub frame: u64,
@@ -100,7 +100,7 @@ pub struct Pause {
 }
 
 /// Another SYN-ACK for the same SYN, with another initial number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SecondSynAck {
     /// Its frame.
     pub frame: u64,
@@ -113,7 +113,7 @@ pub struct SecondSynAck {
 }
 
 /// A SYN that was answered by an acknowledgement of something else.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ChallengedSyn {
     /// The frame of the answer.
     pub ack_frame: u64,
@@ -126,7 +126,7 @@ pub struct ChallengedSyn {
 }
 
 /// A SYN-ACK that something else sent than what spoke afterwards.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct StandIn {
     /// The frame of the first packet after the SYN-ACK.
     pub frame: u64,
@@ -137,7 +137,7 @@ pub struct StandIn {
 }
 
 /// A SYN-ACK with a window of zero.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ShutSynAck {
     /// Its frame.
     pub frame: u64,
@@ -146,7 +146,7 @@ pub struct ShutSynAck {
 }
 
 /// The signs of a flow.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Signs {
     /// Those in the packets of each side.
     pub(super) sides: PerOrientation<SideSigns>,

@@ -19,7 +19,7 @@ const RECENT: usize = 32;
 const PASSING_US: u32 = 100_000;
 
 /// A value of the constant.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Plateau {
     /// The first frame that shows it.
     pub first_frame: u64,
@@ -30,7 +30,7 @@ pub struct Plateau {
 }
 
 /// The values of a constant that moves, in the order in which they came.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Steps {
     plateaus: [Plateau; MAX_STEPS],
     len: u8,
@@ -76,7 +76,7 @@ impl Steps {
 }
 
 /// A packet that waits for its other sight.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Waiting {
     ip_id: u16,
     tsval: Option<u32>,
@@ -87,7 +87,7 @@ struct Waiting {
 }
 
 /// The two sights of packets of one way, compared one by one.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Comparison {
     recent: Vec<Waiting>,
     next: usize,

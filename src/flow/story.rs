@@ -15,7 +15,7 @@ pub const MAX_EVENTS: usize = 10_000;
 pub const MAX_SAMPLES: usize = 512;
 
 /// Something that happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Happening {
     /// A segment below the highest number.
@@ -92,7 +92,7 @@ impl Happening {
 }
 
 /// When and on which side something happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Event {
     /// Frame number, from 1.
     pub frame: u64,
@@ -105,7 +105,7 @@ pub struct Event {
 }
 
 /// The window of one side at one time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Sample {
     /// Capture time.
     pub ts: Timestamp,
@@ -128,7 +128,7 @@ impl Event {
 }
 
 /// One flow in full.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Story {
     /// What happened, in order; at most [`MAX_EVENTS`].
     pub events: Vec<Event>,

@@ -9,7 +9,7 @@
 const LEAST_TIMEOUTS: u32 = 2;
 
 /// What of one side did not get through; sizes are payload bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Stuck {
     /// Timeouts of segments that had timed out before.
     pub timeouts: u32,

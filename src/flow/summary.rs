@@ -29,7 +29,7 @@ const LARGEST_PAYLOAD: u16 = 9_000;
 const MAX_MISSED: u32 = 1 << 26;
 
 /// What one side did.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "four facts that do not depend on each other")]
 pub struct SideSummary {
     /// What its SYN said of window scaling.
@@ -91,7 +91,7 @@ pub struct SideSummary {
 }
 
 /// What the two ends did.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Summary {
     /// How the flow ended.
     pub conn_state: ConnState,

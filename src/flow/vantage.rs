@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 use crate::tuple::{Orientation, PerOrientation, Vantage};
 
 /// Whether packets of a flow are there several times.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[repr(u8)]
 pub(super) enum Copies {
     /// Not as far as it is known.

@@ -8,7 +8,7 @@ use crate::seq::SeqNum;
 use crate::tuple::Vantage;
 
 /// What travelled one way.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct OneWay {
     /// Packets.
     pub packets: u64,
@@ -31,7 +31,7 @@ pub struct OneWay {
 }
 
 /// The part that every packet changes.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Counts {
     bytes: u64,
     /// Packets; those beyond 2³² are in [`Facts::wraps`].
@@ -43,7 +43,7 @@ pub(super) struct Counts {
 }
 
 /// The part that few packets change.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Facts {
     /// Valid with [`Counts::FIRST_SEQ`].
     first_seq: SeqNum,

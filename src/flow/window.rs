@@ -6,7 +6,7 @@ use crate::flow::half::Tick;
 use crate::seq::SeqNum;
 
 /// What the windows of one side showed; bytes after scaling.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct WindowAudit {
     /// How often the window became zero.
     pub zero: u32,

@@ -22,6 +22,7 @@ macro_rules! pages {
                 "[formats]: crate::guide::formats\n",
                 "[trust]: crate::guide::trust\n",
                 "[threats]: crate::guide::threats\n",
+                "[machines]: crate::guide::machines\n",
                 "[install]: crate::guide::install\n\n",
             ))]
             #[cfg_attr(doc, doc = include_str!(concat!(stringify!($name), ".md")))]
@@ -32,5 +33,5 @@ macro_rules! pages {
 }
 
 pages! {
-    reading field_guide capture cookbook options live kernels table formats trust threats install
+    reading field_guide capture cookbook options live kernels table formats machines trust threats install
 }

@@ -46,7 +46,7 @@ impl Group {
 const MADE: usize = 3;
 
 /// Entries over time.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Occupancy {
     series: Series<4>,
 }

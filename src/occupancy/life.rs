@@ -13,7 +13,9 @@ use crate::tuple::{FlowKey, Orientation};
 pub const MAX_LIVES: usize = 2_000_000;
 
 /// What an entry is at a moment.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub enum Phase {
     /// A TCP connection in this state.
     Tcp(TcpState),
@@ -93,7 +95,9 @@ impl Phase {
 }
 
 /// Milliseconds after the beginning of a life, rounded down, up to 49 days.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct After(u32);
 
 impl After {
@@ -115,7 +119,7 @@ impl After {
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
 /// One entry from its first packet to its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Life {
     /// The endpoints.
     pub key: FlowKey,
@@ -181,7 +185,7 @@ impl Life {
 }
 
 /// The lives of a run or of a part of it: the earliest of all.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Lives {
     kept: Vec<Life>,
     not_kept: u64,
@@ -219,7 +223,7 @@ impl Lives {
 }
 
 /// Everything recorded of the table when it is asked for.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Watched {
     /// Entries by phase, in the order of [`Phase::ALL`].
     phases: Series<{ Phase::ALL.len() }>,

@@ -10,15 +10,50 @@ use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// The most steps of a series: 18 hours of seconds; 1 MiB in the series of every run.
 pub const MAX_STEPS: usize = 1 << 16;
+/// The longest step, in seconds as a power of two: steps of all that a time can be are shorter.
+const MAX_SHIFT: u32 = 32;
 
 /// Changes of `N` counts over time.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(into = "Flat", try_from = "Flat")]
 pub struct Series<const N: usize> {
     /// Seconds of a step, as a power of two.
     shift: u32,
     /// Number of the first step, counted from 1970.
     first: i64,
     steps: Vec<[i32; N]>,
+}
+
+/// A series as it is written: the counts of all steps in one list.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Flat {
+    shift: u32,
+    first: i64,
+    counts: Vec<i32>,
+}
+
+impl<const N: usize> From<Series<N>> for Flat {
+    fn from(series: Series<N>) -> Self {
+        let Series { shift, first, steps } = series;
+        Self { shift, first, counts: steps.as_flattened().to_vec() }
+    }
+}
+
+impl<const N: usize> TryFrom<Flat> for Series<N> {
+    type Error = &'static str;
+
+    /// Takes what a series can have come to.
+    fn try_from(Flat { shift, first, counts }: Flat) -> Result<Self, Self::Error> {
+        let (steps, rest) = counts.as_chunks::<N>();
+        let is_possible = rest.is_empty() && steps.len() <= MAX_STEPS && shift <= MAX_SHIFT;
+        let is_near =
+            first.unsigned_abs() <= i64::MAX.unsigned_abs() / NANOS_PER_SEC.unsigned_abs();
+        if is_possible && is_near {
+            Ok(Self { shift, first, steps: steps.to_vec() })
+        } else {
+            Err("a series that no run comes to")
+        }
+    }
 }
 
 /// One step of a series.

@@ -11,11 +11,16 @@
 //! Does not: hold flows, or know what they are.
 
 use crate::conntrack::table::Position;
+use crate::frame::Tick;
 use crate::time::Timestamp;
 use crate::tuple::SECTIONS;
 
 /// The most that one frame adds: a flow with everything that is kept of a first INVALID packet.
 const MOST_A_FRAME: u64 = 8 << 10;
+
+/// Frames between two of which it is known, in a piece of a capture, how many came before: a census is
+/// held before such frames only.
+pub(super) const TICK: u64 = Budget::LEAST_BYTES / 4 / MOST_A_FRAME;
 
 /// Censuses from one ordinary one to the next: what new flows alone add until then is an eighth of
 /// the budget, so that a flood of them is seldom urgent.
@@ -58,7 +63,19 @@ impl Budget {
     /// Returns after how many frames the next census is due. What they add at most is the quarter of
     /// the budget that is above the limit.
     pub(super) const fn frames_between(self) -> u64 {
-        self.0 / 4 / MOST_A_FRAME
+        let most = self.0 / 4 / MOST_A_FRAME;
+        most - most % TICK
+    }
+
+    /// Returns which census is held before a frame, given how many came up to the tick before it and up
+    /// to it.
+    pub(super) const fn census_at(self, tick: Tick) -> Option<Census> {
+        let due = tick.to / self.frames_between();
+        if due == tick.from / self.frames_between() {
+            None
+        } else {
+            self.census(due * self.frames_between())
+        }
     }
 
     /// Returns which census is held before a frame, given how many came in all, if one is.
@@ -164,6 +181,17 @@ mod tests {
             assert!(budget.rest() * SECTIONS as u64 + new_flows <= budget.bytes() / 8 * 5);
         }
         assert!(Budget::DEFAULT.frames_between() > 100_000, "a census costs");
+    }
+
+    #[test]
+    fn a_tick_holds_the_census_that_is_due() {
+        let budget = Budget::of(200 << 20);
+        let between = budget.frames_between();
+        assert!(between.is_multiple_of(TICK) && between > TICK);
+        for frames in 1..=between / TICK * 20 {
+            let (from, to) = ((frames - 1) * TICK, frames * TICK);
+            assert_eq!(budget.census_at(Tick { from, to }), budget.census(to), "{to}");
+        }
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl<'a> Collector<'a> {
             self.packets.push(ShownPacket {
                 frame: frame.number,
                 ts: frame.ts,
+                clock: frame.clock,
                 original_len: frame.original_len.saturating_sub(start).max(captured),
                 headers: headers.to_vec(),
             });

@@ -9,7 +9,7 @@ use crate::pipeline::ledger::{Budget, Census};
 use crate::segment::{ErrorTraits, HeaderFault, Segment};
 use crate::source::rules::Exemptions;
 use crate::time::Timestamp;
-use crate::tuple::{FlowKey, Vantage};
+use crate::tuple::{FlowKey, Share, Vantage};
 use crate::wire::fragments::{Piece, Reassembler};
 use crate::wire::{
     self, Checksums, Decoded, IcmpError, Packet, Tunnels, Undecodable, decode_innermost,
@@ -122,8 +122,12 @@ pub(super) struct Decoder {
     pub(super) exemptions: Exemptions,
     pub(super) seed: u64,
     pub(super) shards: usize,
+    /// The flows that are audited.
+    pub(super) share: Share,
     /// What says when the flows are counted.
     pub(super) memory: Budget,
+    /// Whether the frames are a piece of those of a capture.
+    pub(super) is_piece: bool,
 }
 
 impl Decoder {
@@ -132,6 +136,11 @@ impl Decoder {
         let between = self.memory.frames_between();
         let left = between - frames % between;
         usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    /// Returns whether the rules do the same with two frames.
+    pub(super) fn is_treated_alike(&self, one: &Frame<'_>, other: &Frame<'_>) -> bool {
+        self.exemptions.is_empty() || self.treatment(one) == self.treatment(other)
     }
 
     /// Says what the rules do with the packet of a frame.
@@ -156,7 +165,7 @@ enum Treatment {
 }
 
 /// The time span of frames, and how often it stepped back.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Times {
     span: Option<Span>,
     pub(super) steps_back: u64,
@@ -166,7 +175,7 @@ pub(super) struct Times {
     pub(super) longest_silence: i64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 struct Span {
     first: Timestamp,
     last: Timestamp,
@@ -218,6 +227,8 @@ pub(super) struct Settler {
     pub(super) times: Times,
     /// Tracker time of the first and the last frame.
     pub(super) clocks: Option<(Timestamp, Timestamp)>,
+    /// What became of fragments.
+    pub(super) tally: Tally,
 }
 
 impl Settler {
@@ -233,6 +244,8 @@ impl Settler {
             return;
         }
         let mut fragments = std::mem::take(&mut slice.fragments);
+        // Fragments are counted apart: every piece of a capture has all of them.
+        std::mem::swap(&mut slice.tally, &mut self.tally);
         for (stamp, piece) in fragments.drain(..) {
             let Some(completed) = self.reassembler.add_marked(&piece, stamp.clock) else {
                 slice.tally.fragments += 1;
@@ -250,6 +263,7 @@ impl Settler {
                 decoded => slice.take(stamp, &decoded, treatment, &self.decoder),
             }
         }
+        std::mem::swap(&mut slice.tally, &mut self.tally);
         slice.fragments = fragments;
         for items in &mut slice.items {
             items.sort();
@@ -282,6 +296,11 @@ impl Slice {
         }
     }
 
+    /// Returns the numbers of the fragments that wait for their turn.
+    pub(super) fn fragments(&self) -> impl Iterator<Item = u64> {
+        self.fragments.iter().map(|(stamp, _)| stamp.number)
+    }
+
     /// Decodes the frames `range` of the batch, before whose first one `frames` came in the run.
     #[inline(never)]
     pub(super) fn decode(
@@ -299,6 +318,9 @@ impl Slice {
         }
         let clock = |position| batch.frame(position).map(|frame| frame.clock);
         self.clocks = clock(range.start).zip(range.end.checked_sub(1).and_then(clock));
+        if !batch.ticks().is_empty() || how.is_piece {
+            return self.decode_piece(batch, range, how);
+        }
         let mut start = range.start;
         while start < range.end {
             let frames = frames + (start - range.start) as u64;
@@ -309,6 +331,19 @@ impl Slice {
             self.decode_run(batch, start..end, how);
             start = end;
         }
+    }
+
+    /// Decodes frames of a piece of a capture, which tells of some how many came before.
+    fn decode_piece(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
+        let mut start = range.start;
+        for (position, tick) in batch.ticks().iter().filter(|(at, _)| range.contains(at)) {
+            self.decode_run(batch, start..*position, how);
+            if let Some(census) = how.memory.census_at(*tick) {
+                self.call(census, batch.frame(*position));
+            }
+            start = *position;
+        }
+        self.decode_run(batch, start..range.end, how);
     }
 
     /// Has every shard hold a census before a frame.
@@ -330,15 +365,14 @@ impl Slice {
             if frame.number.is_multiple_of(SAMPLE_EVERY) {
                 self.sample(&frame);
             }
-            if takes_plain
-                && let Some(plain) = wire::plain(&frame)
-                && let Some(item) = self.next(&plain.key, how)
-            {
-                item.stamp = stamp;
-                item.kind = Kind::Segment;
-                item.packet.orientation = plain.orientation;
-                plain.read(&mut item.packet.segment);
+            if takes_plain && let Some(plain) = wire::plain(&frame) {
                 self.tally.segments += 1;
+                if let Some(item) = self.next(&plain.key, how) {
+                    item.stamp = stamp;
+                    item.kind = Kind::Segment;
+                    item.packet.orientation = plain.orientation;
+                    plain.read(&mut item.packet.segment);
+                }
             } else {
                 self.decode_any(stamp, &frame, how);
             }
@@ -441,11 +475,12 @@ impl Slice {
         }
     }
 
-    /// Returns the place for the next packet of a flow, with key and hash filled in.
+    /// Returns the place for the next packet of a flow, with key and hash filled in; none for a flow
+    /// that is not audited here.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "called for every packet: a call costs a tenth of it")]
     fn next(&mut self, key: &FlowKey, how: &Decoder) -> Option<&mut Item> {
-        let item = self.items.get_mut(key.shard(how.shards))?.next()?;
+        let item = self.items.get_mut(how.share.worker(key, how.shards)?)?.next()?;
         item.packet.key = *key;
         item.hash = key.hash_with(how.seed);
         Some(item)

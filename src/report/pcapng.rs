@@ -6,6 +6,7 @@
 
 use std::io::{self, Write};
 
+use crate::source::block::{Block, u32_len};
 use crate::time::Timestamp;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -18,10 +19,7 @@ const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 const VERSION: u32 = 1;
 /// The length of the section is not told.
 const UNKNOWN_LEN: u64 = u64::MAX;
-/// Bytes of a block around its body: type, length, length again.
-const BLOCK_OVERHEAD: u32 = 12;
 
-const END_OF_OPTIONS: u16 = 0;
 const COMMENT: u16 = 1;
 const SHB_USER_APPLICATION: u16 = 4;
 const IF_NAME: u16 = 2;
@@ -111,64 +109,4 @@ pub(super) fn write_statistics(
         }
     }
     body.end(out)
-}
-
-/// A block that is being put together.
-struct Block {
-    kind: u32,
-    body: Vec<u8>,
-    has_options: bool,
-}
-
-impl Block {
-    const fn new(kind: u32) -> Self {
-        Self { kind, body: Vec::new(), has_options: false }
-    }
-
-    fn u32(&mut self, value: u32) -> &mut Self {
-        self.body.extend(value.to_le_bytes());
-        self
-    }
-
-    fn u64(&mut self, value: u64) -> &mut Self {
-        self.body.extend(value.to_le_bytes());
-        self
-    }
-
-    /// Adds a time, its upper half first; there is none before 1970.
-    fn time(&mut self, ts: Timestamp) -> &mut Self {
-        let ticks = u64::try_from(ts.0).unwrap_or(0);
-        let [upper, lower] = [ticks >> 32, ticks & u64::from(u32::MAX)];
-        self.u32(u32::try_from(upper).unwrap_or(0)).u32(u32::try_from(lower).unwrap_or(0))
-    }
-
-    fn padded(&mut self, bytes: &[u8]) -> &mut Self {
-        self.body.extend(bytes);
-        self.body.resize(self.body.len().next_multiple_of(4), 0);
-        self
-    }
-
-    /// Adds an option; a value too long for one is cut.
-    fn option(&mut self, code: u16, value: &[u8]) -> &mut Self {
-        let len = u16::try_from(value.len()).unwrap_or(u16::MAX);
-        self.body.extend(code.to_le_bytes());
-        self.body.extend(len.to_le_bytes());
-        self.has_options = true;
-        self.padded(value.get(..usize::from(len)).unwrap_or(value))
-    }
-
-    fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        if self.has_options {
-            self.option(END_OF_OPTIONS, &[]);
-        }
-        let len = u32_len(&self.body).saturating_add(BLOCK_OVERHEAD).to_le_bytes();
-        out.write_all(&self.kind.to_le_bytes())?;
-        out.write_all(&len)?;
-        out.write_all(&self.body)?;
-        out.write_all(&len)
-    }
-}
-
-fn u32_len(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }

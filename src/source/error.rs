@@ -245,6 +245,9 @@ pub enum Damage {
     /// More interfaces than any capture has.
     #[error("more than {0} interfaces")]
     InterfaceCount(usize),
+    /// The checksum of a piece of a capture is another one.
+    #[error("its bytes are not those that were written")]
+    Changed,
     /// A format version that is not known.
     #[error("version {0}.{1}")]
     Version(u16, u16),

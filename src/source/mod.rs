@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::frame::{Batch, Place};
 use crate::time::CaptureClock;
 
+pub mod block;
 mod bytes;
 mod decompress;
 pub mod digest;
@@ -33,6 +34,7 @@ pub mod merged;
 mod open;
 mod pcap;
 mod pcapng;
+pub mod piece;
 pub mod rules;
 
 pub use error::{Damage, Error};
@@ -78,7 +80,7 @@ impl<S: FrameSource + ?Sized> FrameSource for Box<S> {
 }
 
 /// Where the frames of a file begin.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Timeline {
     /// The number of the next frame.
     pub next_number: u64,
@@ -140,7 +142,7 @@ pub trait FrameSource {
 }
 
 /// What a source says of its input; complete once the last frame has been read.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SourceSummary {
     /// The name of the input as given: a path, or `-`.
     pub name: String,
@@ -158,7 +160,7 @@ pub struct SourceSummary {
 }
 
 /// By how much the clock of a file is ahead of that of another, and how that is known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SetBack {
     /// The difference in nanoseconds; negative where the clock is behind.
     pub ahead_ns: i64,
@@ -167,7 +169,7 @@ pub struct SetBack {
 }
 
 /// What a filter did.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct FilterSummary {
     /// The expression, in the words of the user.
     pub expression: String,
@@ -176,7 +178,7 @@ pub struct FilterSummary {
 }
 
 /// An interface as the capture describes it.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Interface {
     /// Its name, where the file has one. Text from the capture: data, to be escaped.
     pub name: Option<String>,

@@ -11,6 +11,7 @@
 
 mod bytes;
 mod checksum;
+mod cut;
 mod datagram;
 pub mod fragments;
 mod headers;
@@ -30,6 +31,7 @@ use std::borrow::Cow;
 use crate::frame::Frame;
 use crate::segment::{ErrorTraits, Segment};
 use crate::tuple::{FlowKey, Orientation};
+pub use cut::enough;
 use fragments::Fragment;
 pub use headers::headers;
 pub use plain::{Plain, plain};
@@ -295,7 +297,9 @@ pub enum Fault {
 }
 
 /// Why a frame gave no segment.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 #[non_exhaustive]
 pub enum Undecodable {
     /// The link type is not known to this program.

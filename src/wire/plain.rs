@@ -79,6 +79,12 @@ impl<'a> Plain<'a> {
         Some(Self { key, orientation, ttl, ip_id, len, header, options })
     }
 
+    /// Returns how many bytes of the frame it was found by.
+    pub(super) fn headers_len(&self) -> usize {
+        let ip = if self.key.is_ipv4() { IPV4_LEN } else { IPV6_LEN };
+        ip + TCP_LEN + self.options.len()
+    }
+
     /// Reads the segment into its place, which saves moving it there.
     #[inline]
     pub fn read(&self, segment: &mut Segment) {

@@ -11,7 +11,7 @@ use crate::scenario::testdata;
 use crate::untrusted::named_interface;
 
 /// Finds a Python that has a module: one in target/python, made as the guide says, or the system's.
-fn python_with(module: &str) -> Option<PathBuf> {
+pub fn python_with(module: &str) -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python3");
     let import = format!("import {module}");
     let has_module = |python: &PathBuf| {

@@ -3,10 +3,11 @@
 
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Reason, Setting, Sysctls};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
+use tcp_window_audit::tuple::Share;
 use tcp_window_audit::wire::{Checksums, Tunnels};
 
 use crate::capture_writer::{MICROSECONDS, NANOSECONDS, Order, PcapWriter, PcapngWriter};
@@ -126,6 +127,8 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
         tunnels,
         exemptions: Exemptions::default(),
         threads,
+        share: Share::ALL,
+        frames: Whole::Capture,
         inputs: 1,
         wanted: Wanted::Verdicts,
         flows: Vec::new(),

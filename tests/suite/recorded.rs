@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{CtState, Policy, Profile, Sysctls};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
 use tcp_window_audit::segment::Direction;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
+use tcp_window_audit::tuple::Share;
 use tcp_window_audit::wire::{Checksums, Tunnels};
 
 /// Frames on which recording and model differ, with the reason: file, number of frames, why.
@@ -93,6 +94,8 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
         tunnels: Tunnels::Closed,
         exemptions: Exemptions::default(),
         threads: 2,
+        share: Share::ALL,
+        frames: Whole::Capture,
         inputs: 1,
         wanted: Wanted::Verdicts,
         flows: Vec::new(),

@@ -12,11 +12,11 @@ use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
 use tcp_window_audit::flow::{Happening, Kind};
 use tcp_window_audit::frame::LinkType;
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
 use tcp_window_audit::segment::PerDirection;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
-use tcp_window_audit::tuple::Endpoint;
+use tcp_window_audit::tuple::{Endpoint, Share};
 use tcp_window_audit::wire::{Checksums, Tunnels};
 
 use crate::generate::endpoint::Offer;
@@ -137,6 +137,8 @@ pub(crate) fn audit(path: &Path, flows: Vec<u64>) -> Audit {
         tunnels,
         exemptions: Exemptions::default(),
         threads: 1,
+        share: Share::ALL,
+        frames: Whole::Capture,
         inputs: 1,
         wanted,
         flows,

@@ -41,7 +41,7 @@ const FRAGMENT_OVERHEAD: usize = 768;
 /// How many bytes at the start of a datagram are kept, one for each bit of `Queue::known`: an
 /// ICMP error with an IPv6 header and some extension headers in its quote, or the longest TCP
 /// header behind 68 bytes of extension headers.
-const HEAD_LEN: usize = 128;
+pub(super) const HEAD_LEN: usize = 128;
 /// The largest datagram, IPv4 header included, IPv6 header not, in bytes.
 const MAX_DATAGRAM_LEN: u32 = 65_535;
 

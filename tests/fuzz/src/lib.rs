@@ -7,12 +7,13 @@ use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Setting, Sysctls};
 use tcp_window_audit::diagnose::{diagnose, wish};
 use tcp_window_audit::frame::{Batch, Frame, LinkType};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, gather};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole, gather};
 use tcp_window_audit::report::{self, Format, Look};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
 use tcp_window_audit::time::Timestamp;
+use tcp_window_audit::tuple::Share;
 use tcp_window_audit::wire::fragments::Reassembler;
 use tcp_window_audit::wire::{Checksums, Decoded, Tunnels, decode_innermost, decode_with};
 
@@ -153,6 +154,8 @@ fn plan(tunnels: Tunnels, threads: usize) -> Plan {
         tunnels,
         exemptions,
         threads,
+        share: Share::ALL,
+        frames: Whole::Capture,
         inputs: 1,
         wanted,
         flows,

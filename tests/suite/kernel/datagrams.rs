@@ -8,10 +8,11 @@ use std::net::IpAddr;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
 use tcp_window_audit::kernel::OracleSettings;
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
+use tcp_window_audit::tuple::Share;
 use tcp_window_audit::wire::{Checksums, Tunnels};
 
 use super::oracle;
@@ -132,6 +133,8 @@ fn model(packets: &[Vec<u8>]) -> (BTreeMap<&'static str, u64>, Option<&'static s
         tunnels: Tunnels::Closed,
         exemptions: Exemptions::default(),
         threads: 1,
+        share: Share::ALL,
+        frames: Whole::Capture,
         inputs: 1,
         wanted: Wanted::Verdicts,
         flows: Vec::new(),
