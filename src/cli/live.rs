@@ -82,7 +82,7 @@ pub(super) struct LiveArgs {
     #[arg(short = 'Z', long, value_name = "NAME", requires = "interface")]
     user: Option<String>,
 
-    /// Stay root, and outside of the sandbox: for interfaces that go and come back
+    /// Stay root, and outside of the sandbox: for --fanout on interfaces that are made anew
     #[arg(long, requires = "interface", conflicts_with = "user")]
     keep_privileges: bool,
 

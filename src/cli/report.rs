@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use tcp_window_audit::report::{Colours, Detail, Format, Look};
+use tcp_window_audit::report::{Detail, Format, Look};
 
-use super::{Error, When};
+use super::{Error, When, help};
 
 /// What becomes of an audit.
 #[derive(clap::Args, Clone, Debug)]
@@ -60,7 +60,7 @@ impl ReportArgs {
             (_, true) => Detail::Verbose,
             _ => Detail::Normal,
         };
-        Look { detail, colours: colours(self.color) }
+        Look { detail, colours: help::colours(self.color) }
     }
 
     /// Returns the first option that asks for a report, if any does.
@@ -90,16 +90,4 @@ fn output(path: &Path) -> Result<Output, Error> {
         .find(|format| Some(format.extension()) == extension)
         .ok_or_else(|| Error::OutputFormat(path.to_owned()))?;
     Ok(Output { path: path.to_owned(), format })
-}
-
-/// Decides on colours as terminals and their users expect it: `NO_COLOR`, `CLICOLOR`,
-/// `CLICOLOR_FORCE` and `TERM=dumb` count.
-fn colours(when: When) -> Colours {
-    use anstream::{AutoStream, ColorChoice};
-    let is_wanted = match when {
-        When::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
-        When::Always => true,
-        When::Never => false,
-    };
-    if is_wanted { Colours::Ansi } else { Colours::None }
 }

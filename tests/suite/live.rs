@@ -4,137 +4,23 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "the hosts run in real time, as their kernels do")]
 
+mod capture;
+mod fanout;
 mod flood;
 mod net;
 mod soak;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::program::{PROGRAM, run, status, text};
+use capture::wait_for;
+pub(crate) use capture::{Capture, Folder, as_judged};
 use net::{INTERFACE, Net};
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A folder that any user may write to.
-pub(super) struct Folder(pub(super) PathBuf);
-
-impl Folder {
-    pub(super) fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("twa-live-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
-        Self(path)
-    }
-
-    pub(super) fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-
-    pub(super) fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.0.join(name)).unwrap()
-    }
-
-    pub(super) fn report(&self) -> Value {
-        serde_json::from_str(&self.read("report.json")).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A capture that goes on.
-pub(super) struct Capture {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-}
-
-impl Capture {
-    /// Begins a capture on the left host; none, and says so, where libpcap is absent.
-    fn begin(net: &Net, folder: &Folder, arguments: &[&str]) -> Option<Self> {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &net.left, PROGRAM, "-i", INTERFACE]);
-        command.args(arguments);
-        Self::of(command, &folder.path("report.json"))
-    }
-
-    /// Begins a capture by a command, which writes this report; none, and says so, where libpcap is
-    /// absent.
-    pub(super) fn of(mut command: Command, report: &str) -> Option<Self> {
-        command.args(["--no-screen", "-o", report]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut capture = Self { child, stderr };
-        let begun = capture.line();
-        if begun.contains("libpcap") {
-            eprintln!("skipped: libpcap is not installed");
-            return None;
-        }
-        assert!(begun.contains("capturing on "), "{begun}");
-        Some(capture)
-    }
-
-    /// Waits for the next line on standard error.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stderr.read_line(&mut line).unwrap();
-        line
-    }
-
-    fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
-    }
-
-    /// Ends the capture by Ctrl-C; returns its exit status, standard output and standard error.
-    pub(super) fn end(self) -> (i32, String, String) {
-        self.signal("-INT");
-        self.wait()
-    }
-
-    /// Waits for the end of the capture.
-    fn wait(mut self) -> (i32, String, String) {
-        let begun = Instant::now();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < PATIENCE, "the capture does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let mut errors = String::new();
-        self.stderr.read_to_string(&mut errors).unwrap();
-        let output = self.child.wait_with_output().unwrap();
-        (status(&output), text(&output.stdout).to_owned(), errors)
-    }
-}
-
-/// Waits until something holds.
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Returns the options by which a file is judged as a live capture was.
-pub(super) fn as_judged(report: &Value) -> [String; 4] {
-    let method = &report["method"];
-    let loose = &method["sysctl"]["nf_conntrack_tcp_loose"];
-    let kernel = method["kernel_profile"].as_str().unwrap().to_owned();
-    let loose = format!("nf_conntrack_tcp_loose={loose}");
-    ["--kernel".to_owned(), kernel, "--sysctl".to_owned(), loose]
-}
 
 #[test]
 fn live_verdicts_are_those_of_the_saved_packets() {
@@ -479,6 +365,24 @@ fn killed_it_leaves_readable_packets_and_no_helper() {
             std::fs::read_to_string(&state).map_or(true, |state| state.contains(") Z "))
         });
     }
+}
+
+#[test]
+fn a_flood_of_syns_takes_no_more_memory_than_allowed() {
+    let Some(net) = Net::new() else { return };
+    let folder = Folder::new();
+    let arguments = ["--memory", "64M", "tcp"];
+    let Some(capture) = Capture::begin(&net, &folder, &arguments) else { return };
+    flood::syns(&net, 400_000);
+    std::thread::sleep(Duration::from_secs(1));
+    let peak = soak::peak_kib(capture.child.id());
+    let (code, _, errors) = capture.end();
+    assert_eq!(code, 2, "{errors}");
+    let report = folder.report();
+    assert!(report["capture"]["frames"].as_u64().unwrap() > 300_000, "{}", report["capture"]);
+    assert!(report["problems"][0].as_str().unwrap().contains("were forgotten early"), "{errors}");
+    // The kernel's buffer of 64 MiB, the connections, and what is kept for the report.
+    assert!(peak < 180_000, "{peak} KiB");
 }
 
 #[test]

@@ -26,6 +26,8 @@ const BYTES: u32 = 100;
 const STRIDE: u32 = 1 << 20;
 /// Packets that are handed to the kernel at a time.
 const AT_ONCE: usize = 64;
+/// Where the source is in a frame.
+const SOURCE: usize = 14 + 12;
 /// Where the numbers are in a frame: behind Ethernet and IPv4, and the ports.
 const SEQ: usize = 14 + 20 + 4;
 const ACK: usize = SEQ + 4;
@@ -45,6 +47,22 @@ pub(super) fn flood(net: &Net, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
             }
         }
     })
+}
+
+/// Sends so many SYNs from right to left, each from another address.
+pub(super) fn syns(net: &Net, count: u32) {
+    let work = move || {
+        let socket = Socket::open("v2");
+        let mut frames = conversations();
+        frames.truncate(AT_ONCE);
+        for first in (0..count).step_by(AT_ONCE) {
+            for (number, frame) in (first..).zip(&mut frames) {
+                frame[SOURCE..SOURCE + 4].copy_from_slice(&(0x0b00_0000 + number).to_be_bytes());
+            }
+            socket.send(&mut frames);
+        }
+    };
+    net.right(work).join().unwrap();
 }
 
 /// Makes the frame that of the next connection between the same ends; nobody sums its checksum.

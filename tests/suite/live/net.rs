@@ -19,7 +19,7 @@ pub(super) const INTERFACE: &str = "v1";
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// The hosts.
-pub(super) struct Net {
+pub(crate) struct Net {
     pub(super) left: String,
     right: String,
 }

@@ -147,13 +147,22 @@ fn traffic(net: &Net, stop: &Arc<AtomicBool>) -> Vec<std::thread::JoinHandle<()>
 }
 
 fn resident_kib(process: u32) -> u64 {
+    memory_kib(process, "VmRSS:")
+}
+
+/// Returns how much memory a process has had at most.
+pub(super) fn peak_kib(process: u32) -> u64 {
+    memory_kib(process, "VmHWM:")
+}
+
+fn memory_kib(process: u32, field: &str) -> u64 {
     let state = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = state.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = state.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// Returns how much time of processors a process has had: fields 14 and 15 of its stat, proc(5).
-fn cpu_seconds(process: u32) -> f64 {
+pub(super) fn cpu_seconds(process: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u32>().unwrap());
