@@ -120,7 +120,7 @@ pub(super) fn note_others(peers: &[IpAddr], rules: &mut String) {
     }
 }
 
-/// Sets be_liberal in the namespaces that have names.
+/// Sets `be_liberal` in the namespaces that have names.
 const IN_EACH_NAMESPACE: &str = "for ns in $(ip netns list | cut -d' ' -f1); do\n  \
                                  ip netns exec $ns sysctl -w \
                                  net.netfilter.nf_conntrack_tcp_be_liberal=1\ndone";
