@@ -120,6 +120,11 @@ pub(super) fn note_others(peers: &[IpAddr], rules: &mut String) {
     }
 }
 
+/// Sets `be_liberal` in the namespaces that have names.
+const IN_EACH_NAMESPACE: &str = "for ns in $(ip netns list | cut -d' ' -f1); do\n  \
+                                 ip netns exec $ns sysctl -w \
+                                 net.netfilter.nf_conntrack_tcp_be_liberal=1\ndone";
+
 /// Has the tracker accept what is out of the window.
 pub(super) fn be_liberal() -> Remedy {
     let persist = "echo nf_conntrack > /etc/modules-load.d/nf_conntrack.conf\n\
@@ -128,10 +133,14 @@ pub(super) fn be_liberal() -> Remedy {
     Remedy {
         id: "R1",
         title: "stop-gap: be_liberal=1, in every network namespace that tracks",
-        steps: vec![Step::new(Runner::Sysctl, "net.netfilter.nf_conntrack_tcp_be_liberal=1")],
+        steps: vec![
+            Step::new(Runner::Sysctl, "net.netfilter.nf_conntrack_tcp_be_liberal=1"),
+            Step::new(Runner::Shell, IN_EACH_NAMESPACE),
+        ],
         persist: vec![Step::new(Runner::Shell, persist)],
         risk: "out-of-window segments and high RSTs count as ESTABLISHED, so that blind injection \
-               passes the firewall; a new namespace starts at 0",
+               passes the firewall; sysctl.d is for the first namespace, a new one starts at 0 \
+               whatever the others have",
         check: COUNT_INVALID,
         undo: "sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=0; connections that lived by it \
                die",

@@ -36,7 +36,8 @@ const BOTH: [Orientation; 2] = [Orientation::LowToHigh, Orientation::HighToLow];
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let is_same = |flow: &&FlowSightings| {
-        flow.sightings.copies() >= LEAST_COPIES && BOTH.iter().all(|way| is_unchanged(flow, *way))
+        flow.sightings.copies() >= LEAST_COPIES
+            && BOTH.iter().all(|way| is_unchanged(flow, *way) && is_of_one_file(flow, *way))
     };
     let flows: Vec<_> = facts.audit.sightings.iter().filter(is_same).collect();
     let first = flows.first()?;
@@ -75,6 +76,16 @@ fn is_unchanged(flow: &FlowSightings, orientation: Orientation) -> bool {
         _ => true,
     };
     way.offset() == 0 && offers
+}
+
+/// Returns whether all sights of a way are from one file: several are those of several hosts.
+fn is_of_one_file(flow: &FlowSightings, orientation: Orientation) -> bool {
+    let way = flow.sightings.way(orientation);
+    let (judged, others) = way.marks();
+    let sights = [way.here, way.elsewhere].into_iter().flatten().map(|sight| sight.mark);
+    let mut files = judged.into_iter().chain(others.iter().copied()).chain(sights);
+    let first = files.next().map(|mark| mark.vantage.file);
+    files.all(|mark| Some(mark.vantage.file) == first)
 }
 
 fn places(flow: &FlowSightings) -> String {
