@@ -5,9 +5,10 @@ use std::path::Path;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls, what_if};
 use tcp_window_audit::frame::Batch;
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted};
+use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
+use tcp_window_audit::tuple::Share;
 use tcp_window_audit::wire::{Checksums, Tunnels};
 
 /// Listens to nothing.
@@ -39,6 +40,8 @@ pub fn plan(policies: Vec<Policy>) -> Plan {
         tunnels: Tunnels::Closed,
         exemptions: Exemptions::default(),
         threads: 1,
+        share: Share::ALL,
+        frames: Whole::Capture,
         inputs: 1,
         wanted: Wanted::Findings,
         flows: Vec::new(),

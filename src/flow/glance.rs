@@ -9,7 +9,19 @@ use crate::time::Timestamp;
 use crate::tuple::{Orientation, Vantage};
 
 /// The marks of the place where a packet was captured.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Mark {
     /// File and interface.
     pub vantage: Vantage,
