@@ -116,6 +116,20 @@ impl Codec {
     }
 
     /// Returns the decoder, which reads all members or frames of a file that has several.
+    #[cfg_attr(
+        not(any(
+            feature = "gzip",
+            feature = "zstd",
+            feature = "lz4",
+            feature = "xz",
+            feature = "bzip2"
+        )),
+        expect(
+            unused_variables,
+            clippy::needless_pass_by_value,
+            reason = "a build without any decoder has none to give it to"
+        )
+    )]
     fn decoder(self, compressed: Box<dyn Read + Send>) -> io::Result<Box<dyn Read>> {
         match self {
             #[cfg(feature = "gzip")]
