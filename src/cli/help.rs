@@ -17,13 +17,14 @@ use super::{Args, When};
 /// The groups of options, in the order in which help shows them, by the names of their fields.
 ///
 /// Those of a live capture say their group themselves.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("What is read", &["filter", "follow", "inner", "threads", "memory"]),
     ("Who judges", &["kernel", "sysctls", "notrack"]),
     (
         "Reports",
         &["outputs", "incident", "format", "verdicts", "flow", "table", "quiet", "verbose"],
     ),
+    ("Past one machine", &["shard", "partial", "keep_verdicts"]),
     ("Reports to hand on", &["anonymize", "anonymize_key", "relative_times"]),
     ("The terminal", &["progress", "color"]),
 ];

@@ -208,7 +208,8 @@ const fn marks_of(segment: &Segment) -> u16 {
 }
 
 /// Returns whether a segment is the next one in every respect.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a call costs as much as the question")]
 fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
     const KNOWN: u8 = Half::SEQ | Half::ACK;
     let is_known = own.is(KNOWN) & peer.is(KNOWN);

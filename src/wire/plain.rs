@@ -44,7 +44,8 @@ pub struct Plain<'a> {
 
 /// Finds the segment of a plain frame whose checksums are not to be judged; none when the frame
 /// is not plain.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
 pub fn plain<'a>(frame: &Frame<'a>) -> Option<Plain<'a>> {
     if frame.link != LinkType::ETHERNET {
         return None;
@@ -65,7 +66,8 @@ pub fn plain<'a>(frame: &Frame<'a>) -> Option<Plain<'a>> {
 }
 
 impl<'a> Plain<'a> {
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
     fn new(network: &Network, header: &'a [u8; TCP_LEN], rest: &'a [u8]) -> Option<Self> {
         let [p0, p1, p2, p3, .., offset, flags, _, _, _, _, _, _] = *header;
         let header_len = usize::from(offset >> 4) * 4;
@@ -86,7 +88,8 @@ impl<'a> Plain<'a> {
     }
 
     /// Reads the segment into its place, which saves moving it there.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
     pub fn read(&self, segment: &mut Segment) {
         let [_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags, w0, w1, ..] = *self.header;
         segment.seq = SeqNum(u32::from_be_bytes([s0, s1, s2, s3]));

@@ -62,7 +62,7 @@ fn every_block_says_what_it_is_and_how_it_is_known_to_be_true() {
 
 #[test]
 fn every_option_of_the_documents_exists_and_every_option_is_in_them() {
-    let help = output(&["--help"]);
+    let help = [&["--help"][..], &["split", "--help"], &["merge", "--help"]].map(output).concat();
     let documents: String = pages().into_iter().map(|(_, text)| text).collect();
     let options = |text: &str| -> BTreeSet<String> {
         text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
@@ -87,6 +87,7 @@ fn every_option_of_the_documents_exists_and_every_option_is_in_them() {
         "--cap-add",
         "--now",
         "--root",
+        "--sshloginfile",
     ];
     let plain = ["--help", "--version", "--output", "--progress", "--quiet", "--verbose"];
     for option in options(&documents) {

@@ -95,7 +95,8 @@ fn desk(number: usize) -> Scratch {
     std::fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(PROGRAM, bin.join("tcp-window-audit")).unwrap();
     std::os::unix::fs::symlink(root().join("testdata"), scratch.0.join("testdata")).unwrap();
-    for name in ["capture.pcap", "capture.pcapng", "client.pcapng", "server.pcapng"] {
+    let names = ["capture.pcap", "capture.pcapng", "client.pcapng", "server.pcapng"];
+    for name in names.into_iter().chain(["monday.pcap", "tuesday.pcap"]) {
         std::fs::copy(root().join(STORY), scratch.0.join(name)).unwrap();
     }
     scratch
