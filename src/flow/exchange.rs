@@ -208,8 +208,7 @@ const fn marks_of(segment: &Segment) -> u16 {
 }
 
 /// Returns whether a segment is the next one in every respect.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "a call costs as much as the question")]
+#[inline]
 fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
     const KNOWN: u8 = Half::SEQ | Half::ACK;
     let is_known = own.is(KNOWN) & peer.is(KNOWN);
