@@ -1,5 +1,5 @@
 //! The table of diagnoses: what is said of each capture at hand, and whether a person who looked at
-//! the packets found it right, or how it is explained.
+//! the packets found it right, how it is explained, or what is wrong: never with a device that is blamed.
 //!
 //! `UPDATE_EXPECT=1` writes `testdata/diagnoses.txt` anew: what is said as before keeps its word, and
 //! what is new has none, which fails until somebody has looked at it.
@@ -17,7 +17,8 @@ use crate::program::PROGRAM;
 
 const HEAD: &str = "\
 # What is said of each capture at hand: name, verdict, causes with level and score, and what a person
-# says who looked at its packets: right, or how it is explained. Made anew by UPDATE_EXPECT=1.
+# says who looked at its packets: right, how it is explained, or what is still wrong with it. Made
+# anew by UPDATE_EXPECT=1.
 ";
 /// What stands where nobody has looked.
 const UNSEEN: &str = "not looked at";
@@ -76,8 +77,8 @@ fn each_diagnosis_was_looked_at_and_no_healthy_capture_is_blamed() {
     let mut rows = 0;
     for line in kept.lines().filter(|line| !line.starts_with('#')) {
         let (said, word) = row(line);
-        let is_word =
-            word == "right" || ["right: ", "explained: "].iter().any(|lead| word.starts_with(lead));
+        let is_word = word == "right"
+            || ["right: ", "explained: ", "wrong: "].iter().any(|lead| word.starts_with(lead));
         assert!(is_word, "{line}");
         let causes = said.rsplit('\t').next().unwrap();
         let confirmed = causes.split(", ").filter(|cause| cause.contains(" confirmed "));
