@@ -88,6 +88,8 @@ fn every_option_of_the_documents_exists_and_every_option_is_in_them() {
         "--now",
         "--root",
         "--sshloginfile",
+        "--runs",
+        "--limit",
     ];
     let plain = ["--help", "--version", "--output", "--progress", "--quiet", "--verbose"];
     for option in options(&documents) {
