@@ -436,7 +436,7 @@ impl Foreman for Teller<'_> {
         if verdicts.is_empty() || self.reports.verdicts_failed {
             return;
         }
-        verdicts.sort_by_key(|verdict| (verdict.clock, verdict.frame));
+        verdicts.sort_by_key(PacketVerdict::turn);
         if let Err(error) = self.observer.verdicts(verdicts, &self.reports.inputs) {
             self.reports.verdicts_failed = true;
             let note = format!("the verdicts are not complete: {}", chain(&error));

@@ -97,13 +97,15 @@ pub(super) struct Stamp {
     pub(super) clock: Timestamp,
     /// The interface that the frame was captured on.
     pub(super) interface: u16,
+    /// The position of the packet among those of its frame, from 0.
+    pub(super) part: u16,
 }
 
 impl Stamp {
     #[inline]
     const fn of(frame: &Frame<'_>) -> Self {
         let Frame { number, ts, clock, interface, .. } = *frame;
-        Self { number, ts, clock, interface }
+        Self { number, ts, clock, interface, part: 0 }
     }
 
     /// Returns where the frame was captured.
@@ -412,6 +414,14 @@ impl Slice {
     /// Decodes a frame of any kind.
     #[inline(never)]
     fn decode_any(&mut self, mut stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
+        for packet in wire::packets(frame) {
+            self.decode_packet(stamp, &packet, how);
+            stamp.part = stamp.part.saturating_add(1);
+        }
+    }
+
+    fn decode_packet(&mut self, mut stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
+        self.tally.further_packets += u64::from(stamp.part > 0);
         if let Some(interface) = wire::cooked_interface(frame) {
             stamp.interface = interface;
         }
