@@ -313,10 +313,14 @@ impl Step<'_> {
         let at = self.look.now;
         let tsval = self.look.segment.options.timestamps.map(|timestamps| timestamps.value);
         let frame = self.look.frame;
+        let is_joined = self.peer.is(Half::MSS) && self.look.segment.len > u32::from(self.peer.mss);
         let cause = if kind == Kind::LostUpstream { trigger(view) } else { kind };
         let side = self.own_side();
         let is_same = side.again.is_some_and(|again| (again.start, again.end) == (start, end));
         side.remember_resent(start, end);
+        if view.sack {
+            side.joined.sent_again((start, end), is_joined, frame);
+        }
         side.again = Some(Again { start, end, at, gap: view.gaps.map(|(gap, _)| gap), tsval });
         match cause {
             Kind::Rto => {
@@ -392,6 +396,10 @@ impl Step<'_> {
         if let Some(timestamps) = segment.options.timestamps {
             let value = timestamps.value;
             let is_newer = value.wrapping_sub(self.own.tsval).cast_signed() > 0;
+            if !self.own.is(Half::TIMESTAMPS) && self.own.is(Half::SYN) && !segment.has(Flags::SYN)
+            {
+                self.detail().stamps_unannounced = true;
+            }
             if !self.own.is(Half::TIMESTAMPS) || is_newer {
                 if segment.end() == segment.seq && self.own.is(Half::TIMESTAMPS) {
                     self.own.time(Probe::Echo(value), self.look.now);

@@ -49,7 +49,8 @@ fn shut(case: &Case<'_>) -> Option<ShutSynAck> {
 }
 
 fn stand_in(case: &Case<'_>) -> Option<StandIn> {
-    case.summary.signs.as_ref()?.stand_in
+    // What answers for a server stands before it; who comes from behind it answers for itself (C25).
+    case.summary.signs.as_ref()?.stand_in.filter(|stand_in| stand_in.is_before_server())
 }
 
 fn by_proxy(facts: &Facts<'_>) -> Option<Diagnosis> {

@@ -126,6 +126,9 @@ fn score(
     }
     if !early.is_empty() {
         score.add("acknowledged sooner than the far end could", 15);
+        if facts.cases.iter().any(comes_from_nearer) {
+            score.add("from nearer than the SYN-ACK", 10);
+        }
     }
     if !refused.is_empty() {
         score.add("packets INVALID in them", 20);
@@ -135,6 +138,12 @@ fn score(
         score.add("others without the option have INVALID packets too", -20);
     }
     score
+}
+
+/// Returns whether the first packet after the SYN-ACK made fewer hops than that.
+fn comes_from_nearer(case: &Case<'_>) -> bool {
+    let stand_in = case.summary.signs.as_ref().and_then(|signs| signs.stand_in);
+    stand_in.is_some_and(|stand_in| !stand_in.is_before_server())
 }
 
 fn told(server: &Server) -> (String, String) {

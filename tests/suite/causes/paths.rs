@@ -286,6 +286,47 @@ fn joined(is_split: bool) -> Vec<Line> {
     lines
 }
 
+/// A hole of four segments that is sent again joined, in vain, and then segment by segment; SACK
+/// reports what lies behind it, and so many bytes of its end.
+fn sent_again_joined(arrives: u32) -> Vec<Line> {
+    let mut lines = handshake(WIN);
+    for line in &mut lines {
+        line.offers_all = line.flags & SYN != 0;
+    }
+    let server = |millis, seq, len| line(millis, From::Server, ACK, (seq, 101), len);
+    let reports = |millis, ack: u32, left: u32| {
+        let mut option = vec![1, 1, 5, 10];
+        option.extend([left.to_be_bytes(), 7301_u32.to_be_bytes()].concat());
+        let extra = Box::leak(option.into_boxed_slice());
+        Line { extra, ..line(millis, From::Client, ACK, (101, ack), 0) }
+    };
+    lines.push(line(21, From::Client, ACK, (1, 1), 100));
+    lines.extend([server(31, 1, 5840), server(60, 5841, 1460), reports(70, 1, 5841)]);
+    for millis in [80, 110, 140] {
+        lines.extend([server(millis, 1, 5840), reports(millis + 10, 1, 5841 - arrives)]);
+    }
+    for number in 0..4_u32 {
+        let (millis, seq) = (170 + 30 * u64::from(number), 1 + 1460 * number);
+        lines.push(server(millis, seq, 1460));
+        let end = if number == 3 { 7301 } else { seq + 1460 };
+        lines.push(line(millis + 10, From::Client, ACK, (101, end), 0));
+    }
+    lines
+}
+
+#[test]
+fn joined_packets_of_which_sack_reports_nothing_are_told_from_those_of_which_it_does() {
+    let nothing = || sent_again_joined(0);
+    let found = report("joined_in_vain", &[nothing(), nothing(), healthy()]);
+    assert_eq!(level(&found, "C23"), Some("probable"), "{}", found["causes"]);
+    let partly = || sent_again_joined(1460);
+    let lossy = report("joined_partly", &[partly(), partly(), healthy()]);
+    assert_eq!(level(&lossy, "C23"), None, "{}", lossy["causes"]);
+    // Those of others that arrive speak against it.
+    let mixed = report("joined_of_others", &[nothing(), partly(), healthy()]);
+    assert_ne!(level(&mixed, "C23"), Some("probable"), "{}", mixed["causes"]);
+}
+
 #[test]
 fn joined_packets_that_do_not_get_through_are_told_from_the_mere_sight_of_them() {
     let report_of = |name: &str, flows: &[Vec<Line>]| report(name, flows);
