@@ -12,6 +12,7 @@ mod causes;
 mod clocks;
 mod exhibit;
 mod explain;
+mod opened_again;
 mod pairs;
 mod quality;
 mod relieve;

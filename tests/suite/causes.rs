@@ -1,6 +1,7 @@
 //! Causes that no simulated capture shows, on conversations written by hand.
 
 mod handshake;
+mod limits;
 mod packets;
 mod paths;
 mod pauses;

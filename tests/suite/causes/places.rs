@@ -1,6 +1,6 @@
 //! Connections captured on both sides of a device, and what the two sights tell together.
 
-use super::{healthy, level, line, report, verdict};
+use super::{healthy, later, level, line, report, verdict};
 use crate::conversation::{ACK, From, Line, SYN, handshake};
 
 /// Who has a packet: both places, or the one beside its sender alone.
@@ -17,8 +17,9 @@ fn sights(id: u16, seen: Seen, near: Line, far: Line) -> Vec<Line> {
     if seen == Seen::Both { vec![near, far] } else { vec![near] }
 }
 
-/// A download whose packets of two segments each come in at a router, and pass it or do not.
-fn joined(joined: Seen) -> Vec<Line> {
+/// A download whose packets of two segments each come in at a router, and pass it or do not, the first
+/// of them as well.
+fn joined(joined: Seen, first: Seen) -> Vec<Line> {
     let mut lines: Vec<_> = handshake(64_000).into_iter().map(|line| (Seen::Both, line)).collect();
     for (_, line) in &mut lines {
         line.offers_all = line.flags & SYN != 0;
@@ -27,7 +28,8 @@ fn joined(joined: Seen) -> Vec<Line> {
     lines.push((Seen::Both, line(31, From::Server, ACK, (1, 101), 1000)));
     for round in 0..4_u32 {
         let (at, seq) = (100 + 1000 * u64::from(round), 1001 + 2920 * round);
-        lines.push((joined, line(at, From::Server, ACK, (seq, 101), 2920)));
+        let seen = if round == 0 { first } else { joined };
+        lines.push((seen, line(at, From::Server, ACK, (seq, 101), 2920)));
         let single = |after, seq, len| line(at + after, From::Server, ACK, (seq, 101), len);
         lines.push((Seen::Both, single(300, seq, 1460)));
         lines.push((Seen::Both, line(at + 310, From::Client, ACK, (101, seq + 1460), 0)));
@@ -40,13 +42,19 @@ fn joined(joined: Seen) -> Vec<Line> {
 
 #[test]
 fn joined_packets_that_come_in_and_go_out_nowhere_are_the_cards_fault() {
-    let stopped = report("in_and_nowhere", &[joined(Seen::BesideSender), healthy()]);
+    let stopped =
+        report("in_and_nowhere", &[joined(Seen::BesideSender, Seen::BesideSender), healthy()]);
     assert_eq!(level(&stopped, "C23"), Some("confirmed"), "{}", stopped["causes"]);
     assert_eq!(verdict(&stopped), ("confirmed", Some("C23")));
     let told = stopped["causes"][0]["finding"].as_str().unwrap();
     assert!(told.contains("come in at one place and go out nowhere in 1 connection"), "{told}");
-    let passing = report("in_and_out", &[joined(Seen::Both), healthy()]);
-    assert_eq!(level(&passing, "C23"), None);
+    for first in [Seen::Both, Seen::BesideSender] {
+        let passing = report("in_and_out", &[joined(Seen::Both, first), healthy()]);
+        assert_eq!(level(&passing, "C23"), None);
+    }
+    // One that passes shows that the router can split them.
+    let some = report("in_and_out_once", &[joined(Seen::BesideSender, Seen::Both), healthy()]);
+    assert_eq!(level(&some, "C23"), None, "{}", some["causes"]);
 }
 
 /// An upload to a mail server; between the two places something makes two packets longer.
@@ -90,6 +98,40 @@ fn the_steps_by_which_payload_grows_between_two_places_are_measured() {
     assert_eq!(found["verdict"]["invalid"]["packets"], 0);
     let none = report("not_inspected", &[inspected([0, 0]), healthy()]);
     assert_eq!(level(&none, "C02"), None);
+}
+
+/// A capture into which one of the same connection was merged that is this much later.
+fn merged(millis: u64, clock: u32) -> Vec<Line> {
+    let stamped = |clock: u32| -> Vec<Line> {
+        let stamp = |line: &Line| (clock + u32::try_from(line.millis).unwrap(), 1);
+        healthy().iter().map(|line| Line { stamps: Some(stamp(line)), ..*line }).collect()
+    };
+    [stamped(1000), later(millis, &stamped(clock))].concat()
+}
+
+#[test]
+fn captures_merged_into_one_although_their_clocks_differ_are_told() {
+    let shortcoming = |name, lines: Vec<Line>| {
+        let report = report(name, &[lines.clone(), lines, healthy()]);
+        let all = report["quality"]["shortcomings"].as_array().unwrap().clone();
+        all.into_iter().find(|it| it["code"] == "merged_clocks")
+    };
+    for millis in [200, 5000] {
+        let told = shortcoming("merged_clocks", merged(millis, 1000)).unwrap();
+        let what = told["what"].as_str().unwrap();
+        let apart = format!("{}.{:03}000 s apart", millis / 1000, millis % 1000);
+        assert!(what.starts_with("the SYN of 2 connections") && what.contains(&apart), "{what}");
+        assert_eq!(told["percent"], 40);
+    }
+    // At once it is another hop; with another clock it is another connection; without one, who knows.
+    assert_eq!(shortcoming("merged_hops", merged(5, 1000)), None);
+    assert_eq!(shortcoming("used_again", merged(5000, 6000)), None);
+    for clock in [0, u32::MAX] {
+        let stamps = Some((clock, 0));
+        let mut by_hand = vec![Line { stamps, ..healthy()[0] }];
+        by_hand.push(Line { millis: 3000, ..by_hand[0] });
+        assert_eq!(shortcoming("by_hand", by_hand), None);
+    }
 }
 
 /// An upload of which every segment is acknowledged at once, though the SYN took 80 ms.
