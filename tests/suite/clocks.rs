@@ -90,6 +90,9 @@ fn two_files_whose_clocks_differ_are_judged_as_one_tap() {
                 let both = report(&files);
                 assert_eq!(essence(&both), essence(&alone), "{case} {ahead_ns}");
                 assert_eq!(both["capture"]["copies"], here.len(), "{case} {ahead_ns}");
+                // Two hosts captured it: nobody tracks it twice.
+                let causes = both["causes"].as_array().unwrap();
+                assert!(causes.iter().all(|cause| cause["id"] != "C22"), "{case} {ahead_ns}");
                 let told = shortcoming(&both, "clocks_differ");
                 assert_eq!(told.is_empty(), ahead_ns == 0, "{case} {ahead_ns}: {told}");
             }

@@ -212,6 +212,21 @@ fn segments_without_the_agreed_timestamp_are_named() {
 }
 
 #[test]
+fn segments_without_the_agreed_timestamp_that_arrive_are_possible_and_no_more() {
+    let mut lines = unstamped(false);
+    lines.truncate(lines.len() - 4);
+    for n in 0..4_u32 {
+        let (millis, seq) = (100 + 20 * u64::from(n), 101 + 50 * n);
+        lines.push(line(millis, From::Client, ACK, (seq, 10_001), 50));
+        let stamps = Some((3000 + n, 1000));
+        let answer = line(millis + 10, From::Server, ACK, (10_001, seq + 50), 0);
+        lines.push(Line { stamps, ..answer });
+    }
+    let report = report("unstamped_arrives", &[lines.clone(), lines]);
+    assert_eq!(level(&report, "C16"), Some("possible"), "{}", report["causes"]);
+}
+
+#[test]
 fn segments_of_which_the_syn_ack_took_the_timestamps_lack_nothing() {
     // As behind a device that takes them from the SYN-ACK: the server goes on sending them.
     let half_agreed = || {

@@ -130,6 +130,22 @@ fn a_wan_optimiser_whose_connections_are_refused_is_probable() {
     let report = report("optimiser_refused", &[refused(), refused(), healthy()]);
     assert!(report["verdict"]["invalid"]["packets"].as_u64().unwrap() > 0);
     assert_eq!(level(&report, "C25"), Some("probable"));
+    let parts = &report["causes"][0]["parts"];
+    assert!(parts["others without the option have INVALID packets too"].is_null(), "{parts}");
+}
+
+#[test]
+fn a_wan_optimiser_is_the_less_at_fault_the_more_others_are_refused_too() {
+    let refused_by_it = || {
+        let mut lines = probed();
+        lines.insert(5, line(35, From::Server, ACK, (200_000, 101), 1000));
+        lines
+    };
+    let report = report("optimiser_beside", &[refused_by_it(), refused(), healthy()]);
+    let causes = report["causes"].as_array().unwrap();
+    let found = causes.iter().find(|cause| cause["id"] == "C25").unwrap();
+    let parts = &found["parts"];
+    assert_eq!(parts["others without the option have INVALID packets too"], -20, "{found}");
 }
 
 #[test]
@@ -142,7 +158,11 @@ fn options_of_other_kinds_are_no_wan_optimiser() {
 
 /// A late RST of the connection before it, which left with its private address.
 fn leaked() -> Vec<Line> {
-    let inside = [10, 0, 0, 7];
+    leaked_from([10, 0, 0, 7])
+}
+
+/// The same, with this address.
+fn leaked_from(inside: [u8; 4]) -> Vec<Line> {
     let late = |millis, flags, seq| Line {
         client: inside,
         ..line(millis, From::Client, flags, (seq, 1001), 0)
@@ -158,6 +178,14 @@ fn packets_that_leave_untranslated_are_found_by_their_ports() {
     assert_eq!(level(&report, "C09"), Some("probable"));
     let told = parameters(&report, "C09");
     assert!(told.contains("10.0.0.7:40000 to 198.51.100.1:443, elsewhere 192.0.2.1"), "{told}");
+}
+
+#[test]
+fn late_packets_of_another_public_address_are_no_leak() {
+    let other = || leaked_from([203, 0, 113, 7]);
+    let report = report("no_private", &[other(), other(), healthy()]);
+    assert!(report["verdict"]["invalid"]["packets"].as_u64().unwrap() > 0);
+    assert_eq!(level(&report, "C09"), None, "{}", report["causes"]);
 }
 
 #[test]

@@ -134,12 +134,17 @@ fn captures_merged_into_one_although_their_clocks_differ_are_told() {
     }
 }
 
-/// An upload of which every segment is acknowledged at once, though the SYN took 80 ms.
+/// An upload of which every segment is acknowledged after this time, though the SYN took 80 ms.
 fn acknowledged_early(rtt: u64) -> Vec<Line> {
+    acknowledged_after(80, rtt)
+}
+
+/// An upload of which the SYN, and every segment, is answered after these times.
+fn acknowledged_after(syn_ack: u64, rtt: u64) -> Vec<Line> {
     let mut lines = vec![
         line(0, From::Client, SYN, (0, 0), 0),
-        line(80, From::Server, SYN | ACK, (0, 1), 0),
-        line(81, From::Client, ACK, (1, 1), 0),
+        line(syn_ack, From::Server, SYN | ACK, (0, 1), 0),
+        line(syn_ack + 1, From::Client, ACK, (1, 1), 0),
     ];
     for n in 0..12_u32 {
         let at = 90 + 100 * u64::from(n);
@@ -161,6 +166,13 @@ fn acknowledgements_sooner_than_the_far_end_could_are_possibly_an_optimisers() {
     // One connection may have had to wait for its first packet.
     let one = report("early_once", &[early(), acknowledged_early(79), acknowledged_early(80)]);
     assert_eq!(level(&one, "C25"), None);
+    assert_eq!(level(&report("early_twice", &[early(), early()]), "C25"), None);
+    // A far end that is near proves nothing.
+    let near = || acknowledged_after(16, 2);
+    assert_eq!(level(&report("near", &[near(), near(), near()]), "C25"), None);
+    // Handshakes that have nothing in common were waited for.
+    let waits = [30, 60, 80].map(|wait| acknowledged_after(wait, 2));
+    assert_eq!(level(&report("waits", &waits), "C25"), None);
     let usual = || acknowledged_early(78);
     assert_eq!(level(&report("usual", &[usual(), usual(), usual()]), "C25"), None);
 }
