@@ -19,7 +19,11 @@ const CHECKSUM_AT: usize = 14 + 20 + 16;
 const JUDGED: [&str; 2] = ["--sysctl", "nf_conntrack_checksum=1"];
 
 fn flow() -> Vec<Captured> {
-    let case = CASES.iter().find(|case| case.name == "clean_download").unwrap();
+    flows_of("clean_download")
+}
+
+fn flows_of(name: &str) -> Vec<Captured> {
+    let case = CASES.iter().find(|case| case.name == name).unwrap();
     (case.flows)().into_iter().flat_map(run).collect()
 }
 
@@ -63,6 +67,23 @@ fn says(report: &Value, code: &str) -> bool {
 
 fn damage(record: &mut Record) {
     *record.bytes.last_mut().unwrap() ^= 0x55;
+}
+
+#[test]
+fn flows_that_miss_frames_tell_nothing_of_window_scaling() {
+    let all = records(&flows_of("window_scale_stripped_from_syn_ack"));
+    assert_eq!(level(&report("stripped", &all, &[]), "C03"), Some("confirmed"));
+    let mut count = 0;
+    let torn: Vec<_> = all
+        .into_iter()
+        .filter(|record| {
+            count += usize::from(record.bytes.len() > 200);
+            record.bytes.len() <= 200 || count % 30 != 0
+        })
+        .collect();
+    let report = report("stripped_torn", &torn, &[]);
+    assert!(leaves(&report, "missed_frames").is_some(), "{}", report["quality"]);
+    assert_eq!(level(&report, "C03"), None, "{}", report["causes"]);
 }
 
 /// Has one data packet of each so many arrive damaged first, and then sent again.

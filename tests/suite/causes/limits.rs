@@ -317,6 +317,21 @@ fn joined_packets_in_vain_are_found_with_sack_and_without() {
 }
 
 #[test]
+fn without_sack_joined_packets_may_arrive_in_part() {
+    let mut lines = joined(false);
+    lines.truncate(4);
+    // Duplicate acknowledgements tell that something arrives behind the first byte, and not what.
+    lines.push(server(31, 1, 101, 5840));
+    for millis in [80, 110, 140] {
+        lines.push(server(millis, 1, 101, 5840));
+        lines.extend([10, 11, 12].map(|after| client(millis + after, 101, 1, 0)));
+    }
+    lines.extend([server(170, 1, 101, 1460), client(180, 101, 5841, 0)]);
+    let found = report("joined_dup_acks", &[lines.clone(), lines, healthy()]);
+    assert_eq!(level(&found, "C23"), None, "{}", found["causes"]);
+}
+
+#[test]
 fn joined_packets_of_which_some_arrive_are_not_in_vain() {
     let mut lines = opened();
     lines.extend([server(31, 1, 101, 5840), server(60, 5841, 101, 1460), sack(70, 5841, 7301)]);

@@ -100,6 +100,26 @@ fn the_steps_by_which_payload_grows_between_two_places_are_measured() {
     assert_eq!(level(&none, "C02"), None);
 }
 
+#[test]
+fn syns_that_many_senders_build_alike_are_a_scan_and_no_translation() {
+    let sender = |number: u8| -> Vec<Line> {
+        let alike = |line: &Line| Line {
+            client: [192, 0, 2, number],
+            ttl: 50 + number,
+            id: Some(7),
+            stamps: Some((line.millis.try_into().unwrap(), 1)),
+            ..*line
+        };
+        healthy().iter().map(alike).collect()
+    };
+    let twice = |count| {
+        let flows: Vec<_> = (1..=count).map(sender).collect();
+        report("alike", &flows)["seen_twice"].as_array().map_or(0, Vec::len)
+    };
+    assert!(twice(2) > 0);
+    assert_eq!(twice(6), 0);
+}
+
 /// A capture into which one of the same connection was merged that is this much later.
 fn merged(millis: u64, clock: u32) -> Vec<Line> {
     let stamped = |clock: u32| -> Vec<Line> {
