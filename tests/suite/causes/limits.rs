@@ -35,6 +35,11 @@ fn cause<'a>(report: &'a Value, id: &str) -> &'a Value {
     causes.iter().find(|cause| cause["id"] == id).unwrap_or_else(|| panic!("{id}: {causes:?}"))
 }
 
+/// Adds as many healthy flows as keep the quality of a capture from hiding what is looked for.
+fn among_healthy<const N: usize>(flows: [Vec<Line>; N]) -> Vec<Vec<Line>> {
+    flows.into_iter().chain(std::iter::repeat_with(healthy).take(14)).collect()
+}
+
 /// A flow that runs into a window of 10 kB and sends 16 kB all the same; all of it is acknowledged.
 fn overrun(missing: Option<usize>) -> Vec<Line> {
     let narrow = |line: Line| Line { win: 10_000, ..line };
@@ -50,7 +55,8 @@ fn a_sender_beyond_every_window_is_told_from_frames_that_are_missing() {
     let old = |name, flows: &[Vec<Line>]| report_as("5.10.262", name, flows);
     let found = old("overrun", &[overrun(None), overrun(None), healthy()]);
     assert_eq!(level(&found, "C05"), Some("probable"), "{}", found["causes"]);
-    let torn = old("overrun_torn", &[overrun(Some(3)), overrun(Some(4)), healthy()]);
+    let torn = [overrun(Some(3)), overrun(Some(4))];
+    let torn = old("overrun_torn", &among_healthy(torn));
     assert_eq!(level(&torn, "C05"), None, "{}", torn["causes"]);
 }
 
@@ -221,11 +227,11 @@ fn blocks_off_by_a_little_tell_nothing_where_frames_are_missing_or_exchanged() {
     let off = || off_by(1500, 6);
     assert!(level(&report("little_off", &[off(), off(), healthy()]), "C02").is_some());
     let torn = || off_by(1500, 6).into_iter().filter(|line| line.seq != 3001).collect();
-    let found = report("little_off_torn", &[torn(), torn(), healthy()]);
+    let found = report("little_off_torn", &among_healthy([torn(), torn()]));
     assert_eq!(level(&found, "C02"), None, "{}", found["causes"]);
     let mut exchanged = opened();
     exchanged.extend([client(30, 101, 1001, 0), server(31, 1, 101, 1000)]);
-    let found = report("little_off_exchanged", &[off(), off(), exchanged]);
+    let found = report("little_off_exchanged", &among_healthy([off(), off(), exchanged]));
     assert_eq!(level(&found, "C02"), None, "{}", found["causes"]);
 }
 
