@@ -128,13 +128,17 @@ impl Facts<'_> {
 
     /// Returns the flows that were judged from their SYN in both directions and show nothing
     /// INVALID, apart from those affected: the control group.
-    fn controls(&self, affected_and_clean: u64) -> u64 {
+    fn controls(&self, affected: &[&Case<'_>]) -> u64 {
         let totals = &self.audit.totals;
+        let is_clean = |case: &&&Case<'_>| {
+            case.all_invalid() == 0 && case.is_two_way() && !case.audit.picked_up
+        };
+        let clean = affected.iter().filter(is_clean).count();
         let apart = [
             totals.flows_picked_up,
             totals.flows_one_way,
             self.audit.strict().flows,
-            affected_and_clean,
+            u64::try_from(clean).unwrap_or(u64::MAX),
         ];
         apart.into_iter().fold(totals.flows, u64::saturating_sub)
     }

@@ -147,9 +147,9 @@ impl StandIn {
 /// Returns the usual TTL with which a packet began that arrives with this one.
 const fn first_ttl(ttl: u8) -> u8 {
     match ttl {
-        ..=64 => 64,
-        ..=128 => 128,
-        _ => u8::MAX,
+        0..=64 => 64,
+        65..=128 => 128,
+        129.. => u8::MAX,
     }
 }
 

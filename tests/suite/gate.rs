@@ -143,7 +143,7 @@ fn packets_that_are_there_twice_now_and_then_are_told() {
     let of = |every| {
         let copies = once.iter().skip(1).step_by(every);
         let copy = |it: &Record| Record { time_ns: it.time_ns + 1, bytes: it.bytes.clone() };
-        let mut twice: Vec<_> = copies.map(copy).chain(once.iter().map(|it| copy(it))).collect();
+        let mut twice: Vec<_> = copies.map(copy).chain(once.iter().map(copy)).collect();
         twice.sort_by_key(|record| record.time_ns);
         leaves(&report("now_and_then", &twice, &[]), "duplicates")
     };

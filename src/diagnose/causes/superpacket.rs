@@ -67,8 +67,9 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
          card that joined what it had to forward cannot send it on."
             .to_owned(),
     );
+    let is_told = |flow| kept.iter().any(|found: &InVain| found.flow == flow);
     let told = |case: &&Case<'_>| {
-        let (direction, side) = stuck(case)?;
+        let (direction, side) = stuck(case).filter(|_| !is_told(case.audit.first_frame))?;
         let name = format!("flow {} {}", case.audit.first_frame, direction.name());
         let largest = side.stuck.largest.max(side.joined.largest);
         Some((name, format!("{largest} bytes in vain, segments of {}", mss(case, direction))))
@@ -148,7 +149,7 @@ fn in_vain(flow: &FlowSightings) -> impl Iterator<Item = InVain> {
 }
 
 /// Returns the side of a flow whose packets of several segments are sent in vain.
-fn stuck<'a>(case: &Case<'a>) -> Option<(Direction, &'a SideSummary)> {
+pub(super) fn stuck<'a>(case: &Case<'a>) -> Option<(Direction, &'a SideSummary)> {
     let in_vain = |(direction, side): &(Direction, &SideSummary)| {
         let (stuck, joined) = (side.stuck, side.joined);
         let mss = u32::from(mss(case, *direction));

@@ -76,7 +76,7 @@ fn by_proxy(facts: &Facts<'_>) -> Option<Diagnosis> {
     if cases.len() >= 2 {
         score.add("several flows", 15);
     }
-    if facts.controls(0) > 0 {
+    if facts.controls(&cases) > 0 {
         score.add("clean control flows", 15);
     }
     diagnosis.score = score;

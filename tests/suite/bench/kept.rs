@@ -314,7 +314,7 @@ client drops what its tracker calls INVALID, and sends its request again and aga
         purpose: "Three clients die without a word and come back from the ports they had.",
         story: "\
 The server answers the new SYN by an ACK of the connection that it still holds, which is lost on the way:
-no RST comes, and the SYN comes again after 1 and 3 s. The connection of another client is healthy.",
+no RST comes, and the SYN comes again each second. The connection of another client is healthy.",
         verdict: ("confirmed", Some("C13")),
         beside: None,
     },

@@ -73,6 +73,10 @@ fn a_syn_ack_with_a_window_of_zero_and_another_ttl_comes_from_a_proxy() {
     let report = report("proxied", &[proxied(250), proxied(250), healthy()]);
     assert_eq!(level(&report, "C15"), Some("confirmed"));
     assert_eq!(verdict(&report).0, "none");
+    assert_eq!(report["causes"][0]["parts"]["clean control flows"], 15);
+    // Those that are affected are no control group, though nothing of them is INVALID.
+    let all = self::report("proxied_all", &[proxied(250), proxied(250)]);
+    assert!(all["causes"][0]["parts"]["clean control flows"].is_null(), "{}", all["causes"]);
 }
 
 #[test]

@@ -291,6 +291,12 @@ fn two_syn_acks_over_one_way_are_never_confirmed_whatever_else_holds() {
     let found = report("one_way_twice", &[twice, vec![healthy()]].concat());
     assert_eq!(level(&found, "C14"), Some("probable"));
     assert_eq!(cause(&found, "C14")["parts"]["packets INVALID by it"], 20);
+    assert_eq!(cause(&found, "C14")["parts"]["clean control flows"], 15);
+    // What acknowledges a lower one is let through without its data: the answer to that is INVALID.
+    let lower = [4_290_000_000, 4_200_000_000].map(answered_twice).to_vec();
+    let found = report("lower_twice", &lower);
+    assert_eq!(found["verdict"]["invalid_by_reason"]["ack_over"], 2, "{}", found["verdict"]);
+    assert_eq!(cause(&found, "C14")["parts"]["packets INVALID by it"], 20);
 }
 
 #[test]
@@ -319,6 +325,7 @@ fn joined_packets_in_vain_are_found_with_sack_and_without() {
     for (name, has_sack) in [("joined_sack", true), ("joined_no_sack", false)] {
         let found = report(name, &[joined(has_sack), joined(has_sack), healthy()]);
         assert_eq!(level(&found, "C23"), Some("probable"), "{name}: {}", found["causes"]);
+        assert_eq!(level(&found, "C24"), None, "{name}: it is the size and not chance");
     }
 }
 
