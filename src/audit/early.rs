@@ -10,9 +10,9 @@ use crate::segment::Direction;
 
 /// The shortest handshake that tells a far end from a near one, in microseconds.
 const LEAST_FAR_US: u32 = 20_000;
-/// How many times sooner the soonest answer has to come, and on the average.
+/// How many times sooner the soonest answer has to come. The average tells less: an acknowledgement
+/// without data is answered when the next data goes that way, which may be long after.
 const SOONER: u32 = 4;
-const SOONER_ON_AVERAGE: u32 = 2;
 
 /// Connections of a server with early acknowledgements.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
@@ -56,7 +56,6 @@ impl Early {
 /// Returns the times of the handshake and of the soonest answer, where the latter is far too short.
 fn early(side: &SideSummary) -> Option<(u32, u32)> {
     let handshake = side.rtt_handshake_us.filter(|micros| *micros >= LEAST_FAR_US)?;
-    let (soonest, average) = (side.rtt_min_us?, side.rtt_smoothed_us?);
-    let is_early = soonest <= handshake / SOONER && average <= handshake / SOONER_ON_AVERAGE;
-    is_early.then_some((handshake, soonest))
+    let soonest = side.rtt_min_us.filter(|soonest| *soonest <= handshake / SOONER)?;
+    Some((handshake, soonest))
 }

@@ -12,6 +12,7 @@ mod causes;
 mod clocks;
 mod exhibit;
 mod explain;
+mod opened_again;
 mod pairs;
 mod quality;
 mod relieve;
@@ -127,13 +128,23 @@ impl Facts<'_> {
 
     /// Returns the flows that were judged from their SYN in both directions and show nothing
     /// INVALID, apart from those affected: the control group.
-    fn controls(&self, affected_and_clean: u64) -> u64 {
+    fn controls(&self, affected: &[&Case<'_>]) -> u64 {
         let totals = &self.audit.totals;
+        let is_clean = |case: &&&Case<'_>| {
+            case.all_invalid() == 0 && case.is_two_way() && !case.audit.picked_up
+        };
+        // Those that are INVALID and of one direction, or begun before, stand in two of the totals.
+        let stands_twice = |case: &&Case<'_>| {
+            case.all_invalid() > 0 && (case.audit.picked_up || !case.is_two_way())
+        };
+        let clean = affected.iter().filter(is_clean).count();
+        let twice = self.cases.iter().filter(stands_twice).count();
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let apart = [
             totals.flows_picked_up,
             totals.flows_one_way,
-            self.audit.strict().flows,
-            affected_and_clean,
+            self.audit.strict().flows.saturating_sub(number(twice)),
+            number(clean),
         ];
         apart.into_iter().fold(totals.flows, u64::saturating_sub)
     }

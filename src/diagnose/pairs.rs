@@ -178,12 +178,87 @@ mod tests {
     use super::*;
     use crate::segment::{Options, TcpTimestamps};
     use crate::seq::SeqNum;
+    use crate::time::Timestamp;
+    use crate::tuple::{FlowKey, Orientation};
 
     fn syn() -> Segment {
         let timestamps = Some(TcpTimestamps { value: 9, echo: 0 });
         let options =
             Options { mss: Some(1460), wscale: Some(7), timestamps, ..Options::default() };
         Segment { seq: SeqNum(100), ttl: 64, options, ..Segment::default() }
+    }
+
+    /// A SYN from 10.0.0.1 at the first interface, at the beginning.
+    fn opening() -> Opening {
+        let (key, orientation) = flow([10, 0, 0, 1], [192, 0, 2, 80]);
+        Opening {
+            frame: 1,
+            ts: Timestamp(0),
+            clock: Timestamp(0),
+            flow: 1,
+            key,
+            orientation,
+            vantage: Vantage::default(),
+            segment: Segment { ip_id: 7, ..syn() },
+        }
+    }
+
+    fn flow(from: [u8; 4], to: [u8; 4]) -> (FlowKey, Orientation) {
+        FlowKey::of_v4(6, (u32::from_be_bytes(from), 4000), (u32::from_be_bytes(to), 443))
+    }
+
+    /// The same SYN behind a router that translates, a moment later.
+    fn translated() -> Opening {
+        let (key, orientation) = flow([198, 51, 100, 1], [192, 0, 2, 80]);
+        let segment = Segment { ttl: 63, ..opening().segment };
+        Opening { frame: 2, ts: Timestamp(50_000), flow: 2, key, orientation, segment, ..opening() }
+    }
+
+    fn other_place(opening: Opening) -> Opening {
+        let vantage = Vantage { interface: 1, ..opening.vantage };
+        Opening { vantage, ..opening }
+    }
+
+    #[test]
+    fn two_sights_are_one_packet_where_two_of_its_names_agree_at_another_hop_and_one_end() {
+        assert!(is_one(&opening(), &translated()));
+        let same_hop = Opening { segment: opening().segment, ..translated() };
+        assert!(!is_one(&opening(), &same_hop));
+        assert!(is_one(&opening(), &other_place(same_hop)));
+        let (key, orientation) = flow([198, 51, 100, 1], [192, 0, 2, 81]);
+        assert!(!is_one(&opening(), &Opening { key, orientation, ..translated() }));
+        let mut renamed = translated();
+        (renamed.segment.ip_id, renamed.segment.options.timestamps) = (8, None);
+        assert!(!is_one(&opening(), &renamed), "nothing but its number");
+        let here =
+            Opening { key: opening().key, orientation: opening().orientation, ..translated() };
+        assert!(!is_one(&opening(), &here), "the same endpoints at the same place");
+        assert!(is_one(&opening(), &other_place(here)));
+    }
+
+    #[test]
+    fn the_sight_of_more_hops_is_nearer_to_the_responder_whatever_the_clocks_of_two_places_say() {
+        let (near, far) = (opening(), translated());
+        assert_eq!(in_order(&far, &near).before.frame, 2, "one place has one clock");
+        let far = other_place(far);
+        assert_eq!(in_order(&far, &near).before.frame, 1);
+        assert_eq!(in_order(&near, &far).before.frame, 1);
+    }
+
+    #[test]
+    fn a_moment_is_what_is_left_without_the_difference_of_the_clocks() {
+        let late = |nanos| Opening { ts: Timestamp(nanos), ..translated() };
+        let soon = |after: &Opening, ahead: &BTreeMap<_, _>| {
+            is_soon(&Pair { before: &opening(), after }, ahead)
+        };
+        let unknown = BTreeMap::new();
+        assert!(soon(&late(PASSING_NS - 1), &unknown));
+        assert!(!soon(&late(PASSING_NS), &unknown));
+        assert!(!soon(&late(-1), &unknown));
+        let after = other_place(late(5 * NANOS_PER_SEC + PASSING_NS / 2));
+        let places = (opening().vantage, after.vantage);
+        assert!(soon(&after, &BTreeMap::from([(places, 5 * NANOS_PER_SEC)])));
+        assert!(!soon(&after, &BTreeMap::from([(places, 4 * NANOS_PER_SEC)])));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use crate::audit::Audit;
 use crate::diagnose::clocks::Clocks;
 use crate::diagnose::counted;
+use crate::diagnose::opened_again::opened_again;
 use crate::flow::Kind;
 use crate::wire::Undecodable;
 
@@ -58,6 +59,7 @@ impl Quality {
             duplicated(audit),
             seen_twice(audit),
             clocks_differ(audit, clocks),
+            merged(audit),
             any_interface(audit),
             out_of_order(audit),
             silent(audit),
@@ -235,6 +237,13 @@ fn clocks_differ(audit: &Audit, clocks: &Clocks) -> Option<Shortcoming> {
         percent: CLEAN,
         what: sentences.join("; "),
     })
+}
+
+/// Captures of several places, merged so that nothing tells them apart: connections are judged twice,
+/// or one over the other.
+fn merged(audit: &Audit) -> Option<Shortcoming> {
+    let what = opened_again(audit)?;
+    Some(Shortcoming { code: "merged_clocks", percent: POOR, what })
 }
 
 /// A capture of all interfaces at once has each packet as often as it passes one of them.

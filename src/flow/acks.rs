@@ -45,6 +45,9 @@ impl Step<'_> {
         } else if self.is_duplicate() {
             self.own.dup_acks = self.own.dup_acks.saturating_add(1);
         }
+        if let Some(peer) = self.peer_side_if_any() {
+            peer.joined.acknowledged(segment.ack, segment.options.sack.as_slice());
+        }
         self.take_sack();
         more && before.is_some()
     }

@@ -379,10 +379,14 @@ impl Step<'_> {
         let at = self.look.now;
         let tsval = self.look.segment.options.timestamps.map(|timestamps| timestamps.value);
         let frame = self.look.frame;
+        let is_joined = self.peer.is(Half::MSS) && self.look.segment.len > u32::from(self.peer.mss);
         let cause = if kind == Kind::LostUpstream { trigger(view) } else { kind };
         let side = self.own_side();
         let is_same = side.again.is_some_and(|again| (again.start, again.end) == (start, end));
         side.remember_resent(start, end);
+        if view.sack {
+            side.joined.sent_again((start, end), is_joined, frame);
+        }
         side.again = Some(Again { start, end, at, gap: view.gaps.map(|(gap, _)| gap), tsval });
         match cause {
             Kind::Rto => {

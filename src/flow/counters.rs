@@ -78,6 +78,10 @@ impl Step<'_> {
         if let Some(timestamps) = segment.options.timestamps {
             let value = timestamps.value;
             let is_newer = value.wrapping_sub(self.own.tsval).cast_signed() > 0;
+            if !self.own.is(Half::TIMESTAMPS) && self.own.is(Half::SYN) && !segment.has(Flags::SYN)
+            {
+                self.detail().stamps_unannounced = true;
+            }
             if !self.own.is(Half::TIMESTAMPS) || is_newer {
                 if segment.end() == segment.seq && self.own.is(Half::TIMESTAMPS) {
                     self.own.time(Probe::Echo(value), self.look.now);

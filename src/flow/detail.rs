@@ -6,6 +6,7 @@
 use crate::flow::effect::{EffectCounts, Effects};
 use crate::flow::half::Tick;
 use crate::flow::handshake::Handshake;
+use crate::flow::joined::Joined;
 use crate::flow::ranges::Ranges;
 use crate::flow::retransmission::{Kind, Recovery};
 use crate::flow::sack::SackAudit;
@@ -244,6 +245,8 @@ pub(super) struct Side {
     pub data_after_ack: u32,
     /// What was sent again and again without getting through.
     pub stuck: Stuck,
+    /// Packets of several segments that were sent again.
+    pub joined: Joined,
     resent: [(SeqNum, SeqNum); RESENT],
     next_resent: usize,
 }
@@ -375,6 +378,8 @@ pub(super) struct Detail {
     pub(super) sightings: Option<Box<Sightings>>,
     /// Packets whose numbers were further from those before than any window.
     pub(super) wild: u32,
+    /// Whether a side uses timestamps though its SYN, as captured, offered none.
+    pub(super) stamps_unannounced: bool,
     /// Signs of a fault on the path.
     pub(super) signs: Option<Box<Signs>>,
     /// Everything that happened, for the one flow that is shown in full.
@@ -404,6 +409,7 @@ impl Detail {
             side.recovery = None;
             side.sacked = 0;
             side.again = None;
+            side.joined.forget();
             side.probe_end = None;
             side.bare_ahead = None;
             side.awaited = None;

@@ -1,27 +1,21 @@
-//! Bytes that were captured at one place and have not come to another one yet: what a device between
-//! them has kept.
+//! Packets of several segments that were captured at one place, and of which nothing came to another
+//! one before they were sent again: what a device between the two has kept.
+//!
+//! Whoever splits a joined packet sends its bytes on at once, whatever their packets look like then. So
+//! not packets are compared but bytes; and since SACK and tail probes let later bytes overtake, each
+//! stretch for itself.
 //!
 //! Does not: say why.
 
 use crate::segment::Segment;
 use crate::seq::SeqNum;
 
-/// Segments with bytes that only one place has, since the other one had all.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Lead {
-    /// Segments.
-    pub packets: u32,
-    /// Those that repeat the first.
-    pub repeats: u32,
-    /// Payload bytes of the first.
-    pub first_len: u32,
-    /// Its frame.
-    pub first_frame: u64,
-    /// The number of its first byte.
-    start: SeqNum,
-}
+/// Joined packets that wait for their bytes to come to the other place: two places of one machine
+/// are a packet apart, and no sender has more of the largest ones under way than 4 MiB.
+const MAX_PENDING: usize = 64;
 
-/// Segments that only one place has, and whose bytes came to the other one when they were sent again.
+/// Joined packets that only one place has, and whose bytes were sent again before any of them came to
+/// the other one.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Kept {
     /// How often.
@@ -32,14 +26,103 @@ pub struct Kept {
     pub largest: u32,
     /// The frame of the first.
     pub first_frame: u64,
+    /// Joined packets of which bytes did come to the other place at once.
+    pub passed: u32,
+}
+
+/// A joined packet of which nothing has come to the other place yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+struct Pending {
+    start: SeqNum,
+    end: SeqNum,
+    frame: u64,
+    ip_id: u16,
+    tsval: Option<u32>,
+}
+
+impl Pending {
+    fn overlaps(&self, start: SeqNum, end: SeqNum) -> bool {
+        self.start.is_before(end) && start.is_before(self.end)
+    }
+
+    /// Returns whether this segment left its sender at another time, as its counters tell.
+    fn is_older_than(&self, segment: &Segment) -> bool {
+        let tsval = segment.options.timestamps.map(|timestamps| timestamps.value);
+        self.ip_id != segment.ip_id || self.tsval != tsval
+    }
+}
+
+/// One way of a flow at the place where its packets come first, and at another one.
+#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Race {
+    /// Whether packets come elsewhere first, and then to the place that is judged.
+    leads_elsewhere: Option<bool>,
+    pending: Vec<Pending>,
+    kept: Kept,
+    /// Whether single segments came to the other place.
+    has_passed: bool,
+}
+
+impl Race {
+    /// Takes a segment with bytes, in numbers of the place that is judged; `mss` is the size of
+    /// segments that its receiver accepts, as far as it said.
+    pub(super) fn see(
+        &mut self,
+        frame: u64,
+        segment: &Segment,
+        (seq, mss): (SeqNum, Option<u16>),
+        is_copy: bool,
+    ) {
+        let Some(mss) = mss.filter(|_| segment.len > 0) else { return };
+        let (end, is_joined) = (seq.plus(segment.len), segment.len > u32::from(mss));
+        if is_copy != *self.leads_elsewhere.get_or_insert(is_copy) {
+            self.arrive((seq, end), is_joined);
+            return;
+        }
+        let Self { pending, kept, .. } = self;
+        pending.retain(|waiting| {
+            let is_again = waiting.overlaps(seq, end) && waiting.is_older_than(segment);
+            if is_again {
+                kept.add(waiting);
+            }
+            !is_again
+        });
+        if is_joined && pending.len() < MAX_PENDING {
+            let tsval = segment.options.timestamps.map(|timestamps| timestamps.value);
+            pending.push(Pending { start: seq, end, frame, ip_id: segment.ip_id, tsval });
+        }
+    }
+
+    /// Takes bytes at the place where they come last.
+    fn arrive(&mut self, (start, end): (SeqNum, SeqNum), is_joined: bool) {
+        let before = self.pending.len();
+        self.pending.retain(|waiting| !waiting.overlaps(start, end));
+        let came = u32::try_from(before - self.pending.len()).unwrap_or(u32::MAX);
+        self.kept.passed = self.kept.passed.saturating_add(came);
+        self.has_passed |= !is_joined;
+    }
+
+    /// Returns the joined packets that did not come to the other place, and those that did.
+    pub(super) const fn kept(&self) -> Kept {
+        self.kept
+    }
+
+    /// Returns whether single segments came to the other place.
+    pub(super) const fn has_passed(&self) -> bool {
+        self.has_passed
+    }
+
+    /// Drops what is only needed while the flow goes on.
+    pub(super) fn finish(&mut self) {
+        self.pending = Vec::new();
+    }
 }
 
 impl Kept {
-    fn add(&mut self, lead: &Lead) {
-        let len = lead.first_len;
+    fn add(&mut self, joined: &Pending) {
+        let len = joined.end.0.wrapping_sub(joined.start.0);
         if self.segments == 0 {
-            *self =
-                Self { segments: 0, smallest: len, largest: len, first_frame: lead.first_frame };
+            (self.smallest, self.first_frame) = (len, joined.frame);
         }
         self.segments = self.segments.saturating_add(1);
         self.smallest = self.smallest.min(len);
@@ -47,108 +130,53 @@ impl Kept {
     }
 }
 
-/// How far one way has come at the place that is judged, and elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Race {
-    here: Option<SeqNum>,
-    elsewhere: Option<SeqNum>,
-    lead: Lead,
-    kept: Kept,
-    /// Who has it.
-    is_elsewhere: bool,
-    /// Whether both places have had the same bytes.
-    has_passed: bool,
-}
-
-impl Race {
-    /// Takes a segment with bytes, in numbers of the place that is judged.
-    pub(super) fn see(&mut self, frame: u64, segment: &Segment, seq: SeqNum, is_copy: bool) {
-        if segment.len == 0 {
-            return;
-        }
-        let end = seq.plus(segment.len);
-        let (own, other) = if is_copy {
-            (&mut self.elsewhere, self.here)
-        } else {
-            (&mut self.here, self.elsewhere)
-        };
-        *own = Some(own.map_or(end, |own| own.latest(end)));
-        let is_ahead = other.is_some_and(|other| end.is_after(other));
-        if is_ahead {
-            self.advance(frame, segment.len, seq, is_copy);
-        } else {
-            self.has_passed |= other.is_some();
-            if is_copy != self.is_elsewhere {
-                self.catch_up();
-            }
-        }
-    }
-
-    fn advance(&mut self, frame: u64, len: u32, seq: SeqNum, is_copy: bool) {
-        let lead = &mut self.lead;
-        if lead.packets == 0 || self.is_elsewhere != is_copy {
-            self.is_elsewhere = is_copy;
-            *lead = Lead { packets: 1, repeats: 0, first_len: len, first_frame: frame, start: seq };
-            return;
-        }
-        lead.packets = lead.packets.saturating_add(1);
-        lead.repeats = lead.repeats.saturating_add(u32::from(lead.start == seq));
-    }
-
-    /// Ends the lead where the other place has come as far.
-    fn catch_up(&mut self) {
-        let (ahead, behind) = if self.is_elsewhere {
-            (self.elsewhere, self.here)
-        } else {
-            (self.here, self.elsewhere)
-        };
-        if ahead.zip(behind).is_some_and(|(ahead, behind)| !ahead.is_after(behind)) {
-            if self.lead.repeats > 0 {
-                self.kept.add(&self.lead);
-            }
-            self.lead = Lead::default();
-        }
-    }
-
-    /// Returns what came to the other place when it was sent again only.
-    pub(super) const fn kept(&self) -> Kept {
-        self.kept
-    }
-
-    /// Returns whether both places have had the same bytes.
-    pub(super) const fn has_passed(&self) -> bool {
-        self.has_passed
-    }
-
-    /// Returns what only one place has in the end, if there is any.
-    pub(super) fn lead(&self) -> Option<Lead> {
-        (self.lead.packets > 0).then_some(self.lead)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn see(race: &mut Race, frame: u64, seq: u32, len: u32, is_copy: bool) {
-        race.see(frame, &Segment { len, ..Segment::default() }, SeqNum(seq), is_copy);
+    const MSS: u16 = 1460;
+
+    /// Packets at two places, the first nearer to the sender: identification, number, length, and
+    /// whether it is there, or at the other place.
+    fn race(packets: &[(u16, u32, u32, bool)]) -> Race {
+        let mut race = Race::default();
+        for (frame, (ip_id, seq, len, is_copy)) in (1..).zip(packets) {
+            let segment = Segment { len: *len, ip_id: *ip_id, ..Segment::default() };
+            race.see(frame, &segment, (SeqNum(*seq), Some(MSS)), *is_copy);
+        }
+        race
+    }
+
+    const FIRST: (u16, u32, u32, bool) = (1, 0, 100, true);
+
+    #[test]
+    fn a_joined_packet_is_kept_if_it_is_sent_again_before_any_of_it_came() {
+        let race =
+            race(&[FIRST, (2, 100, 4000, true), (3, 100, 1400, true), (3, 100, 1400, false)]);
+        let Kept { segments, smallest, first_frame, passed, .. } = race.kept();
+        assert_eq!((segments, smallest, first_frame, passed), (1, 4000, 2, 0));
+        assert!(race.has_passed());
     }
 
     #[test]
-    fn what_comes_through_ends_the_lead_and_what_does_not_remains() {
-        let mut race = Race::default();
-        see(&mut race, 1, 0, 100, true);
-        see(&mut race, 2, 0, 100, false);
-        see(&mut race, 3, 100, 4000, true);
-        assert_eq!(race.lead().map(|lead| (lead.packets, lead.repeats)), Some((1, 0)));
-        see(&mut race, 4, 100, 4000, true);
-        see(&mut race, 5, 100, 4000, true);
-        let lead = race.lead().unwrap();
-        assert_eq!((lead.packets, lead.repeats, lead.first_len, lead.first_frame), (3, 2, 4000, 3));
-        see(&mut race, 6, 100, 1400, false);
-        assert!(race.lead().is_some());
-        see(&mut race, 7, 1500, 2600, false);
-        assert_eq!(race.lead(), None);
-        assert_eq!((race.kept().segments, race.kept().smallest), (1, 4000));
+    fn bytes_that_overtake_do_not_make_it_pass() {
+        let tail = [(3, 4100, 1400, true), (3, 4100, 1400, false)];
+        let again = [(4, 100, 2900, true), (5, 100, 1400, true)];
+        let race = race(&[&[FIRST, (2, 100, 4000, true)][..], &tail, &again].concat());
+        assert_eq!((race.kept().segments, race.kept().passed), (2, 0));
+    }
+
+    #[test]
+    fn what_comes_split_has_passed() {
+        let parts = [(2, 100, 1400, false), (3, 1500, 1400, false), (4, 2900, 1200, false)];
+        let again = [(5, 1500, 1400, true), (5, 1500, 1400, false)];
+        let race = race(&[&[FIRST, (2, 100, 4000, true)][..], &parts, &again].concat());
+        assert_eq!((race.kept().segments, race.kept().passed), (0, 1));
+    }
+
+    #[test]
+    fn a_third_sight_of_a_packet_is_not_sent_again() {
+        let race = race(&[FIRST, (2, 100, 4000, true), (2, 100, 4000, true)]);
+        assert_eq!(race.kept(), Kept::default());
     }
 }

@@ -14,7 +14,7 @@
 
 use crate::flow::glance::{Glance, Mark, Opened, Sight};
 use crate::flow::half::{Half, Tick};
-use crate::flow::lead::{Kept, Lead, Race};
+use crate::flow::lead::{Kept, Race};
 use crate::flow::places::Places;
 use crate::flow::same::{NO_IDENTITY_US, is_same_syn, offers_the_same};
 use crate::flow::shifted::{Constant, Shifted};
@@ -252,7 +252,9 @@ impl Sightings {
         let is_copy = by_numbers || way.is_copy(glance);
         way.comparison.see(glance.frame, glance.segment, glance.now(), is_copy);
         let offset = if is_copy { way.offset() } else { 0 };
-        way.race.see(glance.frame, glance.segment, glance.segment.seq.minus(offset), is_copy);
+        let mss = glance.peer.is(Half::MSS).then_some(glance.peer.mss);
+        let begin = (glance.segment.seq.minus(offset), mss);
+        way.race.see(glance.frame, glance.segment, begin, is_copy);
         if is_copy {
             way.copies += 1;
             let is_syn = glance.segment.has(Flags::SYN);
@@ -357,6 +359,7 @@ impl Sightings {
         for way in [&mut self.ways.low_to_high, &mut self.ways.high_to_low] {
             way.recent = Vec::new();
             way.comparison.finish();
+            way.race.finish();
         }
     }
 }
@@ -370,17 +373,13 @@ impl Way {
         }
     }
 
-    /// Returns whether bytes of this way have passed both places.
+    /// Returns whether single segments with bytes have passed both places.
     pub const fn has_passed(&self) -> bool {
         self.race.has_passed()
     }
 
-    /// Returns what only one of the places has in the end, if there is any.
-    pub fn lead(&self) -> Option<Lead> {
-        self.race.lead()
-    }
-
-    /// Returns what only one of the places had until it was sent again.
+    /// Returns the packets of several segments of which only one of the places had anything until they
+    /// were sent again.
     pub const fn kept(&self) -> Kept {
         self.race.kept()
     }

@@ -136,6 +136,23 @@ pub struct StandIn {
     pub ttl: u8,
 }
 
+impl StandIn {
+    /// Returns whether the SYN-ACK may have come from before the server: not, where it made more hops
+    /// than what follows.
+    pub const fn is_before_server(self) -> bool {
+        first_ttl(self.syn_ack_ttl) != first_ttl(self.ttl) || self.syn_ack_ttl > self.ttl
+    }
+}
+
+/// Returns the usual TTL with which a packet began that arrives with this one.
+const fn first_ttl(ttl: u8) -> u8 {
+    match ttl {
+        0..=64 => 64,
+        65..=128 => 128,
+        129.. => u8::MAX,
+    }
+}
+
 /// A SYN-ACK with a window of zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ShutSynAck {

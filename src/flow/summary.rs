@@ -11,6 +11,7 @@ use crate::flow::exchange::Exchange;
 use crate::flow::half::{Half, Offer};
 use crate::flow::handshake::Handshake;
 use crate::flow::history::{ConnState, History, Letter};
+use crate::flow::joined::Joined;
 use crate::flow::retransmission::Kind;
 use crate::flow::sack::SackAudit;
 use crate::flow::scaling::{self, Scaling};
@@ -76,6 +77,8 @@ pub struct SideSummary {
     pub data_after_ack: u32,
     /// What was sent again and again without getting through.
     pub stuck: Stuck,
+    /// Packets of several segments that were sent again.
+    pub joined: Joined,
     /// Bytes of this side that were acknowledged and never seen.
     pub missed_bytes: u64,
     /// Bytes of this side that were acknowledged in the capture before its first segment in it.
@@ -191,7 +194,8 @@ impl Summary {
     pub fn is_suspect(&self) -> bool {
         let of_side = |side: &SideSummary| {
             let scaling = side.hidden_shift.is_some() || side.suspected_shift.is_some();
-            let is_stuck = side.stuck.timeouts > 0 || side.stuck.too_big > 0;
+            let is_stuck =
+                side.stuck.timeouts > 0 || side.stuck.too_big > 0 || side.joined.in_vain > 0;
             side.sack.beyond + side.sack.below > 0 || scaling || side.peer_is_blind || is_stuck
         };
         of_side(&self.sides.original) || of_side(&self.sides.reply) || self.signs.is_some()
@@ -251,6 +255,7 @@ impl SideSummary {
                 || way.largest > LARGEST_PAYLOAD,
             data_after_ack: side.data_after_ack,
             stuck: side.stuck,
+            joined: side.joined,
             missed_bytes: missed(own, peer, side),
             acked_before: side.acked_before,
             acked_unseen: side.acked_unseen,

@@ -167,7 +167,8 @@ impl Step<'_> {
     fn watch_stamp(&mut self) {
         let segment = self.look.segment;
         let agreed = Half::SYN | Half::TIMESTAMPS;
-        let is_due = self.own.is(agreed) && self.peer.is(agreed);
+        let is_announced = self.detail_seen().is_none_or(|detail| !detail.stamps_unannounced);
+        let is_due = self.own.is(agreed) && self.peer.is(agreed) && is_announced;
         let is_bare = segment.options.timestamps.is_none() && !segment.options_cut;
         let frame = self.look.frame;
         if is_due && is_bare && !segment.has(Flags::SYN) {

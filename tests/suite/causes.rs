@@ -2,6 +2,7 @@
 
 mod gate;
 mod handshake;
+mod limits;
 mod packets;
 mod paths;
 mod pauses;
@@ -106,6 +107,7 @@ fn flows_of_one_direction_beside_whole_ones_point_at_the_route() {
     let half = only(From::Client, &healthy());
     let report = report("half", &[healthy(), half.clone(), half, healthy()]);
     assert_eq!(verdict(&report), ("probable", Some("C08")));
+    assert_eq!(report["causes"][0]["parts"]["flows with both directions"], 15);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use tcp_window_audit::frame::LinkType;
 use tcp_window_audit::segment::{Direction, Flags, PerDirection};
+use tcp_window_audit::tuple::Endpoint;
 
 use crate::generate::file::{Record, pcapng, pcapng_of};
 use crate::generate::frame::{Encapsulation, frame};
@@ -90,10 +91,31 @@ fn two_files_whose_clocks_differ_are_judged_as_one_tap() {
                 let both = report(&files);
                 assert_eq!(essence(&both), essence(&alone), "{case} {ahead_ns}");
                 assert_eq!(both["capture"]["copies"], here.len(), "{case} {ahead_ns}");
+                // Two hosts captured it: nobody tracks it twice.
+                let causes = both["causes"].as_array().unwrap();
+                assert!(causes.iter().all(|cause| cause["id"] != "C22"), "{case} {ahead_ns}");
                 let told = shortcoming(&both, "clocks_differ");
                 assert_eq!(told.is_empty(), ahead_ns == 0, "{case} {ahead_ns}: {told}");
             }
         }
+    }
+}
+
+#[test]
+fn connections_that_are_translated_between_two_clocks_are_joined() {
+    let here = captured("sequence_randomiser_leaves_sack_alone");
+    let flows = report(&[&tap("nat-once", &here, 0)])["verdict"]["flows"].clone();
+    let (mut port, mut last) = (50_505, None);
+    let mut inside = |captured: &Captured| {
+        port += u16::from(last.replace(captured.addresses.a) != Some(captured.addresses.a));
+        let client = Some(Endpoint { addr: [10, 1, 2, 3].into(), port });
+        Elsewhere { hops: 1, client, ..SAME }.sees(captured)
+    };
+    let there: Vec<_> = here.iter().map(&mut inside).collect();
+    for ahead_ns in [-5 * SECOND, -SECOND / 3, 0, 5 * SECOND] {
+        let both = report(&[&tap("nat-here", &here, 0), &tap("nat-there", &there, ahead_ns)]);
+        let joined = both["seen_twice"].as_array().map_or(0, Vec::len);
+        assert_eq!(joined, flows, "{ahead_ns}: {}", both["quality"]);
     }
 }
 

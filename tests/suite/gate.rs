@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tcp_window_audit::frame::LinkType;
 
+use crate::capture_writer::{Order, PcapngWriter};
 use crate::generate::cases::CASES;
 use crate::generate::file::{Record, pcapng};
 use crate::generate::frame::{Encapsulation, frame};
@@ -18,7 +19,11 @@ const CHECKSUM_AT: usize = 14 + 20 + 16;
 const JUDGED: [&str; 2] = ["--sysctl", "nf_conntrack_checksum=1"];
 
 fn flow() -> Vec<Captured> {
-    let case = CASES.iter().find(|case| case.name == "clean_download").unwrap();
+    flows_of("clean_download")
+}
+
+fn flows_of(name: &str) -> Vec<Captured> {
+    let case = CASES.iter().find(|case| case.name == name).unwrap();
     (case.flows)().into_iter().flat_map(run).collect()
 }
 
@@ -34,8 +39,12 @@ fn records(packets: &[Captured]) -> Vec<Record> {
 }
 
 fn report(test: &str, records: &[Record], arguments: &[&str]) -> Value {
+    report_on(test, &pcapng(LinkType::ETHERNET, 65_535, records), arguments)
+}
+
+fn report_on(test: &str, capture: &[u8], arguments: &[&str]) -> Value {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gate-{test}.pcapng"));
-    std::fs::write(&path, pcapng(LinkType::ETHERNET, 65_535, records)).unwrap();
+    std::fs::write(&path, capture).unwrap();
     let output = Command::new(PROGRAM)
         .args(["--format", "json"])
         .args(arguments)
@@ -60,6 +69,23 @@ fn damage(record: &mut Record) {
     *record.bytes.last_mut().unwrap() ^= 0x55;
 }
 
+#[test]
+fn flows_that_miss_frames_tell_nothing_of_window_scaling() {
+    let all = records(&flows_of("window_scale_stripped_from_syn_ack"));
+    assert_eq!(level(&report("stripped", &all, &[]), "C03"), Some("confirmed"));
+    let mut count = 0;
+    let torn: Vec<_> = all
+        .into_iter()
+        .filter(|record| {
+            count += usize::from(record.bytes.len() > 200);
+            record.bytes.len() <= 200 || count % 30 != 0
+        })
+        .collect();
+    let report = report("stripped_torn", &torn, &[]);
+    assert!(leaves(&report, "missed_frames").is_some(), "{}", report["quality"]);
+    assert_eq!(level(&report, "C03"), None, "{}", report["causes"]);
+}
+
 /// Has one data packet of each so many arrive damaged first, and then sent again.
 fn damaged(every: usize) -> Vec<Record> {
     let mut records = records(&flow());
@@ -80,10 +106,75 @@ fn a_clean_capture_has_no_shortcoming() {
     assert!(report["quality"]["shortcomings"].as_array().unwrap().is_empty());
 }
 
+/// The percent that a shortcoming leaves.
+fn leaves(report: &Value, code: &str) -> Option<u64> {
+    let found = report["quality"]["shortcomings"].as_array().unwrap();
+    found.iter().find(|found| found["code"] == code)?["percent"].as_u64()
+}
+
+#[test]
+fn packets_that_the_capture_says_it_lost_are_told() {
+    let packets = pcapng(LinkType::ETHERNET, 65_535, &records(&flow()));
+    for (lost, left) in [(0, None), (1, Some(70)), (100, Some(40))] {
+        let mut writer = PcapngWriter::new(Order::Little);
+        writer.interface(101, 0, &[]);
+        // isb_osdrop of the pcapng specification.
+        let dropped = writer.number(7, lost);
+        writer.statistics(0, &[dropped]);
+        let report = report_on("lost", &[writer.bytes, packets.clone()].concat(), &[]);
+        assert_eq!(leaves(&report, "drops"), left, "{}", report["quality"]);
+    }
+}
+
+#[test]
+fn headers_that_the_snap_length_cuts_are_told() {
+    let of = |snap_len| {
+        let capture = pcapng(LinkType::ETHERNET, snap_len, &records(&flow()));
+        leaves(&report_on("cut", &capture, &[]), "truncated")
+    };
+    assert_eq!(of(128), None);
+    // Ethernet, IPv4, and TCP with four bytes of its options.
+    assert_eq!(of(14 + 20 + 24), Some(40));
+}
+
+#[test]
+fn packets_that_are_there_twice_now_and_then_are_told() {
+    let once = records(&flow());
+    let of = |every| {
+        let copies = once.iter().skip(1).step_by(every);
+        let copy = |it: &Record| Record { time_ns: it.time_ns + 1, bytes: it.bytes.clone() };
+        let mut twice: Vec<_> = copies.map(copy).chain(once.iter().map(copy)).collect();
+        twice.sort_by_key(|record| record.time_ns);
+        leaves(&report("now_and_then", &twice, &[]), "duplicates")
+    };
+    assert_eq!(of(20), Some(70));
+    // A single one of many is nothing to speak of.
+    assert_eq!(of(once.len()), None);
+}
+
+#[test]
+fn a_time_without_any_frame_is_told_and_lowers_nothing() {
+    let mut late = records(&flow());
+    let half = late.len() / 2;
+    late[half..].iter_mut().for_each(|record| record.time_ns += 400_000_000_000);
+    assert_eq!(leaves(&report("silence", &late, &[]), "time_jump"), Some(100));
+    assert_eq!(leaves(&report("no_silence", &records(&flow()), &[]), "time_jump"), None);
+}
+
+#[test]
+fn a_capture_that_ends_within_a_packet_is_told() {
+    let mut capture = pcapng(LinkType::ETHERNET, 65_535, &records(&flow()));
+    capture.truncate(capture.len() - 30);
+    let report = report_on("torn", &capture, &[]);
+    assert_eq!(leaves(&report, "incomplete"), Some(100), "{}", report["quality"]);
+}
+
 #[test]
 fn damaged_packets_are_found_where_checksums_are_judged() {
     let judged = report("damaged", &damaged(40), &JUDGED);
     assert_eq!(level(&judged, "C18"), Some("probable"));
+    // A single one may be a tool's.
+    assert_eq!(level(&report("damaged_once", &damaged(100_000), &JUDGED), "C18"), None);
     let sound = report("undamaged", &records(&flow()), &JUDGED);
     assert_eq!(level(&sound, "C18"), None);
 }

@@ -84,7 +84,7 @@ fn reports_on_the_captures_at_hand_are_as_kept() {
 }
 
 /// How lines begin that are to be copied.
-const TO_COPY: [&str; 4] = ["ip", "printf ", "aws ", "az "];
+const TO_COPY: [&str; 5] = ["ip", "printf ", "echo ", "aws ", "az "];
 
 #[test]
 fn lines_of_a_report_fit_a_hundred_columns() {

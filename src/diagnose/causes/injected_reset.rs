@@ -69,7 +69,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         counted(count(&cases), "connection")
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
-    diagnosis.score = score(facts, &found, cases.len());
+    diagnosis.score = score(facts, &found, &cases);
     diagnosis.notes = notes(&found);
     if alive == 0 {
         diagnosis.against.push(
@@ -107,7 +107,7 @@ fn find<'a>(case: &'a Case<'a>) -> impl Iterator<Item = Injected<'a>> {
     })
 }
 
-fn score(facts: &Facts<'_>, found: &[Injected<'_>], flows: usize) -> Score {
+fn score(facts: &Facts<'_>, found: &[Injected<'_>], cases: &[&Case<'_>]) -> Score {
     let alive = found.iter().any(Injected::went_on);
     let mut score = Score::new(if alive { 40 } else { 25 }, facts.quality.percent);
     if alive {
@@ -118,10 +118,10 @@ fn score(facts: &Facts<'_>, found: &[Injected<'_>], flows: usize) -> Score {
     } else {
         score.at_most = Level::Probable;
     }
-    if flows >= 2 {
+    if cases.len() >= 2 {
         score.add("several flows", 15);
     }
-    if facts.controls(0) > 0 {
+    if facts.controls(cases) > 0 {
         score.add("clean control flows", 15);
     }
     score

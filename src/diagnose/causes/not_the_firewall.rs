@@ -4,6 +4,7 @@
 
 use crate::diagnose::case::Case;
 use crate::diagnose::cause::{Cause, Knowledge};
+use crate::diagnose::causes::superpacket;
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, counted};
 use crate::flow::ConnState;
@@ -84,5 +85,7 @@ fn loses(case: &Case<'_>) -> bool {
         // Nobody can say from here what takes segments that are never answered.
         && case.is_two_way()
         && !case.repeats_unheard()
+        // Loses by size, not by chance (C23).
+        && superpacket::stuck(case).is_none()
         && case.sides().any(|(_, side)| side.retransmitted.packets > 0)
 }

@@ -62,7 +62,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     if cases.len() >= 2 {
         score.add("several flows", 15);
     }
-    if facts.controls(0) > 0 {
+    if facts.controls(&cases) > 0 {
         score.add("flows with both directions", 15);
     }
     if facts.audit.strict().packets > 2 * invalid {

@@ -91,7 +91,8 @@ fn score(facts: &Facts<'_>, challenged: &[&Case<'_>], unanswered: &[&Case<'_>]) 
     if challenged.len() + unanswered.len() >= 2 {
         score.add("several flows", 15);
     }
-    if facts.controls(0) > 0 {
+    let all: Vec<_> = challenged.iter().chain(unanswered).copied().collect();
+    if facts.controls(&all) > 0 {
         score.add("clean control flows", 15);
     }
     if challenged.is_empty() {

@@ -149,7 +149,7 @@ fn score(facts: &Facts<'_>, shifted: &[Shifted<'_>], cases: &[&Case<'_>]) -> Sco
     if cases.len() >= 2 && lows.len() >= 2 {
         score.add("independent flows", 15);
     }
-    if facts.controls(clean(cases)) > 0 {
+    if facts.controls(cases) > 0 {
         score.add("clean control flows", 15);
     }
     let clamped = |case: &&Case<'_>| case.sides().any(|(_, side)| side.mss == Some(CLAMPED_MSS));
@@ -163,12 +163,6 @@ fn score(facts: &Facts<'_>, shifted: &[Shifted<'_>], cases: &[&Case<'_>]) -> Sco
         score.add("SACK blocks that are sound", -40);
     }
     score
-}
-
-/// Counts those without an INVALID packet.
-fn clean(cases: &[&Case<'_>]) -> u64 {
-    let clean = cases.iter().filter(|case| case.all_invalid() == 0).count();
-    u64::try_from(clean).unwrap_or(u64::MAX)
 }
 
 /// Counts the blocks inside what was sent, from the peers whose other flows are shifted.
@@ -242,7 +236,7 @@ fn notes(facts: &Facts<'_>, shifted: &[Shifted<'_>], cases: &[&Case<'_>]) -> Vec
     if let Some(balanced) = Balanced::find(facts) {
         notes.push(balanced.sentence());
     }
-    let controls = facts.controls(clean(cases));
+    let controls = facts.controls(cases);
     if controls > 0 {
         notes.push(format!("{} show none of it.", counted(controls, "other connection")));
     }

@@ -20,9 +20,10 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     blames_a_device: true,
     mechanism: "A SYN that is multiplied or sent again reaches another backend (ECMP rehash, a balancer \
                 without state, a SYN proxy that hands over), which answers with its own initial \
-                number. A tracker that saw one SYN judges by the first answer: what follows a higher \
-                second one is INVALID, a lower one is ignored and the connection works, so that about \
-                half of such connections fail. One that saw the SYN again takes the numbers anew.",
+                number. A tracker that saw one SYN judges by the first answer: what acknowledges a \
+                higher second one is INVALID; what acknowledges a lower one is let through without \
+                its data being taken, so that the answer to a request is INVALID. One that saw the \
+                SYN again takes the numbers anew.",
     signature: "Two SYN-ACKs acknowledge the same SYN with different sequence numbers, mostly \
                 with another TTL or timestamp base.",
     look_alikes: "A port used again for a new connection, whose SYN has another number; a spoofed \
@@ -62,8 +63,9 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     diagnosis.score = score(facts, &found);
     let invalid: u64 = cases.iter().map(|case| case.invalid(RULES)).sum();
     diagnosis.notes.push(format!(
-        "A tracker that saw one SYN judges by the first answer: what follows a higher second one is \
-         INVALID ({} here), a lower one is ignored.",
+        "A tracker that saw one SYN judges by the first answer: what acknowledges a higher second one \
+         is INVALID; what acknowledges a lower one is let through, but not its data, and the answer to \
+         that is INVALID ({} here).",
         counted(invalid, "packet")
     ));
     if !found.iter().any(Twice::takes_another_way) {
@@ -92,7 +94,7 @@ impl Twice<'_> {
 
 fn score(facts: &Facts<'_>, found: &[Twice<'_>]) -> Score {
     let mut score = Score::new(40, facts.quality.percent);
-    if found.iter().any(|twice| twice.second.offset > 0 && twice.case.invalid(RULES) > 0) {
+    if found.iter().any(|twice| twice.case.invalid(RULES) > 0) {
         score.add("packets INVALID by it", 20);
     }
     let offsets: BTreeSet<i32> = found.iter().map(|twice| twice.second.offset).collect();
@@ -104,7 +106,8 @@ fn score(facts: &Facts<'_>, found: &[Twice<'_>]) -> Score {
     } else {
         score.at_most = Level::Probable;
     }
-    if facts.controls(0) > 0 {
+    let cases: Vec<_> = found.iter().map(|twice| twice.case).collect();
+    if facts.controls(&cases) > 0 {
         score.add("clean control flows", 15);
     }
     score

@@ -113,7 +113,7 @@ fn score(facts: &Facts<'_>, late: &[Late<'_>], packets: u32, invalid: u64) -> Sc
     if drew >= 2 {
         score.add("several flows", 15);
     }
-    if facts.controls(0) > 0 {
+    if facts.controls(&each_once(late.iter().map(|late| late.case))) > 0 {
         score.add("clean control flows", 15);
     }
     if drew == 0 {

@@ -22,9 +22,9 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
                 and the capture see the merged packet alike, so that judging it as captured is \
                 right. A router whose card merges what it must forward (LRO) cannot split it \
                 again and drops it.",
-    signature: "Segments longer than the MSS that both SYNs agreed upon, sent again and again while \
-                single ones get through; captured on both sides of the router, they come in at one \
-                place and go out nowhere.",
+    signature: "Segments longer than the MSS that both SYNs agreed upon, of which nothing arrives, not \
+                even a part that SACK would report, while single ones get through; captured on both \
+                sides of the router, they come in at one place and go out nowhere.",
     look_alikes: "Jumbo frames on a path that has them.",
     remedy: "None where they only appear; on a router that drops them: ethtool -K DEV lro off.",
     references: "Linux Documentation/networking/segmentation-offloads.rst; ethtool(8)",
@@ -35,8 +35,13 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
 /// Timeouts of segments that had timed out before, from which on they are in vain: the third in a row
 /// is the second of these.
 const LEAST_TIMEOUTS: u32 = 2;
+/// Joined packets of a flow that were sent again in vain, from which on it is no chance: of what a path
+/// loses by chance some segments arrive.
+const LEAST_IN_VAIN: u32 = 2;
 /// Joined packets that had to be sent again one by one, from which on it is no chance.
 const LEAST_KEPT: u32 = 3;
+/// The most that TCP options take of a segment (RFC 9293, section 3.1: the header has 60 bytes).
+const MOST_OPTIONS: u32 = 40;
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let cases: Vec<_> = facts.cases.iter().filter(|case| stuck(case).is_some()).collect();
@@ -62,13 +67,12 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
          card that joined what it had to forward cannot send it on."
             .to_owned(),
     );
+    let is_told = |flow| kept.iter().any(|found: &InVain| found.flow == flow);
     let told = |case: &&Case<'_>| {
-        let (direction, side) = stuck(case)?;
+        let (direction, side) = stuck(case).filter(|_| !is_told(case.audit.first_frame))?;
         let name = format!("flow {} {}", case.audit.first_frame, direction.name());
-        Some((
-            name,
-            format!("{} bytes in vain, segments of {}", side.stuck.largest, mss(case, direction)),
-        ))
+        let largest = side.stuck.largest.max(side.joined.largest);
+        Some((name, format!("{largest} bytes in vain, segments of {}", mss(case, direction))))
     };
     let told_kept = |found: &InVain| {
         let Kept { segments, smallest, largest, .. } = found.kept;
@@ -81,7 +85,10 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     };
     let parameters = kept.iter().map(told_kept).chain(cases.iter().filter_map(told));
     diagnosis.parameters = parameters.take(8).collect();
-    let frame = |case: &&Case<'_>| stuck(case).map(|(_, side)| side.stuck.first_frame);
+    let frame = |case: &&Case<'_>| {
+        let (_, side) = stuck(case)?;
+        Some(if side.joined.in_vain > 0 { side.joined.first_frame } else { side.stuck.first_frame })
+    };
     let frames = kept.iter().map(|found| found.kept.first_frame);
     diagnosis.evidence = first_frames(frames.chain(cases.iter().filter_map(frame)));
     diagnosis.remedies = vec![lro_off()];
@@ -104,6 +111,10 @@ fn score(facts: &Facts<'_>, cases: &[&Case<'_>], kept: &[InVain], flows: u64) ->
     if cases.iter().any(|case| passes(&case)) || kept.iter().any(|kept| kept.single_pass) {
         score.add("single segments get through", 20);
     }
+    let arrived = |case: &Case<'_>| case.sides().any(|(_, side)| side.joined.arrived > 0);
+    if facts.cases.iter().any(arrived) {
+        score.add("joined packets of others arrive", -40);
+    }
     score
 }
 
@@ -115,12 +126,12 @@ struct InVain {
     /// How many, and their sizes.
     kept: Kept,
     mss: u16,
-    /// Whether bytes of this way passed both places.
+    /// Whether single segments of this way passed both places.
     single_pass: bool,
 }
 
-/// Finds the ways of a flow on which joined packets stop between two places: their bytes come through
-/// when they are sent again one by one, or not at all.
+/// Finds the ways of a flow on which all joined packets stop between two places: their bytes come
+/// through when they are sent again one by one, or not at all.
 fn in_vain(flow: &FlowSightings) -> impl Iterator<Item = InVain> {
     Direction::BOTH.into_iter().filter_map(|direction| {
         let orientation = match direction {
@@ -130,28 +141,24 @@ fn in_vain(flow: &FlowSightings) -> impl Iterator<Item = InVain> {
         let way = flow.sightings.way(orientation);
         let receiver = flow.sightings.way(orientation.flip());
         let mss = receiver.here.or(receiver.elsewhere)?.segment.options.mss?;
-        let last = way.lead().filter(|lead| lead.repeats >= LEAST_TIMEOUTS);
-        let last = last.map(|lead| Kept {
-            segments: lead.repeats + 1,
-            smallest: lead.first_len,
-            largest: lead.first_len,
-            first_frame: lead.first_frame,
-        });
-        let several = Some(way.kept()).filter(|kept| kept.segments >= LEAST_KEPT);
-        let is_joined = |kept: &Kept| kept.smallest > u32::from(mss);
-        let kept = last.filter(is_joined).or(several.filter(is_joined))?;
+        let is_in_vain = |kept: &Kept| kept.segments >= LEAST_KEPT && kept.passed == 0;
+        let kept = Some(way.kept()).filter(is_in_vain)?;
         let (flow, single_pass) = (flow.first_frame, way.has_passed());
         Some(InVain { flow, direction, kept, mss, single_pass })
     })
 }
 
 /// Returns the side of a flow whose packets of several segments are sent in vain.
-fn stuck<'a>(case: &Case<'a>) -> Option<(Direction, &'a SideSummary)> {
+pub(super) fn stuck<'a>(case: &Case<'a>) -> Option<(Direction, &'a SideSummary)> {
     let in_vain = |(direction, side): &(Direction, &SideSummary)| {
-        let stuck = side.stuck;
-        stuck.timeouts >= LEAST_TIMEOUTS
-            && stuck.smallest > u32::from(mss(case, *direction))
-            && stuck.got_through < stuck.smallest
+        let (stuck, joined) = (side.stuck, side.joined);
+        let mss = u32::from(mss(case, *direction));
+        let timed_out = stuck.timeouts >= LEAST_TIMEOUTS
+            && stuck.smallest > mss
+            && stuck.got_through < stuck.smallest;
+        // Single segments of full size have to get through, or it is the size of packets (C17).
+        let is_single = stuck.got_through <= mss && stuck.got_through + MOST_OPTIONS >= mss;
+        timed_out || joined.in_vain >= LEAST_IN_VAIN && joined.arrived == 0 && is_single
     };
     let holds = case.all_invalid() == 0 && case.is_two_way();
     case.sides().find(in_vain).filter(|_| holds)

@@ -49,7 +49,8 @@ fn shut(case: &Case<'_>) -> Option<ShutSynAck> {
 }
 
 fn stand_in(case: &Case<'_>) -> Option<StandIn> {
-    case.summary.signs.as_ref()?.stand_in
+    // What answers for a server stands before it; who comes from behind it answers for itself (C25).
+    case.summary.signs.as_ref()?.stand_in.filter(|stand_in| stand_in.is_before_server())
 }
 
 fn by_proxy(facts: &Facts<'_>) -> Option<Diagnosis> {
@@ -75,7 +76,7 @@ fn by_proxy(facts: &Facts<'_>) -> Option<Diagnosis> {
     if cases.len() >= 2 {
         score.add("several flows", 15);
     }
-    if facts.controls(0) > 0 {
+    if facts.controls(&cases) > 0 {
         score.add("clean control flows", 15);
     }
     diagnosis.score = score;

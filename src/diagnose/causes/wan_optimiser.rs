@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::audit::{Early, Server};
 use crate::conntrack::Reason;
-use crate::diagnose::case::{Case, evidence};
+use crate::diagnose::case::{Case, evidence, first_frames};
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, MAX_NAMED_FLOWS, counted};
@@ -60,9 +60,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let refused: Vec<_> = facts.cases.iter().filter(is_refused).collect();
     let mut diagnosis = Diagnosis::of(CAUSE, finding(&flows, &refused, &early), &refused);
     diagnosis.flow_count = if flows.is_empty() { flows_of(&early) } else { number(flows.len()) };
-    let first = early.iter().map(|server| server.early.flows.first_frame);
-    let named = flows.iter().copied().chain(first.filter(|_| flows.is_empty()));
-    diagnosis.flows = named.take(MAX_NAMED_FLOWS).collect();
+    diagnosis.flows = flows.iter().copied().take(MAX_NAMED_FLOWS).collect();
     diagnosis.score = score(facts, &flows, &refused, &early);
     diagnosis.notes.push(
         "Such boxes acknowledge locally and send on as they see fit: compare with connections that \
@@ -79,7 +77,10 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     }
     diagnosis.evidence = evidence(&refused, RULES, MAX_EVIDENCE);
     if diagnosis.evidence.is_empty() {
-        diagnosis.evidence = probed.map(|opening| opening.frame).take(MAX_EVIDENCE).collect();
+        // Of those without the option only the first of each server is known by its frame.
+        let first = early.iter().map(|server| server.early.flows.first_frame);
+        let first = first.filter(|_| flows.is_empty());
+        diagnosis.evidence = first_frames(probed.map(|opening| opening.frame).chain(first));
     }
     Some(diagnosis)
 }
@@ -126,6 +127,9 @@ fn score(
     }
     if !early.is_empty() {
         score.add("acknowledged sooner than the far end could", 15);
+        if facts.cases.iter().any(comes_from_nearer) {
+            score.add("from nearer than the SYN-ACK", 10);
+        }
     }
     if !refused.is_empty() {
         score.add("packets INVALID in them", 20);
@@ -135,6 +139,12 @@ fn score(
         score.add("others without the option have INVALID packets too", -20);
     }
     score
+}
+
+/// Returns whether the first packet after the SYN-ACK made fewer hops than that.
+fn comes_from_nearer(case: &Case<'_>) -> bool {
+    let stand_in = case.summary.signs.as_ref().and_then(|signs| signs.stand_in);
+    stand_in.is_some_and(|stand_in| !stand_in.is_before_server())
 }
 
 fn told(server: &Server) -> (String, String) {

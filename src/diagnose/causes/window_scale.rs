@@ -144,8 +144,7 @@ fn score(facts: &Facts<'_>, form: Form, cases: &[&Case<'_>]) -> Score {
     if cases.len() >= 2 {
         score.add("several flows", 15);
     }
-    let clean = cases.iter().filter(|case| case.all_invalid() == 0).count();
-    if facts.controls(u64::try_from(clean).unwrap_or(u64::MAX)) > 0 {
+    if facts.controls(cases) > 0 {
         score.add("clean control flows", 15);
     }
     if form != Form::NotNegotiatedHere {

@@ -19,10 +19,14 @@ pub(super) struct Exchange {
     pub up: u32,
     /// Bytes of the answer.
     pub down: u32,
+    /// How long the server thinks before it answers.
+    pub think: Duration,
+    /// How long the client rests before it reads the answer.
+    pub rest: Duration,
 }
 
-/// Bytes of a request that tell the lengths of both.
-const HEAD: u32 = 8;
+/// Bytes of a request that tell the lengths of both, and for how many milliseconds to think.
+const HEAD: u32 = 12;
 
 /// A connection that a client opens.
 #[derive(Clone, Debug)]
@@ -32,6 +36,8 @@ pub(super) struct Client {
     pub from: SocketAddrV4,
     pub to: SocketAddrV4,
     pub exchanges: Vec<Exchange>,
+    /// Whether it breaks off in the end, and does not close.
+    pub breaks_off: bool,
 }
 
 impl Client {
@@ -40,7 +46,7 @@ impl Client {
         thread::sleep(self.start);
         let stream = connect(self.from, self.to, left(deadline))?;
         let done = self.exchange(&stream, deadline);
-        if done.is_err() {
+        if done.is_err() || self.breaks_off {
             abort_on_close(&stream);
         }
         done
@@ -55,9 +61,11 @@ impl Client {
             }
             limit(stream, deadline)?;
             let up = exchange.up.max(HEAD);
-            let mut request = [up.to_be_bytes(), exchange.down.to_be_bytes()].concat();
+            let think = u32::try_from(exchange.think.as_millis()).unwrap();
+            let mut request = [up, exchange.down, think].map(u32::to_be_bytes).concat();
             request.resize(up as usize, b'u');
             stream.write_all(&request)?;
+            thread::sleep(exchange.rest);
             limit(stream, deadline)?;
             read_exactly(stream, exchange.down, deadline)?;
         }
@@ -96,6 +104,7 @@ fn answer(mut stream: &TcpStream, deadline: Instant) -> io::Result<()> {
         }
         let number = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().unwrap());
         read_exactly(stream, number(0) - HEAD, deadline)?;
+        thread::sleep(Duration::from_millis(u64::from(number(8))));
         limit(stream, deadline)?;
         stream.write_all(&vec![b'd'; number(4) as usize])?;
     }

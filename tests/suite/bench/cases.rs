@@ -1,14 +1,18 @@
 //! The cases: a device, traffic, and what is to be said of it on each side.
 
 mod capture;
+mod cards;
 mod control;
+mod ends;
 mod forward;
 mod live;
 mod numbers;
+mod optimisers;
 mod options;
 mod path;
 mod proxies;
 mod resets;
+mod stripping;
 
 use std::io;
 use std::time::Duration;
@@ -19,7 +23,8 @@ use super::scene::Scene;
 
 /// Returns a request and its answer, after a pause of so many milliseconds.
 const fn exchange(pause_ms: u64, up: u32, down: u32) -> Exchange {
-    Exchange { pause: Duration::from_millis(pause_ms), up, down }
+    let pause = Duration::from_millis(pause_ms);
+    Exchange { pause, up, down, think: Duration::ZERO, rest: Duration::ZERO }
 }
 
 /// Returns a download of so many bytes.

@@ -1,9 +1,12 @@
 //! What can stand in a line: links, capture points, and the devices that spoil connections.
 
 pub(super) mod blocker;
+pub(super) mod card;
 pub(super) mod copier;
+pub(super) mod ending;
 pub(super) mod injector;
 pub(super) mod inspector;
+pub(super) mod optimiser;
 pub(super) mod options;
 pub(super) mod randomiser;
 pub(super) mod syn_proxy;

@@ -29,7 +29,7 @@ struct Kept {
     beside: Option<&'static str>,
 }
 
-const KEPT: [Kept; 19] = [
+const KEPT: [Kept; 27] = [
     Kept {
         case: "randomiser",
         tap: "server",
@@ -228,6 +228,94 @@ lets pass what is INVALID. Three clients close after a pause: their FINs belong 
 Eight connections from one address; the timestamps of every second one are 90 s behind. SYNs older than
 the newest of their address are dropped behind the capture point, as with `tcp_tw_recycle`.",
         verdict: ("probable", Some("C16")),
+        beside: None,
+    },
+    Kept {
+        case: "lro_on_a_router",
+        tap: "both",
+        name: "joined_packets_go_out_nowhere",
+        purpose: "A router's card joins segments that the router cannot split again: both sides of it.",
+        story: "\
+What comes in a burst is joined into packets of up to 14480 bytes, and none of those leaves the router;
+single segments do. Downloads go on one segment a round trip, by tail probes and timeouts.",
+        verdict: ("confirmed", Some("C23")),
+        beside: None,
+    },
+    Kept {
+        case: "lro_on_a_router",
+        tap: "in",
+        name: "joined_packets_come_in_and_are_lost",
+        purpose: "The same, where the packets come in only: of the joined ones nothing arrives.",
+        story: "\
+SACK tells what arrives behind each joined packet, and never a byte of one; what is sent again segment by
+segment arrives.",
+        verdict: ("probable", Some("C23")),
+        beside: None,
+    },
+    Kept {
+        case: "gro_on_a_lossy_path",
+        tap: "in",
+        name: "joined_packets_are_split_again",
+        purpose: "A router joins segments and splits them again, on a path that loses 6 % of them.",
+        story: "\
+The look-alike of a card that joins what it cannot split: of each joined packet that is sent again
+something arrives, as SACK tells.",
+        verdict: ("none", Some("C24")),
+        beside: None,
+    },
+    Kept {
+        case: "optimiser",
+        tap: "client",
+        name: "optimiser_acknowledges_for_the_server",
+        purpose: "A WAN optimiser beside the clients acknowledges their data in the name of the server.",
+        story: "\
+SYNs are answered after 44 ms by the server, data after 2 ms by the optimiser, with another TTL. It does its
+work well. What it puts into SYNs, TCP option 76, is behind it.",
+        verdict: ("possible", Some("C25")),
+        beside: None,
+    },
+    Kept {
+        case: "optimiser_bypassed",
+        tap: "router",
+        name: "optimisers_leg_passes_the_router_by",
+        purpose: "Answers to optimised connections come another way, past a tracker that drops INVALID.",
+        story: "\
+The SYNs of every second client carry TCP option 76; the router sees what these clients send and nothing
+that they are answered: connections whose SYN-ACK it does not see never open. The others are healthy.",
+        verdict: ("probable", Some("C25")),
+        beside: None,
+    },
+    Kept {
+        case: "slow_first_packets",
+        tap: "client",
+        name: "first_packets_wait",
+        purpose: "Each SYN waits on the way, for 25 to 170 ms, and nothing after it does.",
+        story: "\
+The look-alike of a box that acknowledges in the name of the server: a path that is set up on demand. Data
+is answered far sooner than SYNs; the SYNs of one server wait for times that have nothing in common.",
+        verdict: ("none", Some("C24")),
+        beside: None,
+    },
+    Kept {
+        case: "old_resets",
+        tap: "client",
+        name: "resets_with_old_numbers_are_refused",
+        purpose: "Connections end on the way, and the resets that tell clients are 1500 bytes behind.",
+        story: "\
+From the third request of three connections on a device answers by RSTs in the name of the server. The
+client drops what its tracker calls INVALID, and sends its request again and again.",
+        verdict: ("probable", Some("C10")),
+        beside: None,
+    },
+    Kept {
+        case: "challenge_unheard",
+        tap: "server",
+        name: "challenges_of_reused_ports_are_not_heard",
+        purpose: "Three clients die without a word and come back from the ports they had.",
+        story: "\
+The server answers the new SYN by an ACK of the connection that it still holds, which is lost on the way:
+no RST comes, and the SYN comes again each second. The connection of another client is healthy.",
+        verdict: ("confirmed", Some("C13")),
         beside: None,
     },
 ];

@@ -121,6 +121,14 @@ impl Packet {
         self.bytes[4..6].copy_from_slice(&id.to_be_bytes());
     }
 
+    pub(super) fn id(&self) -> u16 {
+        self.u16(4)
+    }
+
+    pub(super) fn set_flags(&mut self, flags: u8) {
+        self.bytes[33] = flags;
+    }
+
     fn header_len(&self) -> usize {
         usize::from(self.bytes[32] >> 4) * 4
     }
@@ -171,9 +179,24 @@ impl Packet {
         self.bytes[2..4].copy_from_slice(&total.to_be_bytes());
     }
 
-    /// Adds bytes to the payload.
+    /// Adds so many bytes to the payload.
     pub(super) fn append(&mut self, bytes: usize) {
-        self.bytes.resize(self.bytes.len() + bytes, 0);
+        self.append_bytes(&vec![0; bytes]);
+    }
+
+    /// Returns the payload.
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.bytes[self.bytes.len() - self.payload_len()..]
+    }
+
+    /// Takes the payload away.
+    pub(super) fn cut_payload(&mut self) {
+        self.bytes.truncate(20 + self.header_len());
+    }
+
+    /// Adds these bytes to the payload.
+    pub(super) fn append_bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
         let total = u16::try_from(self.bytes.len()).unwrap();
         self.bytes[2..4].copy_from_slice(&total.to_be_bytes());
     }

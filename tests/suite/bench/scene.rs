@@ -190,7 +190,20 @@ impl Scene {
         let host = client(self.network, u8::try_from(number).unwrap() % CLIENTS);
         let from = SocketAddrV4::new(host, 40_000 + u16::try_from(number).unwrap() * 7);
         let start = Duration::from_millis(37) * u32::try_from(number).unwrap();
-        self.flows.push(Client { start, from, to: SocketAddrV4::new(to, PORT), exchanges });
+        let to = SocketAddrV4::new(to, PORT);
+        self.flows.push(Client { start, from, to, exchanges, breaks_off: false });
+    }
+
+    /// Has a client do one exchange with the server and break off, and open another connection from
+    /// the same port so much later.
+    pub(super) fn flow_twice(&mut self, number: usize, pause: Duration, exchange: Exchange) {
+        for (breaks_off, later) in [(true, Duration::ZERO), (false, pause)] {
+            self.flow(number, SERVER, vec![exchange]);
+            if let Some(client) = self.flows.last_mut() {
+                client.breaks_off = breaks_off;
+                client.start += later;
+            }
+        }
     }
 
     /// Has the first client send echo requests of so many bytes to the server.

@@ -73,6 +73,30 @@ fn a_syn_ack_with_a_window_of_zero_and_another_ttl_comes_from_a_proxy() {
     let report = report("proxied", &[proxied(250), proxied(250), healthy()]);
     assert_eq!(level(&report, "C15"), Some("confirmed"));
     assert_eq!(verdict(&report).0, "none");
+    assert_eq!(report["causes"][0]["parts"]["clean control flows"], 15);
+    // Those that are affected are no control group, though nothing of them is INVALID.
+    let all = self::report("proxied_all", &[proxied(250), proxied(250)]);
+    assert!(all["causes"][0]["parts"]["clean control flows"].is_null(), "{}", all["causes"]);
+}
+
+#[test]
+fn a_syn_ack_from_further_than_what_follows_comes_from_no_proxy() {
+    // What answers for a server stands before it; the other way round, something acknowledges for it.
+    let answered = |syn_ack, later| {
+        let mut lines = healthy();
+        for line in lines.iter_mut().filter(|line| line.from == From::Server) {
+            line.ttl = if line.flags & SYN != 0 { syn_ack } else { later };
+        }
+        lines
+    };
+    let by_ttls = |syn_ack, later| {
+        let flows = [answered(syn_ack, later), answered(syn_ack, later), healthy()];
+        level(&report("ttls", &flows), "C15").map(str::to_owned)
+    };
+    assert_eq!(by_ttls(63, 53).as_deref(), Some("probable"));
+    assert_eq!(by_ttls(53, 63), None);
+    // Which of them began with more is not known.
+    assert_eq!(by_ttls(53, 120).as_deref(), Some("probable"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! impossible flags, missing timestamps.
 
 use super::{WIN, healthy, later, level, line, report, report_as, verdict};
-use crate::conversation::{ACK, FIN, From, Line, RST, handshake};
+use crate::conversation::{ACK, FIN, From, Line, RST, SYN, handshake};
 
 /// A download of so many segments of 1000 bytes, each acknowledged.
 fn download(segments: u32) -> Vec<Line> {
@@ -209,6 +209,39 @@ fn unstamped(stamped_throughout: bool) -> Vec<Line> {
 fn segments_without_the_agreed_timestamp_are_named() {
     let report = report("unstamped", &[unstamped(false), unstamped(false)]);
     assert_eq!(level(&report, "C16"), Some("probable"));
+}
+
+#[test]
+fn segments_without_the_agreed_timestamp_that_arrive_are_possible_and_no_more() {
+    let mut lines = unstamped(false);
+    lines.truncate(lines.len() - 4);
+    for n in 0..4_u32 {
+        let (millis, seq) = (100 + 20 * u64::from(n), 101 + 50 * n);
+        lines.push(line(millis, From::Client, ACK, (seq, 10_001), 50));
+        let stamps = Some((3000 + n, 1000));
+        let answer = line(millis + 10, From::Server, ACK, (10_001, seq + 50), 0);
+        lines.push(Line { stamps, ..answer });
+    }
+    let report = report("unstamped_arrives", &[lines.clone(), lines]);
+    assert_eq!(level(&report, "C16"), Some("possible"), "{}", report["causes"]);
+}
+
+#[test]
+fn segments_of_which_the_syn_ack_took_the_timestamps_lack_nothing() {
+    // As behind a device that takes them from the SYN-ACK: the server goes on sending them.
+    let half_agreed = || {
+        let mut lines = unstamped(false);
+        for line in &mut lines {
+            let is_syn_ack = line.from == From::Server && line.flags & SYN != 0;
+            let is_late = line.from == From::Client && line.flags & SYN == 0;
+            if is_syn_ack || is_late {
+                line.stamps = None;
+            }
+        }
+        lines
+    };
+    let report = report("half_agreed", &[half_agreed(), half_agreed()]);
+    assert_eq!(level(&report, "C16"), None, "{}", report["causes"]);
 }
 
 #[test]

@@ -130,6 +130,22 @@ fn a_wan_optimiser_whose_connections_are_refused_is_probable() {
     let report = report("optimiser_refused", &[refused(), refused(), healthy()]);
     assert!(report["verdict"]["invalid"]["packets"].as_u64().unwrap() > 0);
     assert_eq!(level(&report, "C25"), Some("probable"));
+    let parts = &report["causes"][0]["parts"];
+    assert!(parts["others without the option have INVALID packets too"].is_null(), "{parts}");
+}
+
+#[test]
+fn a_wan_optimiser_is_the_less_at_fault_the_more_others_are_refused_too() {
+    let refused_by_it = || {
+        let mut lines = probed();
+        lines.insert(5, line(35, From::Server, ACK, (200_000, 101), 1000));
+        lines
+    };
+    let report = report("optimiser_beside", &[refused_by_it(), refused(), healthy()]);
+    let causes = report["causes"].as_array().unwrap();
+    let found = causes.iter().find(|cause| cause["id"] == "C25").unwrap();
+    let parts = &found["parts"];
+    assert_eq!(parts["others without the option have INVALID packets too"], -20, "{found}");
 }
 
 #[test]
@@ -142,7 +158,11 @@ fn options_of_other_kinds_are_no_wan_optimiser() {
 
 /// A late RST of the connection before it, which left with its private address.
 fn leaked() -> Vec<Line> {
-    let inside = [10, 0, 0, 7];
+    leaked_from([10, 0, 0, 7])
+}
+
+/// The same, with this address.
+fn leaked_from(inside: [u8; 4]) -> Vec<Line> {
     let late = |millis, flags, seq| Line {
         client: inside,
         ..line(millis, From::Client, flags, (seq, 1001), 0)
@@ -158,6 +178,14 @@ fn packets_that_leave_untranslated_are_found_by_their_ports() {
     assert_eq!(level(&report, "C09"), Some("probable"));
     let told = parameters(&report, "C09");
     assert!(told.contains("10.0.0.7:40000 to 198.51.100.1:443, elsewhere 192.0.2.1"), "{told}");
+}
+
+#[test]
+fn late_packets_of_another_public_address_are_no_leak() {
+    let other = || leaked_from([203, 0, 113, 7]);
+    let report = report("no_private", &[other(), other(), healthy()]);
+    assert!(report["verdict"]["invalid"]["packets"].as_u64().unwrap() > 0);
+    assert_eq!(level(&report, "C09"), None, "{}", report["causes"]);
 }
 
 #[test]
@@ -284,6 +312,47 @@ fn joined(is_split: bool) -> Vec<Line> {
         lines.push(line(8620, From::Client, ACK, (101, 1461), 0));
     }
     lines
+}
+
+/// A hole of four segments that is sent again joined, in vain, and then segment by segment; SACK
+/// reports what lies behind it, and so many bytes of its end.
+fn sent_again_joined(arrives: u32) -> Vec<Line> {
+    let mut lines = handshake(WIN);
+    for line in &mut lines {
+        line.offers_all = line.flags & SYN != 0;
+    }
+    let server = |millis, seq, len| line(millis, From::Server, ACK, (seq, 101), len);
+    let reports = |millis, ack: u32, left: u32| {
+        let mut option = vec![1, 1, 5, 10];
+        option.extend([left.to_be_bytes(), 7301_u32.to_be_bytes()].concat());
+        let extra = Box::leak(option.into_boxed_slice());
+        Line { extra, ..line(millis, From::Client, ACK, (101, ack), 0) }
+    };
+    lines.push(line(21, From::Client, ACK, (1, 1), 100));
+    lines.extend([server(31, 1, 5840), server(60, 5841, 1460), reports(70, 1, 5841)]);
+    for millis in [80, 110, 140] {
+        lines.extend([server(millis, 1, 5840), reports(millis + 10, 1, 5841 - arrives)]);
+    }
+    for number in 0..4_u32 {
+        let (millis, seq) = (170 + 30 * u64::from(number), 1 + 1460 * number);
+        lines.push(server(millis, seq, 1460));
+        let end = if number == 3 { 7301 } else { seq + 1460 };
+        lines.push(line(millis + 10, From::Client, ACK, (101, end), 0));
+    }
+    lines
+}
+
+#[test]
+fn joined_packets_of_which_sack_reports_nothing_are_told_from_those_of_which_it_does() {
+    let nothing = || sent_again_joined(0);
+    let found = report("joined_in_vain", &[nothing(), nothing(), healthy()]);
+    assert_eq!(level(&found, "C23"), Some("probable"), "{}", found["causes"]);
+    let partly = || sent_again_joined(1460);
+    let lossy = report("joined_partly", &[partly(), partly(), healthy()]);
+    assert_eq!(level(&lossy, "C23"), None, "{}", lossy["causes"]);
+    // Those of others that arrive speak against it.
+    let mixed = report("joined_of_others", &[nothing(), partly(), healthy()]);
+    assert_ne!(level(&mixed, "C23"), Some("probable"), "{}", mixed["causes"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tcp_window_audit::diagnose::Runner;
 
 use super::dns;
-use super::traffic::{Connection, MILLIS, in_order, pcap, udp};
+use super::traffic::{Connection, MILLIS, in_order, pcap, tcp, udp};
 use crate::program::{Scratch, run, status, text};
 use crate::scenario::testdata;
 
@@ -132,6 +132,24 @@ fn connections_that_a_full_table_drops_are_a_confirmed_cause() {
     let roomy = of("nf_conntrack_max=60");
     assert_eq!(roomy["table"]["overflow"]["would_overflow"], false);
     assert_ne!(roomy["verdict"]["cause"], "C21", "exactly full is not too full");
+}
+
+/// More connections than the tables of most machines hold are probably too many, for who knows this one.
+#[test]
+fn a_limit_that_is_not_given_confirms_nothing() {
+    const DEFAULT: u32 = 262_144;
+    let scratch = Scratch::new("table_default");
+    let packets = (0..=DEFAULT).map(|n| {
+        let [_, high, middle, low] = n.to_be_bytes();
+        let from = ([10, high, middle, low], 1024);
+        (u64::from(n) * MILLIS / 20, tcp(from, ([192, 0, 2, 80], 443), "S", (n, 0), 0))
+    });
+    scratch.write("a.pcap", &pcap(dns::BEGIN_NS, &packets.collect::<Vec<_>>()));
+    let report = json(&scratch.0, &["--threads", "2", "a.pcap"]);
+    let causes = report["causes"].as_array().unwrap();
+    let full = causes.iter().find(|cause| cause["id"] == "C21").unwrap();
+    assert_eq!((&full["level"], &full["at_most"]), (&"probable".into(), &"probable".into()));
+    assert!(full["against"][0].as_str().unwrap().contains("kernel's default"), "{full}");
 }
 
 /// A flow of UDP that comes back after its entry has expired is a new entry; one that goes on is not.

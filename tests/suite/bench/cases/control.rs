@@ -51,6 +51,19 @@ fn a_randomiser_that_rewrites_sack_harms_nobody() {
 
 #[test]
 #[ignore = "between real kernels; takes seconds"]
+fn a_clean_path_has_no_cause() {
+    bench("clean", 6, &CLEAN, |scene| {
+        scene.clients.nft(DROP_INVALID)?;
+        scene.server.nft(DROP_INVALID)?;
+        let elements = vec![scene.tap("client"), Link::of(10, 11), scene.tap("server")];
+        scene.before_clients(elements);
+        scene.flows([download(150_000), upload(150_000), download(2000), upload(2000)]);
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "between real kernels; takes seconds"]
 fn copies_made_by_the_network_harm_nobody() {
     bench("duplicator", 8, &CLEAN, |scene| {
         scene.server.nft(DROP_INVALID)?;

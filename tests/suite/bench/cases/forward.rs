@@ -64,6 +64,28 @@ fn answers_on_another_path_are_found_at_the_router() {
     });
 }
 
+#[test]
+#[ignore = "between real kernels; takes seconds"]
+fn requests_on_another_path_leave_the_tracker_without_a_beginning() {
+    let expected =
+        [Expected::none("client"), Expected::named("router", "C08"), Expected::none("server")];
+    bench("asymmetric_requests", 7, &expected, |scene| {
+        let router = vec![scene.tap("router"), scene.router(COUNT_INVALID)?];
+        // The requests of every second client go another way.
+        let elsewhere = || -> Choice {
+            Box::new(|way, packet: &Packet| {
+                way == Way::Away && packet.ends().src.0.octets()[3].is_multiple_of(2)
+            })
+        };
+        let mut elements = vec![scene.tap("client"), Link::of(5, 3)];
+        elements.extend(around(router, elsewhere));
+        elements.extend([Link::of(5, 8), scene.tap("server")]);
+        scene.before_clients(elements);
+        scene.flows([(); 6].map(|()| download(20_000)));
+        Ok(())
+    });
+}
+
 /// Puts the addresses of the router in the place of those of its clients.
 const TRANSLATE: &str = "table inet bench {
   chain forward { type filter hook forward priority 0; ct state invalid counter; }

@@ -63,6 +63,47 @@ fn a_black_hole_for_full_segments_is_found() {
 
 #[test]
 #[ignore = "between real kernels; takes seconds"]
+fn a_black_hole_for_full_segments_of_clients_is_found_beside_them() {
+    let expected = [Expected::probable("client", "C17"), Expected::none("server")];
+    bench("mtu_black_hole_upload", 7, &expected, |scene| {
+        scene.clients.nft(DROP_INVALID)?;
+        let elements = vec![
+            scene.tap("client"),
+            Link::of(5, 3),
+            put(BlackHole { most: 1400 }),
+            Link::of(5, 8),
+            scene.tap("server"),
+        ];
+        scene.before_clients(elements);
+        let grows = |up| vec![exchange(0, 300, 700), exchange(20, up, 300)];
+        scene.flows([upload(1000), grows(8_000), grows(12_000), upload(1200)]);
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "between real kernels; takes seconds"]
+fn copies_of_uploads_that_come_seconds_late_harm_no_new_kernel() {
+    let expected = [Expected::none("client"), Expected::none("server")];
+    bench("stale_copies_upload", 8, &expected, |scene| {
+        scene.server.nft(DROP_INVALID)?;
+        let stale =
+            Copies { chosen: some_data(8, Way::Away, 4), after: Duration::from_millis(900) };
+        let elements = vec![
+            scene.tap("client"),
+            Link::of(20, 3),
+            put(stale),
+            Link::of(5, 8),
+            scene.tap("server"),
+        ];
+        scene.before_clients(elements);
+        scene.flows([[(); 8].map(|()| exchange(150, 60_000, 300)).to_vec()]);
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "between real kernels; takes seconds"]
 fn copies_that_come_seconds_late_harm_no_new_kernel() {
     let expected = [Expected::none("client"), Expected::none("server")];
     bench("stale_copies", 8, &expected, |scene| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{bench, download, exchange};
+use super::{bench, download, exchange, upload};
 use crate::bench::app::Exchange;
 use crate::bench::device::blocker::{Forgotten, IdleKiller};
 use crate::bench::device::injector::{InjectsResets, OddFlags};
@@ -71,6 +71,51 @@ fn a_device_that_forgets_idle_connections_silently_is_found() {
 #[ignore = "between real kernels; takes seconds"]
 fn a_device_that_resets_idle_connections_is_found() {
     idle("idle_killer_resets", Forgotten::Resets);
+}
+
+#[test]
+#[ignore = "between real kernels; takes seconds"]
+fn a_device_that_forgets_servers_which_think_for_long_is_found_beside_them() {
+    // The client waits for an answer, as it would for a server that is slow.
+    let expected = [Expected::none("client"), Expected::probable("server", "C12")];
+    bench("idle_killer_server", 9, &expected, |scene| {
+        scene.server.nft(DROP_INVALID)?;
+        let elements = vec![
+            scene.tap("client"),
+            Link::of(5, 3),
+            put(IdleKiller::new(Duration::from_millis(3200), Forgotten::Drops)),
+            Link::of(5, 8),
+            scene.tap("server"),
+        ];
+        scene.before_clients(elements);
+        let thinks = |millis| {
+            let think = Duration::from_millis(millis);
+            vec![exchange(0, 400, 2000), Exchange { think, ..exchange(100, 500, 2000) }]
+        };
+        scene.flows([500, 1000, 2100, 4200, 4700, 5200].map(thinks));
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "between real kernels; takes seconds"]
+fn resets_in_the_name_of_a_client_that_uploads_are_told_from_its_own() {
+    let expected = [Expected::probable("client", "C11"), Expected::probable("server", "C11")];
+    bench("rst_injector_upload", 5, &expected, |scene| {
+        scene.clients.nft(DROP_INVALID)?;
+        scene.server.nft(DROP_INVALID)?;
+        let seen = BTreeMap::default();
+        let elements = vec![
+            scene.tap("client"),
+            Link::of(5, 3),
+            put(InjectsResets { counted: Way::Away, after: 30, ttl: 128, seen }),
+            Link::of(5, 8),
+            scene.tap("server"),
+        ];
+        scene.before_clients(elements);
+        scene.flows([upload(150_000), upload(150_000), upload(20_000), download(30_000)]);
+        Ok(())
+    });
 }
 
 #[test]
