@@ -14,6 +14,7 @@
 //! * [`datagram`]: UDP, ICMP queries and other protocols.
 //! * [`icmp`]: errors about a connection.
 //! * `ordinary`: the short way for the segments that nearly all segments are.
+//! * `steady`: the shortest way, for the next segment of a connection that runs steadily.
 //! * [`track`]: one connection under several policies at once, forked only where they part.
 //! * [`what_if`]: every kernel with every switch.
 //! * [`table`]: finds connections.
@@ -35,6 +36,7 @@ pub mod profile;
 mod repeats;
 mod reset;
 pub mod state;
+mod steady;
 pub mod sysctl;
 pub mod table;
 pub mod track;
@@ -51,6 +53,7 @@ pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use repeats::Repeats;
 pub use state::{Class, TcpState};
+pub use steady::Next;
 pub use sysctl::{Policy, SysctlError, Sysctls, TableSize};
 pub use table::{Keyed, Table};
 pub use track::{Members, Opinions, Panel, Track, judge_alone};

@@ -11,6 +11,8 @@ use crate::conntrack::entry::{Arrival, Entry, judge};
 use crate::conntrack::icmp::{ErrorArrival, judge_error};
 use crate::conntrack::ordinary::{self, Ordinary};
 use crate::conntrack::policy::{Choices, Feature, Features, Limits};
+use crate::conntrack::state::TcpState;
+use crate::conntrack::steady::{Next, Renewals};
 use crate::conntrack::verdict::Verdict;
 use crate::time::Timestamp;
 
@@ -96,6 +98,8 @@ pub struct Panel {
     everyone: Group,
     /// Whether all policies do; `OpenWrt` can switch it off.
     checks_windows: bool,
+    /// The timeouts of steady connections; none where no connection counts as one.
+    renewals: Option<Renewals>,
 }
 
 impl Panel {
@@ -108,8 +112,10 @@ impl Panel {
         let having = having(&policies);
         let varying = varying(&having, members);
         let checks_windows = !policies.iter().any(|policy| policy.contains(Feature::NoWindowCheck));
+        let renewals = Renewals::of(&limits).filter(|_| checks_windows);
         let own = policies.first().copied().unwrap_or_default();
-        Self { policies, own, having, limits, everyone: Group { members, varying }, checks_windows }
+        let everyone = Group { members, varying };
+        Self { policies, own, having, limits, everyone, checks_windows, renewals }
     }
 
     /// Returns the number of policies.
@@ -323,6 +329,42 @@ impl Track {
         if let Some(entry) = &mut self.entry {
             ordinary.apply(entry, arrival, &panel.limits);
         }
+    }
+
+    /// Returns the entry that all policies share, if its connection runs steadily.
+    pub fn steady(&self, panel: &Panel) -> Option<&Entry> {
+        let is_shared = self.forks.is_none() && panel.renewals.is_some();
+        self.entry.as_ref().filter(|entry| is_shared && entry.is_steady())
+    }
+
+    /// Takes the next segment of a steady connection, if the tracker lets it pass without a word:
+    /// what [`Track::judge`] does with it. Else nothing changes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub fn take_next(&mut self, next: &Next, panel: &Panel) -> bool {
+        let (Some(entry), Some(renewals)) = (&mut self.entry, &panel.renewals) else {
+            return false;
+        };
+        if !entry.admits(next) {
+            return false;
+        }
+        if next.is_fin | (entry.state != TcpState::Established) {
+            return Self::end(entry, next, panel);
+        }
+        entry.go_on(next, renewals);
+        true
+    }
+
+    /// Takes the next segment of a steady connection that ends, or is ending, if all policies agree.
+    fn end(entry: &mut Entry, next: &Next, panel: &Panel) -> bool {
+        let mut choices = Choices::new(panel.own);
+        let mut after = *entry;
+        let is_taken = after.end(next, &panel.limits, &mut choices)
+            && choices.consulted().and(panel.everyone.varying).is_empty();
+        if is_taken {
+            *entry = after;
+        }
+        is_taken
     }
 
     /// Judges a segment that is not ordinary, or on which policies have parted.

@@ -110,7 +110,7 @@ impl Exchange {
 
     /// Returns whether nothing but letters in the history sets the first segment of its kind apart
     /// from those that follow.
-    fn lacks_letters_only(&self, own: &Half, peer: &Half) -> bool {
+    pub(super) fn lacks_letters_only(&self, own: &Half, peer: &Half) -> bool {
         let is_timed = !peer.has_spoken() && peer.min_rtt().is_none();
         let is_read = match scaling::of(own, peer) {
             Scaling::By(shift) => shift == own.shift,
@@ -201,7 +201,7 @@ const IRREGULAR_FLAGS: u8 = Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0;
 
 /// Returns the marks of the letters of a segment that has ACK, and neither SYN nor RST.
 #[inline]
-const fn marks_of(segment: &Segment) -> u16 {
+pub(super) const fn marks_of(segment: &Segment) -> u16 {
     let data = if segment.len > 0 { Letter::Data.mark() } else { 0 };
     let fin = if segment.has(Flags::FIN) { Letter::Fin.mark() } else { 0 };
     if data | fin == 0 { Letter::Ack.mark() } else { data | fin }
@@ -233,7 +233,7 @@ fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
 /// Returns whether the bytes of a segment leave some of the window that they were offered, and do
 /// not stop where that window would end if it were not scaled.
 #[inline]
-fn fits(own: &Half, peer: &Half, segment: &Segment) -> bool {
+pub(super) fn fits(own: &Half, peer: &Half, segment: &Segment) -> bool {
     let end = segment.end();
     let is_raw_end = end == peer.ack.plus(u32::from(peer.win));
     end.is_before(peer.edge()) & !(is_raw_end & may_be_blind(own, peer))
@@ -241,13 +241,13 @@ fn fits(own: &Half, peer: &Half, segment: &Segment) -> bool {
 
 /// Returns whether a sender may not know that the windows which it is offered are scaled.
 #[inline]
-const fn may_be_blind(own: &Half, peer: &Half) -> bool {
+pub(super) const fn may_be_blind(own: &Half, peer: &Half) -> bool {
     (peer.shift > 0) & !own.is(Half::SCALES)
 }
 
 /// Returns whether the sender's own counters say that this segment left after all seen before.
 #[inline]
-fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
+pub(super) fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
     let time_goes_on = match segment.options.timestamps {
         Some(timestamps) => {
             own.is(Half::TIMESTAMPS) && timestamps.value.wrapping_sub(own.tsval).cast_signed() >= 0

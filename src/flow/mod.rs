@@ -18,6 +18,7 @@ mod glance;
 mod half;
 mod handshake;
 mod history;
+mod in_step;
 mod lead;
 mod opening;
 mod pause;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::audit::Tally;
-use crate::frame::{Batch, Frame, Place};
+use crate::frame::{Batch, Frame, Outline, Place};
 use crate::pipeline::datagrams::Datagram;
 use crate::pipeline::ledger::{Budget, Census};
 use crate::segment::{ErrorTraits, HeaderFault, Segment};
@@ -199,6 +199,34 @@ impl Times {
         }
     }
 
+    /// Adds the times of frames in their order.
+    fn add_all(&mut self, mut times: impl Iterator<Item = Timestamp>) {
+        let Some(first) = times.next() else { return };
+        self.add(first);
+        // Those of most frames follow one another: the span is looked at in the end.
+        let (mut last, mut longest) = (first, self.longest_silence);
+        for ts in times {
+            let step = ts.nanos_since(last);
+            if step < 0 {
+                self.longest_silence = longest;
+                self.end_at(last);
+                self.add(ts);
+            }
+            longest = longest.max(step);
+            last = ts;
+        }
+        self.longest_silence = longest;
+        self.end_at(last);
+    }
+
+    /// Notes that the times went on to this one, without a step back.
+    fn end_at(&mut self, last: Timestamp) {
+        if let Some(span) = &mut self.span {
+            span.last = last;
+            span.latest = span.latest.max(last);
+        }
+    }
+
     /// Appends the times of the frames that follow.
     pub(super) fn merge(&mut self, next: &Self) {
         let Some(following) = next.span else { return };
@@ -358,23 +386,50 @@ impl Slice {
     /// Decodes a run of frames. Stands alone, so that its variables stay in registers.
     #[inline(never)]
     fn decode_run(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
+        self.times.add_all(batch.times(range.clone()));
+        self.sample_some(batch, &range);
         let takes_plain = how.checksums == Checksums::Ignored && how.exemptions.is_empty();
-        for frame in batch.frames(range) {
-            self.times.add(frame.ts);
-            let stamp = Stamp::of(&frame);
+        for (position, outline) in batch.outlines(range) {
+            if takes_plain && let Some(plain) = wire::plain_v4(outline.link, outline.bytes) {
+                self.take_plain(&outline, &plain, how);
+            } else if !takes_plain || !self.take_plain_v6(&outline, how) {
+                self.decode_any(batch, position, how);
+            }
+        }
+    }
+
+    /// Takes a frame if it is a plain one of IPv6. Stands alone, so that it takes no registers from
+    /// IPv4.
+    #[inline(never)]
+    fn take_plain_v6(&mut self, outline: &Outline<'_>, how: &Decoder) -> bool {
+        let Some(plain) = wire::plain_v6(outline.link, outline.bytes) else { return false };
+        self.take_plain(outline, &plain, how);
+        true
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "called for every packet: a call costs a tenth of it")]
+    fn take_plain(&mut self, outline: &Outline<'_>, plain: &wire::Plain<'_>, how: &Decoder) {
+        let Outline { number, ts, clock, interface, .. } = *outline;
+        self.tally.segments += 1;
+        if let Some(item) = self.next(&plain.key, how) {
+            item.stamp = Stamp { number, ts, clock, interface };
+            item.kind = Kind::Segment;
+            item.packet.orientation = plain.orientation;
+            plain.read(&mut item.packet.segment);
+        }
+    }
+
+    /// Looks at the TCP checksums of those frames of a run that are a sample of all.
+    fn sample_some(&mut self, batch: &Batch, range: &Range<usize>) {
+        if let Some((first, last)) = batch.numbers(range)
+            && last / SAMPLE_EVERY == first.saturating_sub(1) / SAMPLE_EVERY
+        {
+            return;
+        }
+        for frame in batch.frames(range.clone()) {
             if frame.number.is_multiple_of(SAMPLE_EVERY) {
                 self.sample(&frame);
-            }
-            if takes_plain && let Some(plain) = wire::plain(&frame) {
-                self.tally.segments += 1;
-                if let Some(item) = self.next(&plain.key, how) {
-                    item.stamp = stamp;
-                    item.kind = Kind::Segment;
-                    item.packet.orientation = plain.orientation;
-                    plain.read(&mut item.packet.segment);
-                }
-            } else {
-                self.decode_any(stamp, &frame, how);
             }
         }
     }
@@ -411,7 +466,9 @@ impl Slice {
 
     /// Decodes a frame of any kind.
     #[inline(never)]
-    fn decode_any(&mut self, mut stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
+    fn decode_any(&mut self, batch: &Batch, position: usize, how: &Decoder) {
+        let Some(frame) = &batch.frame(position) else { return };
+        let mut stamp = Stamp::of(frame);
         if let Some(interface) = wire::cooked_interface(frame) {
             stamp.interface = interface;
         }
