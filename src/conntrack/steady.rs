@@ -8,6 +8,8 @@
 //!
 //! Does not: say anything that [`judge`](crate::conntrack::entry::judge) does not say.
 
+use std::hint::select_unpredictable;
+
 use crate::conntrack::entry::{Entry, low_half};
 use crate::conntrack::policy::{Choices, Limits};
 use crate::conntrack::repeats::Repeats;
@@ -186,17 +188,15 @@ impl Entry {
         sender.max_win = sender.max_win.max(window);
         sender.end = next.end();
         sender.max_ack = next.ack;
-        if next.len > 0 {
-            sender.flags.insert(SideFlags::DATA_UNACKNOWLEDGED);
-        }
+        // Without branches: nobody knows whether data or an acknowledgement comes next.
+        let sends = SideFlags::DATA_UNACKNOWLEDGED.only_if(next.len > 0);
+        sender.flags.insert(sends);
         let receiver = &mut self.sides[direction.flip()];
         let announced = next.ack.plus(window);
-        if announced.is_after(receiver.max_end.minus(1)) {
-            receiver.max_end = announced;
-        }
-        if next.ack == receiver.end {
-            receiver.flags.remove(SideFlags::DATA_UNACKNOWLEDGED);
-        }
+        let is_wider = announced.is_after(receiver.max_end.minus(1));
+        receiver.max_end = select_unpredictable(is_wider, announced, receiver.max_end);
+        let is_all = next.ack == receiver.end;
+        receiver.flags.remove(SideFlags::DATA_UNACKNOWLEDGED.only_if(is_all));
         let flags = self.sides.original.flags.or(self.sides.reply.flags);
         flags.contains(SideFlags::DATA_UNACKNOWLEDGED)
     }

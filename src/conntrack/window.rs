@@ -60,6 +60,13 @@ impl SideFlags {
         self.0 &= !other.0;
     }
 
+    /// Returns the same flags where a condition holds, else none.
+    #[must_use]
+    #[inline]
+    pub(super) const fn only_if(self, holds: bool) -> Self {
+        Self(self.0 * holds as u8)
+    }
+
     /// Returns what is in either.
     #[must_use]
     #[inline]

@@ -99,8 +99,7 @@ impl Exchange {
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
     pub(super) fn is_regular(&self, segment: &Segment, sender: Orientation) -> bool {
         let (own, peer) = (&self.halves[sender], &self.halves[sender.flip()]);
-        let letters = marks_of(segment);
-        let is_told = own.marks & letters == letters;
+        let is_told = new_marks(own, segment) == 0;
         // Where something went wrong, the last segments are remembered until scaling is proven.
         let is_remembered = self.detail.is_some() && segment.len > 0 && may_be_blind(own, peer);
         continues(own, peer, segment)
@@ -110,7 +109,7 @@ impl Exchange {
 
     /// Returns whether nothing but letters in the history sets the first segment of its kind apart
     /// from those that follow.
-    pub(super) fn lacks_letters_only(&self, own: &Half, peer: &Half) -> bool {
+    fn lacks_letters_only(&self, own: &Half, peer: &Half) -> bool {
         let is_timed = !peer.has_spoken() && peer.min_rtt().is_none();
         let is_read = match scaling::of(own, peer) {
             Scaling::By(shift) => shift == own.shift,
@@ -124,7 +123,7 @@ impl Exchange {
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
     pub(super) fn carry_on(&mut self, segment: &Segment, sender: Orientation, now: Tick) {
         let (own, peer) = pair(&mut self.halves, sender);
-        let new_letters = marks_of(segment) & !own.marks;
+        let new_letters = new_marks(own, segment);
         if new_letters != 0 {
             own.marks |= new_letters;
             self.history.push_marks(new_letters, sender == Orientation::HighToLow);
@@ -199,12 +198,14 @@ pub(super) const fn pair(
 
 const IRREGULAR_FLAGS: u8 = Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0;
 
-/// Returns the marks of the letters of a segment that has ACK, and neither SYN nor RST.
+/// Returns the marks of the letters that a segment adds to the history, which has ACK, and neither SYN
+/// nor RST.
 #[inline]
-pub(super) const fn marks_of(segment: &Segment) -> u16 {
-    let data = if segment.len > 0 { Letter::Data.mark() } else { 0 };
-    let fin = if segment.has(Flags::FIN) { Letter::Fin.mark() } else { 0 };
-    if data | fin == 0 { Letter::Ack.mark() } else { data | fin }
+pub(super) const fn new_marks(own: &Half, segment: &Segment) -> u16 {
+    let data = Letter::Data.mark() * (segment.len > 0) as u16;
+    let fin = Letter::Fin.mark() * segment.has(Flags::FIN) as u16;
+    let ack = Letter::Ack.mark() * (data | fin == 0) as u16;
+    (data | fin | ack) & !own.marks
 }
 
 /// Returns whether a segment is the next one in every respect.
@@ -226,15 +227,14 @@ fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
     let window = u32::from(segment.win) << own.shift;
     let window_stays =
         !segment.ack.plus(window).is_before(own.edge()) & (window >= u32::from(own.mss));
-    let data_fits = segment.len == 0 || fits(own, peer, segment);
+    let data_fits = segment.len == 0 || fits(own, peer, segment.end());
     window_stays && data_fits && is_in_sequence(own, segment)
 }
 
-/// Returns whether the bytes of a segment leave some of the window that they were offered, and do
+/// Returns whether the bytes of a segment up to `end` leave some of the window that they were offered, and do
 /// not stop where that window would end if it were not scaled.
 #[inline]
-pub(super) fn fits(own: &Half, peer: &Half, segment: &Segment) -> bool {
-    let end = segment.end();
+pub(super) fn fits(own: &Half, peer: &Half, end: SeqNum) -> bool {
     let is_raw_end = end == peer.ack.plus(u32::from(peer.win));
     end.is_before(peer.edge()) & !(is_raw_end & may_be_blind(own, peer))
 }
