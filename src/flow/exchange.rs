@@ -5,6 +5,8 @@
 //!
 //! Does not: judge as the tracker does, or name causes.
 
+use std::hint::select_unpredictable;
+
 use crate::conntrack::Verdict;
 use crate::flow::detail::Detail;
 use crate::flow::effect::Effect;
@@ -261,11 +263,11 @@ pub(super) fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
 /// Moves both sides on by a regular segment.
 #[inline]
 fn advance(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
-    if segment.ack != own.ack {
-        own.ack = segment.ack;
-        own.dup_acks = 0;
-        peer.progress_at = now;
-    }
+    // Without branches: nobody knows whether data or an acknowledgement comes next.
+    let is_same = segment.ack == own.ack;
+    own.ack = segment.ack;
+    own.dup_acks = select_unpredictable(is_same, own.dup_acks, 0);
+    peer.progress_at = select_unpredictable(is_same, peer.progress_at, now);
     peer.answered(segment, now);
     own.win = segment.win;
     own.max_edge = own.max_edge.latest(own.edge());

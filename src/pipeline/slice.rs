@@ -427,7 +427,12 @@ impl Slice {
         {
             return;
         }
-        for frame in batch.frames(range.clone()) {
+        self.sample_of(batch, range.clone());
+    }
+
+    #[cold]
+    fn sample_of(&mut self, batch: &Batch, range: Range<usize>) {
+        for frame in batch.frames(range) {
             if frame.number.is_multiple_of(SAMPLE_EVERY) {
                 self.sample(&frame);
             }
