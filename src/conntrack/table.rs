@@ -195,24 +195,18 @@ impl<T: Keyed> Table<T> {
     }
 
     /// Removes every element that `is_over`, handing each to `bury`, in slab order.
-    ///
-    /// The index is gone through once at the end, in its own order: look-ups of single elements would
-    /// each wait for memory.
     pub fn sweep(&mut self, is_over: impl Fn(&T) -> bool, mut bury: impl FnMut(T)) {
-        let before = self.free.len();
-        for (chunk, index) in self.chunks.iter_mut().zip((0u32..).step_by(CHUNK)) {
-            for (place, index) in chunk.iter_mut().zip(index..) {
-                if place.as_ref().is_some_and(&is_over)
-                    && let Some(element) = place.take()
+        let mut index = 0u32;
+        for chunk in 0..self.chunks.len() {
+            for within in 0..CHUNK {
+                let element = self.chunks.get(chunk).and_then(|chunk| chunk.get(within));
+                if element.and_then(Option::as_ref).is_some_and(&is_over)
+                    && let Some(element) = self.remove(Position(index))
                 {
-                    self.free.push(index);
                     bury(element);
                 }
+                index += 1;
             }
-        }
-        self.len -= self.free.len() - before;
-        if self.free.len() > before {
-            self.relink();
         }
         self.sweep_at = (self.len + self.len / 2).max(MIN_SWEEP);
     }
@@ -293,25 +287,6 @@ impl<T: Keyed> Table<T> {
             at = self.next(at);
         }
         self.set(hole, EMPTY);
-    }
-
-    /// Takes the slots of elements that are gone out of the index, and moves up those behind them.
-    ///
-    /// Begins behind an empty slot, so that all slots between the home of an element and its place
-    /// have been gone through before it.
-    fn relink(&mut self) {
-        let Some(empty) = self.slots.iter().position(|&slot| slot == EMPTY) else { return };
-        let mut at = empty;
-        for _ in 0..self.slots.len() {
-            at = self.next(at);
-            let slot = self.slot(at);
-            if slot != EMPTY {
-                self.set(at, EMPTY);
-                if self.get(position_of(slot)).is_some() {
-                    self.link(slot);
-                }
-            }
-        }
     }
 
     fn grow_index(&mut self) {

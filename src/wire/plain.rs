@@ -109,7 +109,7 @@ impl<'a> Plain<'a> {
     /// Reads the segment into its place, which saves moving it there.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
-    pub fn read(&self, segment: &mut Segment) {
+    pub fn read(self, segment: &mut Segment) {
         let number = |at| be32(self.header, at).unwrap_or_default();
         let [offset, flags, w0, w1] = number(12).to_be_bytes();
         segment.seq = SeqNum(number(4));
