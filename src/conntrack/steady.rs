@@ -46,6 +46,11 @@ pub struct Next {
 }
 
 impl Next {
+    /// A segment without FIN, before any FIN.
+    pub const USUAL: u8 = 0;
+    /// Any other.
+    pub const ANY: u8 = 1;
+
     #[inline]
     const fn end(&self) -> SeqNum {
         self.seq.plus(self.len)

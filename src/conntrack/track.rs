@@ -337,18 +337,25 @@ impl Track {
         self.entry.as_ref().filter(|entry| is_shared && entry.is_steady())
     }
 
+    /// Returns whether the connection is established, and neither side has ended it.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.state == TcpState::Established)
+    }
+
     /// Takes the next segment of a steady connection, if the tracker lets it pass without a word:
-    /// what [`Track::judge`] does with it. Else nothing changes.
+    /// what [`Track::judge`] does with it. Else nothing changes. `KIND` is [`Next::USUAL`] for one
+    /// without FIN while [`Track::is_open`], [`Next::ANY`] for any.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
-    pub fn take_next(&mut self, next: &Next, panel: &Panel) -> bool {
+    pub fn take_next<const KIND: u8>(&mut self, next: &Next, panel: &Panel) -> bool {
         let (Some(entry), Some(renewals)) = (&mut self.entry, &panel.renewals) else {
             return false;
         };
         if !entry.admits(next) {
             return false;
         }
-        if next.is_fin | (entry.state != TcpState::Established) {
+        if KIND != Next::USUAL && next.is_fin | (entry.state != TcpState::Established) {
             return Self::end(entry, next, panel);
         }
         entry.go_on(next, renewals);

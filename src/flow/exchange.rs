@@ -133,6 +133,14 @@ impl Exchange {
         advance(own, peer, segment, now);
     }
 
+    /// Takes a regular segment that is not the first of its kind.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub(super) fn advance(&mut self, segment: &Segment, sender: Orientation, now: Tick) {
+        let (own, peer) = pair(&mut self.halves, sender);
+        advance(own, peer, segment, now);
+    }
+
     /// Keeps everything that happens from here on.
     pub(super) fn tell_all(&mut self) {
         self.detail.get_or_insert_default().story = Some(Box::default());

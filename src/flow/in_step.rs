@@ -3,9 +3,12 @@
 //!
 //! Does not: know more of the tracker than its numbers.
 
+use std::hint::select_unpredictable;
+
 use crate::conntrack::{Arrival, Entry, Next, Panel, Track};
 use crate::flow::exchange::{Exchange, fits, is_in_sequence, may_be_blind, new_marks};
-use crate::flow::half::Half;
+use crate::flow::half::{Half, Tick};
+use crate::flow::history::Letter;
 use crate::flow::scaling::{self, Scaling};
 use crate::flow::vantage::Copies;
 use crate::flow::{FlowAudit, LEAST_STALL_NS};
@@ -37,19 +40,57 @@ impl FlowAudit {
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
+        let own = &self.exchange.halves[arrival.orientation];
+        if is_usual(own, arrival.segment) && track.is_open() {
+            self.take::<{ Next::USUAL }>(ts, arrival, track, panel)
+        } else {
+            self.take_unusual(ts, arrival, track, panel)
+        }
+    }
+
+    /// Takes a segment that has a FIN or follows upon one, or is the first of its kind.
+    #[inline(never)]
+    fn take_unusual(
+        &mut self,
+        ts: Timestamp,
+        arrival: &Arrival<'_>,
+        track: &mut Track,
+        panel: &Panel,
+    ) -> bool {
+        self.take::<{ Next::ANY }>(ts, arrival, track, panel)
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
+    fn take<const KIND: u8>(
+        &mut self,
+        ts: Timestamp,
+        arrival: &Arrival<'_>,
+        track: &mut Track,
+        panel: &Panel,
+    ) -> bool {
         let Arrival { segment, orientation, now } = *arrival;
         let is_at_once = ts.nanos_since(self.last_ts) < LEAST_STALL_NS;
-        if !(is_at_once && self.exchange.is_next(segment, orientation)) {
+        if !(is_at_once && self.exchange.is_next::<KIND>(segment, orientation)) {
             return false;
         }
         let Segment { seq, ack, win, .. } = *segment;
-        let is_fin = segment.has(Flags::FIN);
+        let is_fin = KIND != Next::USUAL && segment.has(Flags::FIN);
         let len = segment.len.wrapping_add(u32::from(is_fin));
         let shift = self.exchange.halves[orientation].shift;
-        if !track.take_next(&Next { orientation, seq, len, is_fin, ack, win, shift, now }, panel) {
+        let next = Next { orientation, seq, len, is_fin, ack, win, shift, now };
+        if !track.take_next::<KIND>(&next, panel) {
             return false;
         }
-        self.carry_on(ts, arrival);
+        self.last_ts = ts;
+        self.last_seen = now;
+        self.count(segment, orientation);
+        let now = Tick::of(ts);
+        if KIND == Next::USUAL {
+            self.exchange.advance(segment, orientation, now);
+        } else {
+            self.exchange.carry_on(segment, orientation, now);
+        }
         true
     }
 }
@@ -74,17 +115,20 @@ impl Exchange {
     /// tracker compares as well. Next to no branches: few of them could be foretold.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
-    fn is_next(&self, segment: &Segment, sender: Orientation) -> bool {
+    fn is_next<const KIND: u8>(&self, segment: &Segment, sender: Orientation) -> bool {
         let (own, peer) = (&self.halves[sender], &self.halves[sender.flip()]);
-        let end = segment.seq.plus(segment.len).plus(u32::from(segment.flags.0 & Flags::FIN.0));
+        let is_usual = KIND == Next::USUAL;
+        let fin = if is_usual { 0 } else { u32::from(segment.flags.0 & Flags::FIN.0) };
+        let end = segment.seq.plus(segment.len).plus(fin);
         let more_acked = segment.ack.offset_from(own.ack);
         let brings_more = (more_acked > 0) | (more_acked == 0) & (end != segment.seq);
-        let is_plain = (segment.flags.0 & COUNT == Flags::ACK.0)
+        let is_plain = (is_usual || segment.flags.0 & COUNT == Flags::ACK.0)
             & segment.fault.is_none()
             & !segment.options_cut
             & segment.options.sack.is_empty();
         // A letter more in the history is nothing to stop for, but the first one of a side is.
-        let is_told = own.has_spoken() & (self.detail.is_none() | (new_marks(own, segment) == 0));
+        let is_told = is_usual
+            || own.has_spoken() & (self.detail.is_none() | (new_marks(own, segment) == 0));
         let window = u32::from(segment.win) << own.shift;
         let window_stays = !segment.ack.plus(window).is_before(own.edge())
             & (window >= u32::from(own.mss))
@@ -93,6 +137,15 @@ impl Exchange {
         let is_next = brings_more & is_plain & is_told & (segment.seq == own.max_end);
         is_next & window_stays & data_fits && is_in_sequence(own, segment)
     }
+}
+
+/// Returns whether a segment is one of a kind that its sender has sent before, and of the flags that
+/// count has ACK alone.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "asked for every packet")]
+fn is_usual(own: &Half, segment: &Segment) -> bool {
+    let letter = select_unpredictable(segment.len > 0, Letter::Data.mark(), Letter::Ack.mark());
+    (segment.flags.0 & (COUNT | Flags::FIN.0) == Flags::ACK.0) & (own.marks & letter != 0)
 }
 
 /// Returns whether nothing but letters in the history sets the first segment of its kind apart from
