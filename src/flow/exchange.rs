@@ -101,6 +101,9 @@ impl Exchange {
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
     pub(super) fn is_regular(&self, segment: &Segment, sender: Orientation) -> bool {
         let (own, peer) = (&self.halves[sender], &self.halves[sender.flip()]);
+        if (own.marks | peer.marks) & Half::ALERT != 0 {
+            return false;
+        }
         let is_told = new_marks(own, segment) == 0;
         // Where something went wrong, the last segments are remembered until scaling is proven.
         let is_remembered = self.detail.is_some() && segment.len > 0 && may_be_blind(own, peer);
@@ -218,12 +221,11 @@ pub(super) const fn new_marks(own: &Half, segment: &Segment) -> u16 {
     (data | fin | ack) & !own.marks
 }
 
-/// Returns whether a segment is the next one in every respect.
+/// Returns whether a segment is the next one in every respect, where nothing is under way.
 #[inline]
 fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
     const KNOWN: u8 = Half::SEQ | Half::ACK;
     let is_known = own.is(KNOWN) & peer.is(KNOWN);
-    let is_calm = (own.marks | peer.marks) & Half::ALERT == 0;
     let is_plain = segment.flags.0 & IRREGULAR_FLAGS == Flags::ACK.0
         && segment.win != 0
         && segment.options.sack.is_empty();
@@ -231,7 +233,7 @@ fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
     let acks_what_was_sent = !segment.ack.is_after(peer.max_end);
     let brings_more = (more_acked > 0) | (more_acked == 0) & (segment.end() != segment.seq);
     let is_next = (segment.seq == own.max_end) & acks_what_was_sent & brings_more;
-    if !(is_known & is_calm & is_plain & is_next) {
+    if !(is_known & is_plain & is_next) {
         return false;
     }
     let window = u32::from(segment.win) << own.shift;

@@ -23,6 +23,9 @@ impl FlowAudit {
     /// Returns whether the analysis has the numbers that the tracker has, and neither has anything
     /// else to look for: [`FlowAudit::take_next`] is then to be asked first.
     pub fn is_in_step_with(&self, track: &Track, panel: &Panel) -> bool {
+        if self.exchange.is_on_alert() {
+            return false;
+        }
         let Some(entry) = track.steady(panel) else { return false };
         matches!(self.copies, Copies::None)
             && !self.is_pausing()
@@ -96,6 +99,12 @@ impl FlowAudit {
 }
 
 impl Exchange {
+    /// Returns whether every segment has to be looked at closely.
+    const fn is_on_alert(&self) -> bool {
+        let PerOrientation { low_to_high: low, high_to_low: high } = &self.halves;
+        (low.marks | high.marks) & Half::ALERT != 0
+    }
+
     fn is_in_step_with(&self, entry: &Entry) -> bool {
         let PerOrientation { low_to_high: low, high_to_low: high } = &self.halves;
         let is_remembering =
@@ -104,7 +113,6 @@ impl Exchange {
             let (half, peer) = (&self.halves[way], &self.halves[way.flip()]);
             let side = &entry.sides[entry.direction_of(way)];
             half.is(Half::SEQ | Half::ACK)
-                && half.marks & Half::ALERT == 0
                 && (half.max_end, half.ack) == (side.end, side.max_ack)
                 && lets_letters_pass(half, peer)
         };
@@ -127,8 +135,8 @@ impl Exchange {
             & !segment.options_cut
             & segment.options.sack.is_empty();
         // A letter more in the history is nothing to stop for, but the first one of a side is.
-        let is_told = is_usual
-            || own.has_spoken() & (self.detail.is_none() | (new_marks(own, segment) == 0));
+        let is_told =
+            is_usual || own.has_spoken() & (self.detail.is_none() | (new_marks(own, segment) == 0));
         let window = u32::from(segment.win) << own.shift;
         let window_stays = !segment.ack.plus(window).is_before(own.edge())
             & (window >= u32::from(own.mss))

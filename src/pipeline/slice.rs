@@ -418,7 +418,9 @@ impl Slice {
     /// IPv4.
     #[inline(never)]
     fn take_plain_v6(&mut self, batch: &Batch, position: usize, how: &Decoder) -> bool {
-        let Some((_, outline)) = batch.outlines(position..position + 1).next() else { return false };
+        let Some((_, outline)) = batch.outlines(position..position + 1).next() else {
+            return false;
+        };
         let Some(plain) = wire::plain_v6(outline.link, outline.bytes) else { return false };
         self.take_plain(outline, plain, how);
         true

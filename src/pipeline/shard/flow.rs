@@ -77,8 +77,7 @@ impl Flow {
     ) -> bool {
         #[cfg(debug_assertions)]
         let mut before = (self.track.clone(), self.audit.clone());
-        let is_next =
-            self.is_in_step && self.audit.take_next(ts, arrival, &mut self.track, panel);
+        let is_next = self.is_in_step && self.audit.take_next(ts, arrival, &mut self.track, panel);
         #[cfg(debug_assertions)]
         if is_next {
             take_the_long_way(&mut before, ts, arrival, panel);
