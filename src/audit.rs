@@ -26,6 +26,7 @@ mod peers;
 mod private;
 mod provenance;
 mod queries;
+mod tally;
 mod timeline;
 
 pub use behaviour::{Behaviour, FlowsWith};
@@ -40,74 +41,8 @@ pub use peers::{Clocks, Peers, Server, Span, UNANSWERED_RETRIES};
 pub use private::Private;
 pub use provenance::{Addresses, Origin, Provenance, Times};
 pub use queries::Queries;
+pub use tally::{ChecksumSample, Tally};
 pub use timeline::{Happened, MAX_INTERVALS, Timeline};
-
-/// What became of the frames of a run; every frame is in exactly one of the first counts.
-#[derive(Clone, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Tally {
-    /// TCP segments that were judged.
-    pub segments: u64,
-    /// ICMP errors about TCP that were judged.
-    pub tcp_errors: u64,
-    /// IP datagrams of other protocols, by protocol number.
-    pub other: BTreeMap<u8, u64>,
-    /// Fragments that wait for the rest of their datagram, or waited for one that came.
-    pub fragments: u64,
-    /// Frames that gave nothing to judge, by reason.
-    pub undecodable: BTreeMap<Undecodable, u64>,
-    /// Frames, counted above too, whose checksums would have been judged if the capturing host had
-    /// not sent them.
-    pub excused_checksums: u64,
-    /// What a sample of the TCP checksums showed, whether they are judged or not.
-    pub checksums: ChecksumSample,
-}
-
-/// The TCP checksums of some frames: the first ones, and some of all that follow.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
-pub struct ChecksumSample {
-    /// Segments captured whole whose checksums were looked at.
-    pub looked_at: u64,
-    /// Checksums that the network card of the capturing host was still to fill in.
-    pub unfinished: u64,
-    /// Wrong ones.
-    pub wrong: u64,
-}
-
-impl Tally {
-    /// Returns the number of all frames counted.
-    pub fn frames(&self) -> u64 {
-        self.segments
-            + self.tcp_errors
-            + self.fragments
-            + self.other.values().sum::<u64>()
-            + self.undecodable.values().sum::<u64>()
-    }
-
-    /// Counts fragments as undecodable whose datagram never became complete.
-    pub fn give_up_fragments(&mut self, incomplete: u64) {
-        if incomplete > 0 {
-            self.fragments = self.fragments.saturating_sub(incomplete);
-            *self.undecodable.entry(Undecodable::IncompleteDatagram).or_default() += incomplete;
-        }
-    }
-
-    /// Adds the counts of another part of the run.
-    pub fn merge(&mut self, part: &Self) {
-        self.segments += part.segments;
-        self.tcp_errors += part.tcp_errors;
-        self.fragments += part.fragments;
-        self.checksums.looked_at += part.checksums.looked_at;
-        self.checksums.unfinished += part.checksums.unfinished;
-        self.checksums.wrong += part.checksums.wrong;
-        self.excused_checksums += part.excused_checksums;
-        for (protocol, count) in &part.other {
-            *self.other.entry(*protocol).or_default() += count;
-        }
-        for (reason, count) in &part.undecodable {
-            *self.undecodable.entry(*reason).or_default() += count;
-        }
-    }
-}
 
 /// Packets and flows that one policy of the panel calls INVALID.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
@@ -182,6 +117,12 @@ pub struct Totals {
     pub flows: u64,
     /// Flows that the tracker took up mid-stream: their windows are not judged strictly.
     pub flows_picked_up: u64,
+    /// Those of them that hold nothing but segments with payload.
+    pub flows_of_messages: u64,
+    /// Those of these in which a bare acknowledgement was due.
+    pub flows_lacking_acks: u64,
+    /// Flows picked up of which one direction is there, from its SYN-ACK on.
+    pub flows_answering: u64,
     /// Flows that the tracker never had an entry for.
     pub flows_untracked: u64,
     /// Flows with packets in one direction only.
@@ -272,6 +213,9 @@ impl Totals {
         self.flows_seen_twice += part.flows_seen_twice;
         self.flows += part.flows;
         self.flows_picked_up += part.flows_picked_up;
+        self.flows_of_messages += part.flows_of_messages;
+        self.flows_lacking_acks += part.flows_lacking_acks;
+        self.flows_answering += part.flows_answering;
         self.flows_untracked += part.flows_untracked;
         self.flows_one_way += part.flows_one_way;
         self.flows_half_seen += part.flows_half_seen;
@@ -462,6 +406,8 @@ impl Audit {
 pub struct PacketVerdict {
     /// Number of the frame within the run, see [`frame::Place::number`].
     pub frame: u64,
+    /// The position of the packet among those of its frame, from 0.
+    pub part: u16,
     /// Capture time.
     pub ts: Timestamp,
     /// Tracker time, by which the frames of several files are ordered.
@@ -478,4 +424,19 @@ pub struct PacketVerdict {
     pub verdict: Verdict,
     /// What rules would see under its liberal twin.
     pub liberal: CtState,
+}
+
+/// When it is a packet's turn: verdicts come in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Turn {
+    clock: Timestamp,
+    frame: u64,
+    part: u16,
+}
+
+impl PacketVerdict {
+    /// Returns when it is the packet's turn.
+    pub const fn turn(&self) -> Turn {
+        Turn { clock: self.clock, frame: self.frame, part: self.part }
+    }
 }

@@ -24,6 +24,8 @@ impl LinkType {
     pub const IPV4: Self = Self(228);
     /// Raw IPv6.
     pub const IPV6: Self = Self(229);
+    /// Netlink messages, as an interface of the kind `nlmon` shows them.
+    pub const NETLINK: Self = Self(253);
     /// Linux cooked capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
 }

@@ -13,6 +13,7 @@ use tcp_window_audit::kernel::compare::{Compared, Comparison};
 use tcp_window_audit::pipeline::chain;
 use tcp_window_audit::report::printable;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
+use tcp_window_audit::wire;
 
 /// Why a file could not be compared to its end.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +64,8 @@ fn compare(file: &Path, task: &Verification, out: &mut dyn Write) -> Result<Scor
     let (mut batch, mut score) = (Batch::default(), Score::default());
     let name = printable(&file.display().to_string());
     while capture.fill(&mut batch)? {
-        for frame in batch.frames(0..batch.len()) {
-            let Some(compared) = comparison.judge(&frame)? else { continue };
+        for packet in batch.frames(0..batch.len()).flat_map(|frame| wire::packets(&frame)) {
+            let Some(compared) = comparison.judge(&packet)? else { continue };
             score.compared += 1;
             if compared.agree() {
                 continue;

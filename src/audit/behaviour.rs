@@ -53,6 +53,8 @@ pub struct Behaviour {
     pub effects: EffectCounts,
     /// Bytes acknowledged and never seen.
     pub missed_bytes: u64,
+    /// Bytes acknowledged before the first segment of their side was seen.
+    pub acked_before: u64,
     /// Data captured after its acknowledgement.
     pub data_after_ack: u64,
     /// Holes given up because a flow had too many.
@@ -86,6 +88,7 @@ impl Behaviour {
             if !side.kinds.is_empty() {
                 self.kinds.merge(&side.counts());
             }
+            self.acked_before += u64::from(side.acked_before);
             self.proofs.merge(&side.proofs);
             self.holes_forgotten += u64::from(side.holes_forgotten);
             self.data_after_ack += u64::from(side.data_after_ack);
@@ -134,6 +137,7 @@ impl Behaviour {
         }
         self.effects.merge(&part.effects);
         self.missed_bytes += part.missed_bytes;
+        self.acked_before += part.acked_before;
         self.holes_forgotten += part.holes_forgotten;
         self.data_after_ack += part.data_after_ack;
         self.longest_stall_us = self.longest_stall_us.max(part.longest_stall_us);

@@ -37,6 +37,13 @@ pub struct WantedFlow {
     pub last_seen: Timestamp,
 }
 
+impl WantedFlow {
+    /// Returns whether this is the flow that was told.
+    pub fn is(&self, told: &FlowStory) -> bool {
+        self.first_frame == told.audit.first_frame && self.key == told.key
+    }
+}
+
 impl Wish {
     /// Returns whether there is nothing to gather.
     pub fn is_empty(&self) -> bool {
@@ -68,14 +75,11 @@ impl Exhibits {
             all.packets.extend(share.packets);
             all.missing = all.missing.or(share.missing);
         }
-        let place = |shown: &ShownFlow| {
-            let first_frame = shown.told.audit.first_frame;
-            wish.flows.iter().position(|wanted| wanted.first_frame == first_frame)
-        };
+        let place = |shown: &ShownFlow| wish.flows.iter().position(|wanted| wanted.is(&shown.told));
         all.flows.sort_by_key(place);
         // Some frames are in the pieces of all shares.
-        all.packets.sort_by_key(|packet| (packet.clock, packet.frame));
-        all.packets.dedup_by_key(|packet| packet.frame);
+        all.packets.sort_by_key(|packet| (packet.clock, packet.frame, packet.part));
+        all.packets.dedup_by_key(|packet| (packet.frame, packet.part));
         all.packets.truncate(MAX_SHOWN_PACKETS);
         all
     }
@@ -95,6 +99,8 @@ pub struct ShownFlow {
 pub struct ShownPacket {
     /// Frame number within the run.
     pub frame: u64,
+    /// The position of the packet among those of its frame, from 0.
+    pub part: u16,
     /// Capture time.
     pub ts: Timestamp,
     /// Tracker time, by which the frames of several files are ordered.

@@ -29,7 +29,8 @@ pub const MAX_SUSPECTS: usize = 1000;
 /// The flows captured at several places that are kept with what changed between, earliest first.
 pub const MAX_SIGHTINGS: usize = 1000;
 
-/// The findings of one shard, or of several, bounded and in the order of their first frames.
+/// The findings of one shard, or of several, bounded and in the order of their first frames; those of
+/// one frame, where frames hold several packets, in that of their keys.
 #[derive(Clone, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Findings {
     kept: Vec<FlowFinding>,
@@ -118,7 +119,7 @@ impl Findings {
         self.trim_troubled();
         self.trim_suspects();
         self.trim_sightings();
-        self.stories.sort_by_key(|told| told.audit.first_frame);
+        self.stories.sort_by_key(|told| (told.audit.first_frame, told.key));
         let troubled_not_kept = self.troubled_seen - self.troubled.len() as u64;
         Collected {
             kept: self.kept,
@@ -134,18 +135,19 @@ impl Findings {
 
     /// Keeps the flows with the most trouble; among equals the earlier ones.
     fn trim_troubled(&mut self) {
-        self.troubled
-            .sort_by_key(|flow| (u64::MAX - flow.summary.weight(), flow.audit.first_frame));
+        self.troubled.sort_by_key(|flow| {
+            (u64::MAX - flow.summary.weight(), flow.audit.first_frame, flow.key)
+        });
         self.troubled.truncate(MAX_TROUBLED);
     }
 
     fn trim_sightings(&mut self) {
-        self.sightings.sort_by_key(|flow| flow.first_frame);
+        self.sightings.sort_by_key(|flow| (flow.first_frame, flow.key));
         self.sightings.truncate(MAX_SIGHTINGS);
     }
 
     fn trim_suspects(&mut self) {
-        self.suspects.sort_by_key(|flow| flow.audit.first_frame);
+        self.suspects.sort_by_key(|flow| (flow.audit.first_frame, flow.key));
         self.suspects.truncate(MAX_SUSPECTS);
     }
 
@@ -153,7 +155,7 @@ impl Findings {
     fn trim(&mut self) {
         let before = self.kept.len();
         let mut room = vec![SECTION_FINDINGS; SECTIONS];
-        self.kept.sort_by_key(|finding| finding.audit.first_frame);
+        self.kept.sort_by_key(|finding| (finding.audit.first_frame, finding.key));
         self.kept.retain(|finding| match room.get_mut(finding.key.section()) {
             Some(0) | None => false,
             Some(places) => {

@@ -110,6 +110,7 @@ impl Entry {
     /// repetitions.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    #[expect(clippy::needless_bitwise_bool, reason = "one branch that nearly always goes one way")]
     pub(super) fn admits(&self, next: &Next) -> bool {
         let Next { seq, len, ack, .. } = *next;
         let direction = self.direction_of(next.orientation);

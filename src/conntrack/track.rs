@@ -286,7 +286,7 @@ impl Track {
         if !entry.admits(next) {
             return false;
         }
-        if KIND != Next::USUAL && next.is_fin | (entry.state != TcpState::Established) {
+        if KIND != Next::USUAL && (next.is_fin || entry.state != TcpState::Established) {
             return Self::end(entry, next, panel);
         }
         entry.go_on(next, renewals);

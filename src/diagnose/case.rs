@@ -36,14 +36,14 @@ pub(super) fn cases<'a>(audit: &'a Audit, twins: &BTreeSet<u64>) -> Vec<Case<'a>
     let mut cases = BTreeMap::new();
     for flow in audit.suspects.iter().chain(&audit.troubled) {
         let (key, audit, summary) = (&flow.key, &flow.audit, &*flow.summary);
-        cases.insert(audit.first_frame, Case { key, audit, summary, evidence: None });
+        cases.insert((audit.first_frame, key), Case { key, audit, summary, evidence: None });
     }
     for flow in &audit.findings {
         let (key, audit, summary) = (&flow.key, &flow.audit, &*flow.summary);
         let evidence = Some(&flow.evidence);
-        cases.insert(audit.first_frame, Case { key, audit, summary, evidence });
+        cases.insert((audit.first_frame, key), Case { key, audit, summary, evidence });
     }
-    cases.retain(|flow, _| !twins.contains(flow));
+    cases.retain(|(flow, _), _| !twins.contains(flow));
     cases.into_values().collect()
 }
 
@@ -96,6 +96,13 @@ impl<'a> Case<'a> {
         directions.original.packets > 0 && directions.reply.packets > 0
     }
 
+    /// Returns whether one direction is missing, and the other one is there from its SYN or SYN-ACK on.
+    pub(super) fn lacks_one_direction(&self) -> bool {
+        let directions = self.audit.directions();
+        let opens = directions.original.syn_seen || directions.reply.syn_seen;
+        opens && !self.is_two_way()
+    }
+
     /// Returns whether a later packet proves that an INVALID one was dropped behind the capture
     /// point, or that its acknowledgement was not accepted.
     pub(super) const fn drop_is_proven(&self) -> bool {
@@ -141,7 +148,7 @@ impl<'a> Case<'a> {
 /// Takes each of these flows once, which come in the order of their first frames.
 pub(super) fn each_once<'a>(cases: impl Iterator<Item = &'a Case<'a>>) -> Vec<&'a Case<'a>> {
     let mut cases: Vec<_> = cases.collect();
-    cases.dedup_by_key(|case| case.audit.first_frame);
+    cases.dedup_by_key(|case| (case.audit.first_frame, case.key));
     cases
 }
 

@@ -40,7 +40,8 @@ pub fn wish(audit: &Audit, diagnoses: &Diagnoses) -> Wish {
 fn troubled(audit: &Audit) -> Vec<WantedFlow> {
     let mut seen = BTreeSet::new();
     let flows = audit.suspects.iter().chain(&audit.troubled);
-    let flows = flows.filter(|flow| seen.insert(flow.audit.first_frame)).take(MAX_TROUBLED);
+    let flows =
+        flows.filter(|flow| seen.insert((flow.audit.first_frame, flow.key))).take(MAX_TROUBLED);
     flows.map(|flow| wanted(&flow.key, &flow.audit, end_of_stall(&flow.summary))).collect()
 }
 

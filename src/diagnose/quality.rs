@@ -52,6 +52,7 @@ impl Quality {
         let checks = [
             dropped(audit),
             one_sided(audit),
+            filtered(audit),
             missed(audit),
             truncated(audit),
             duplicated(audit),
@@ -121,8 +122,44 @@ fn one_sided(audit: &Audit) -> Option<Shortcoming> {
     (half_seen > 0 && two_way.saturating_mul(9) <= half_seen).then(|| Shortcoming {
         code: "one_sided",
         percent: NOTHING,
-        what: format!("one direction only in {flows}, both in {two_way}"),
+        what: format!("one direction only in {flows}, both in {two_way}; capture both directions"),
     })
+}
+
+/// A filter on what segments carry left out those that carry nothing: SYNs, FINs, acknowledgements.
+fn filtered(audit: &Audit) -> Option<Shortcoming> {
+    let messages = filtered_flows(audit);
+    let flows = audit.totals.flows;
+    (messages > 0).then(|| Shortcoming {
+        code: "filtered",
+        percent: if messages == flows { NOTHING } else { CLEAN },
+        what: format!(
+            "nothing but segments with payload in {messages} of {}, without the SYNs and bare \
+             acknowledgements that were due: a filter on content left these out; capture without it",
+            counted(flows, "connection")
+        ),
+    })
+}
+
+/// Returns how many connections a filter on content has left nothing but segments with payload of: all
+/// that have no beginning, or none of them.
+///
+/// Segments that are missing for another reason leave something else of the one or other; and in
+/// one flow alone the capture may have lost what is missing.
+pub(super) const fn filtered_flows(audit: &Audit) -> u64 {
+    const LEAST_FLOWS: u64 = 2;
+    let totals = &audit.totals;
+    let (messages, lacking) = (totals.flows_of_messages, totals.flows_lacking_acks);
+    let is_all = messages == totals.flows_picked_up;
+    let is_due = lacking >= LEAST_FLOWS && lacking.saturating_mul(2) >= messages;
+    if is_all && is_due { messages } else { 0 }
+}
+
+/// Returns how many connections began before the capture: of those without a beginning the ones that
+/// neither a filter nor a missing direction has cut it from.
+pub(super) const fn begun_before(audit: &Audit) -> u64 {
+    let cut = filtered_flows(audit).saturating_add(audit.totals.flows_answering);
+    audit.totals.flows_picked_up.saturating_sub(cut)
 }
 
 fn missed(audit: &Audit) -> Option<Shortcoming> {
@@ -296,11 +333,19 @@ pub(super) fn seconds(nanos: i64) -> String {
 }
 
 fn mid_stream(audit: &Audit) -> Option<Shortcoming> {
-    let (picked_up, flows) = (audit.totals.flows_picked_up, audit.totals.flows);
-    (picked_up > 0).then(|| Shortcoming {
+    let (begun_before, flows) = (begun_before(audit), audit.totals.flows);
+    let acked = audit.totals.behaviour.acked_before;
+    let missing = match acked {
+        0 => String::new(),
+        _ => format!("; in them {} are acknowledged that it does not hold", counted(acked, "byte")),
+    };
+    (begun_before > 0).then(|| Shortcoming {
         code: "mid_stream",
         percent: CLEAN,
-        what: format!("{picked_up} of {} begun before the capture", counted(flows, "connection")),
+        what: format!(
+            "{begun_before} of {} begun before the capture{missing}",
+            counted(flows, "connection")
+        ),
     })
 }
 

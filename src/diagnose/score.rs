@@ -47,15 +47,16 @@ pub struct Part {
 pub struct Score {
     /// The parts, in the order in which they were found.
     pub parts: Vec<Part>,
-    /// Percent by which the quality of the capture multiplies their sum.
-    pub quality: u32,
+    /// Percent by which the quality of the capture multiplies their sum; none where it does not
+    /// matter, because the cause speaks of the capture itself, or is in a packet that is there.
+    pub quality: Option<u32>,
     /// The most that this cause can be, where its facts allow another reading.
     pub at_most: Level,
 }
 
 impl Default for Score {
     fn default() -> Self {
-        Self { parts: Vec::new(), quality: 100, at_most: Level::Confirmed }
+        Self { parts: Vec::new(), quality: None, at_most: Level::Confirmed }
     }
 }
 
@@ -63,7 +64,12 @@ impl Score {
     /// Starts a score with the mechanism's points.
     pub(super) fn new(points: i32, quality: u32) -> Self {
         let parts = vec![Part { name: "mechanism", points }];
-        Self { parts, quality, at_most: Level::Confirmed }
+        Self { parts, quality: Some(quality), at_most: Level::Confirmed }
+    }
+
+    /// The same for a cause that a poor capture makes no less sure.
+    pub(super) fn of_any_capture(points: i32) -> Self {
+        Self { quality: None, ..Self::new(points, 100) }
     }
 
     /// Adds points.
@@ -80,7 +86,7 @@ impl Score {
             Level::Probable => CONFIRMED - 1,
             Level::Possible => PROBABLE - 1,
         };
-        (sum * self.quality / 100).min(ceiling)
+        (sum * self.quality.unwrap_or(100) / 100).min(ceiling)
     }
 
     /// Returns how sure that is; none below what is reported.
@@ -105,7 +111,10 @@ impl fmt::Display for Score {
             };
             write!(f, "{sign}{name} {}", points.unsigned_abs())?;
         }
-        write!(f, ", times capture quality {} %", self.quality)?;
+        match self.quality {
+            Some(percent) => write!(f, ", times capture quality {percent} %")?,
+            None => f.write_str(", whatever the capture quality")?,
+        }
         if self.at_most == Level::Confirmed {
             return Ok(());
         }
@@ -123,6 +132,13 @@ mod tests {
         score.add("effect", 20);
         assert_eq!((score.total(), score.level()), (42, Some(Level::Possible)));
         assert_eq!(score.to_string(), "mechanism 40 + effect 20, times capture quality 70 %");
+    }
+
+    #[test]
+    fn what_a_poor_capture_makes_no_less_sure_says_so() {
+        let score = Score::of_any_capture(40);
+        assert_eq!((score.total(), score.level()), (40, Some(Level::Possible)));
+        assert_eq!(score.to_string(), "mechanism 40, whatever the capture quality");
     }
 
     #[test]

@@ -72,10 +72,7 @@ impl Conclusion {
     ) -> Self {
         if quality.cannot_judge() {
             let worst = quality.shortcomings.first().map_or("", |worst| worst.what.as_str());
-            return Self::without(
-                VerdictLevel::CannotJudge,
-                format!("Cannot judge: {worst}; capture both directions."),
-            );
+            return Self::without(VerdictLevel::CannotJudge, format!("Cannot judge: {worst}."));
         }
         let is_invalid = audit.strict().packets > 0;
         let blamed = causes.iter().find(|found| found.cause.blames_a_device());

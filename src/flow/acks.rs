@@ -33,6 +33,9 @@ impl Step<'_> {
         self.look_for_challenge(more, before.is_none());
         self.peer.answered(segment, self.look.now);
         if more {
+            if before.is_none() && !self.peer.is(Half::SEQ) {
+                self.peer.max_end = segment.ack;
+            }
             self.own.set(Half::ACK);
             self.own.ack = segment.ack;
             self.own.dup_acks = 0;
@@ -111,12 +114,27 @@ impl Step<'_> {
     fn look_for_unseen(&mut self, before: Option<SeqNum>) {
         let unseen = self.own.ack.offset_from(self.peer.max_end);
         let was_unseen = before.is_some_and(|before| before.is_after(self.peer.max_end));
+        if unseen == 1 && self.answers_keepalive() {
+            self.peer.max_end = self.own.ack;
+            return;
+        }
         if self.peer.is(Half::SEQ) && unseen > 0 && !was_unseen {
             self.watch_leap();
             self.own_side().acked_unseen += 1;
             self.peer_side().awaited = Some(self.own.ack);
             self.tell(Happening::AckedUnseen { bytes: unseen.unsigned_abs() });
         }
+    }
+
+    /// Returns whether the acknowledgement of one byte answers a keep-alive of a connection met in the
+    /// middle: nothing but segments without bytes was seen of the other side, the number of the
+    /// first of which may be one below the next (RFC 9293, section 3.8.4), and the answer is bare.
+    fn answers_keepalive(&self) -> bool {
+        const BYTES: u16 =
+            Letter::Syn.mark() | Letter::SynAck.mark() | Letter::Data.mark() | Letter::Fin.mark();
+        let segment = self.look.segment;
+        let is_bare = segment.end() == segment.seq;
+        is_bare && self.peer.is(Half::SEQ) && self.peer.marks & BYTES == 0
     }
 
     /// Writes gaps that will not close into the history of the other side.
@@ -195,7 +213,7 @@ impl Step<'_> {
         let edge = self.own.edge();
         self.own.max_edge = if before.is_none() { edge } else { self.own.max_edge.latest(edge) };
         self.watch_zero();
-        if scaling != Scaling::Unknown && !follows_syn {
+        if scaling != Scaling::Unknown && !follows_syn && !self.peer.has_closed() {
             self.watch_edge(before);
         }
         self.sample_window();
@@ -214,7 +232,7 @@ impl Step<'_> {
 
     fn watch_zero(&mut self) {
         let now = self.look.now;
-        let closes = self.look.segment.has(Flags::FIN);
+        let closes = self.look.segment.has(Flags::FIN) || self.peer.has_closed();
         if self.own.win == 0 && !closes {
             let window = &mut self.own_side().window;
             if window.shut(now) {

@@ -1,24 +1,20 @@
 //! A closer look at the bytes of a segment: new ones, missing ones, ones seen before.
 
+use crate::flow::counters::COPY_GAP_US;
 use crate::flow::detail::Again;
 use crate::flow::exchange::{Repeated, take_new_bytes};
-use crate::flow::half::{Half, Probe};
-use crate::flow::ranges::{Found, Hole, MAX_ID_STEP, Order, Stamp};
+use crate::flow::half::Half;
+use crate::flow::ranges::{Found, Hole, Order};
 use crate::flow::retransmission::{Kind, Loss, Recovery, View, first_sight, trigger};
 use crate::flow::scaling::{self, Scaling};
 use crate::flow::step::{MAX_JUMP, Outcome, Step};
 use crate::flow::story::Happening;
-use crate::segment::Flags;
 use crate::seq::SeqNum;
 
 /// How far an identification may step back without a gap in the sequence numbers to show for it.
 const MAX_ID_LATE: i16 = 128;
 /// Silence after which a segment with the byte before the next one keeps a connection alive: 1 s.
 const KEEPALIVE_IDLE_US: u32 = 1_000_000;
-/// The time within which a copy without identity must follow the first: 1 ms.
-const COPY_GAP_US: u32 = 1_000;
-/// The time within which a copy that only its identification tells must follow: 200 ms.
-const COPY_ID_GAP_US: u32 = 200_000;
 /// The segment size where nothing is known (RFC 9293, section 3.7.1).
 const DEFAULT_MSS: u16 = 536;
 
@@ -28,8 +24,7 @@ impl Step<'_> {
         let segment = self.look.segment;
         let end = segment.end();
         if !self.own.is(Half::SEQ) {
-            self.own.set(Half::SEQ);
-            self.own.max_end = segment.seq;
+            self.meet();
         }
         let ahead = segment.seq.offset_from(self.own.max_end);
         if ahead.unsigned_abs() > MAX_JUMP {
@@ -46,8 +41,37 @@ impl Step<'_> {
         outcome
     }
 
+    /// Meets a side in the middle of its bytes: of those before, some may have been acknowledged while
+    /// the capture ran.
+    fn meet(&mut self) {
+        let acked = self.peer.ack.offset_from(self.own.max_end);
+        if self.peer.is(Half::ACK)
+            && let Ok(bytes) = u32::try_from(acked)
+            && (1..=MAX_JUMP).contains(&bytes)
+        {
+            self.own_side().acked_before += bytes;
+        }
+        self.own.max_end = self.first_number();
+        self.own.set(Half::SEQ);
+    }
+
+    /// Returns the number of the next byte of a side of which this is the first segment.
+    ///
+    /// A segment without bytes just below what the other side has acknowledged keeps alive (RFC 9293,
+    /// section 3.8.4).
+    fn first_number(&self) -> SeqNum {
+        let segment = self.look.segment;
+        let is_empty = segment.end() == segment.seq;
+        let is_acked = self.peer.is(Half::ACK) && self.peer.ack == segment.seq.plus(1);
+        if is_empty && is_acked { self.peer.ack } else { segment.seq }
+    }
+
     /// Takes a segment without bytes that does not begin at the highest number.
     fn take_empty(&mut self, ahead: i32) -> Outcome {
+        if ahead > 0 {
+            let seq = self.look.segment.seq;
+            self.own_side().bare_ahead = Some(seq);
+        }
         let kind = if ahead == -1 { self.probe_kind() } else { None };
         if let Some(kind) = kind {
             self.count(kind, 0);
@@ -57,7 +81,10 @@ impl Step<'_> {
 
     /// Says what a segment of at most one byte just below the highest number is for.
     fn probe_kind(&self) -> Option<Kind> {
-        let quiet = self.look.now.since(self.own.progress_at) >= KEEPALIVE_IDLE_US;
+        let waited = self.look.now.since(self.own.progress_at) >= KEEPALIVE_IDLE_US;
+        // Of a connection met in the middle nobody knows for how long it had been quiet.
+        let is_met = self.peer.is(Half::ACK) && !self.own.is(Half::SYN);
+        let quiet = waited || is_met && self.own.max_flight == 0;
         let shut = self.peer.is(Half::ACK) && self.peer.win == 0;
         if shut {
             Some(Kind::WindowProbe)
@@ -101,18 +128,28 @@ impl Step<'_> {
 
     /// Returns the kind of the next bytes, which left before something already seen.
     ///
-    /// Where only the identification says so, it has to be by a little: hardware that cuts large
-    /// segments counts in its own way.
+    /// Where only the identification says so, it has to be by a little, for hardware that cuts large
+    /// segments counts in its own way, and something must have been seen that can have overtaken the
+    /// segment: its sender sends bytes in their order, so only what repeats, or has none, can.
     fn late_in_order(&mut self) -> Option<Kind> {
         let timestamps = self.look.segment.options.timestamps;
         let by_clock =
             timestamps.is_some_and(|ts| ts.value.wrapping_sub(self.own.tsval).cast_signed() < 0);
         let step = self.look.segment.ip_id.wrapping_sub(self.own.ip_id).cast_signed();
-        if by_clock || step > -MAX_ID_LATE {
+        if by_clock || step > -MAX_ID_LATE && self.may_be_overtaken() {
             return Some(Kind::Reordered);
         }
         self.own.set(Half::RANDOM_ID);
         None
+    }
+
+    /// Returns whether a segment was seen that its sender may have sent after these next bytes.
+    fn may_be_overtaken(&self) -> bool {
+        let end = self.look.segment.end();
+        self.side().is_some_and(|side| {
+            let by_bare = side.bare_ahead.is_some_and(|bare| !end.is_after(bare));
+            by_bare || side.kinds.retransmitted().packets > 0
+        })
     }
 
     /// Counts data whose acknowledgement was captured before it.
@@ -223,6 +260,12 @@ impl Step<'_> {
         if let Some(kind) = self.copied() {
             return kind;
         }
+        if self.is_unprompted() && !view.some_evidence() {
+            return Kind::Unprompted;
+        }
+        if self.was_left_in_syn() {
+            return Kind::SynData;
+        }
         if segment.len == 0 {
             return Kind::Fin;
         }
@@ -255,6 +298,31 @@ impl Step<'_> {
         (no_identity && repeats_last && at_once).then_some(Kind::Duplicate)
     }
 
+    /// Returns whether the sender sends again what it has just sent, before an answer can have come
+    /// back: neither a timer nor an acknowledgement makes a host do so.
+    pub(super) fn is_unprompted(&self) -> bool {
+        let sent_at = self.own.sent_at(self.look.segment.end());
+        sent_at
+            .zip(self.least_rtt())
+            .is_some_and(|(sent_at, rtt)| self.look.now.since(sent_at) < rtt)
+    }
+
+    /// Returns whether the bytes are those of a SYN, of which the SYN-ACK took none, in the segment
+    /// that answers it.
+    fn was_left_in_syn(&self) -> bool {
+        let segment = self.look.segment;
+        let follows_syn =
+            self.own.is(Half::SYN) && self.look.first_seq == Some(segment.seq.minus(1));
+        let is_refused = self.peer.is(Half::ACK) && self.peer.ack == segment.seq;
+        follows_syn && is_refused && self.ack_before.is_none()
+    }
+
+    /// Returns the least round trip between both ends, as far as it is known, in microseconds.
+    fn least_rtt(&self) -> Option<u32> {
+        let halves = [self.peer.min_rtt(), self.own.min_rtt()];
+        halves.into_iter().flatten().reduce(u32::saturating_add)
+    }
+
     /// Returns the kind of a segment whose bytes were acknowledged before its sender sent it.
     fn unneeded(&self) -> Option<Kind> {
         let end = self.look.segment.end();
@@ -285,8 +353,6 @@ impl Step<'_> {
         // What the sender takes to react includes its pauses: only the least of it is the path.
         let (near, far) = (self.peer.min_rtt(), self.own.srtt());
         let rtt = near.into_iter().chain(far).reduce(u32::saturating_add);
-        let least = [self.peer.min_rtt(), self.own.min_rtt()];
-        let least_rtt = least.into_iter().flatten().reduce(u32::saturating_add);
         let sizes = [self.own.mss, self.peer.mss];
         let mss = sizes.into_iter().filter(|mss| *mss > 0).min().unwrap_or(DEFAULT_MSS);
         let blocks = self.peer_side_seen().is_some_and(|side| side.sack.blocks() > 0);
@@ -296,7 +362,7 @@ impl Step<'_> {
             idle: now.since(self.own.progress_at),
             gaps: again.map(|again| (now.since(again.at), again.gap)),
             rtt,
-            least_rtt,
+            least_rtt: self.least_rtt(),
             sack: blocks || self.own.is(Half::SACK) && self.peer.is(Half::SACK),
             dup_acks: self.peer.dup_acks,
             sacked: side.map_or(0, |side| side.sacked),
@@ -332,95 +398,6 @@ impl Step<'_> {
                 side.recovery = Some(Recovery { loss: Loss::Reported, until });
             }
             _ => {}
-        }
-    }
-
-    // ---- the sender's counters ----------------------------------------------------------------
-
-    /// Returns whether a SYN sent again is a copy: a host that sends one again has moved its clock
-    /// and its identification on by then.
-    pub(super) fn is_copied_syn(&self) -> bool {
-        let has_clock = self.look.segment.options.timestamps.is_some();
-        let at_once = self.look.now.since(self.own.progress_at) < COPY_GAP_US;
-        self.is_late() || has_clock && self.same_clock() || at_once
-    }
-
-    fn stamp(&self) -> Stamp {
-        let segment = self.look.segment;
-        let has_counter = !self.own.is(Half::RANDOM_ID) && segment.ip_id != 0;
-        Stamp {
-            tsval: segment.options.timestamps.map(|timestamps| timestamps.value),
-            ip_id: has_counter.then_some(segment.ip_id),
-        }
-    }
-
-    /// Returns whether the segment left its sender before one that was seen before it.
-    fn is_late(&self) -> bool {
-        let has_counter = !self.own.is(Half::RANDOM_ID) && self.own.ip_id != 0;
-        let newest = Stamp {
-            tsval: self.own.is(Half::TIMESTAMPS).then_some(self.own.tsval),
-            ip_id: has_counter.then_some(self.own.ip_id),
-        };
-        self.stamp().order(newest) == Order::Earlier
-    }
-
-    fn same_clock(&self) -> bool {
-        let timestamps = self.look.segment.options.timestamps;
-        timestamps.map(|timestamps| timestamps.value)
-            == self.own.is(Half::TIMESTAMPS).then_some(self.own.tsval)
-    }
-
-    /// Returns whether the segment is the last one of its sender once more.
-    pub(super) fn is_copy_of_last(&self) -> bool {
-        let segment = self.look.segment;
-        let same_id =
-            segment.ip_id != 0 && segment.ip_id == self.own.ip_id && !self.own.is(Half::RANDOM_ID);
-        let gap = self.look.now.since(self.own.last_at);
-        let soon = segment.options.timestamps.is_some() || gap < COPY_ID_GAP_US;
-        let same_ack = if segment.has(Flags::ACK) {
-            self.own.is(Half::ACK) && segment.ack == self.own.ack && segment.win == self.own.win
-        } else {
-            !self.own.is(Half::ACK)
-        };
-        let same_end = self.own.is(Half::SEQ) && segment.end() == self.own.max_end;
-        same_id && soon && self.same_clock() && same_ack && same_end
-    }
-
-    /// Takes timestamp and identification, where they are newer.
-    pub(super) fn take_stamp(&mut self, kind: Option<Kind>) {
-        let segment = self.look.segment;
-        if let Some(timestamps) = segment.options.timestamps {
-            let value = timestamps.value;
-            let is_newer = value.wrapping_sub(self.own.tsval).cast_signed() > 0;
-            if !self.own.is(Half::TIMESTAMPS) || is_newer {
-                if segment.end() == segment.seq && self.own.is(Half::TIMESTAMPS) {
-                    self.own.time(Probe::Echo(value), self.look.now);
-                }
-                self.own.tsval = value;
-                self.own.set(Half::TIMESTAMPS);
-            }
-        }
-        if kind != Some(Kind::Duplicate) {
-            self.take_ip_id();
-        }
-    }
-
-    fn take_ip_id(&mut self) {
-        let ip_id = self.look.segment.ip_id;
-        let step = ip_id.wrapping_sub(self.own.ip_id).cast_signed();
-        let is_syn = self.look.segment.has(Flags::SYN);
-        if self.own.is(Half::RANDOM_ID) || ip_id == 0 && self.own.ip_id != 0 {
-            return;
-        }
-        if self.own.ip_id == 0 || is_syn {
-            if ip_id == 0 && !is_syn {
-                self.own.set(Half::RANDOM_ID);
-            }
-            self.own.ip_id = ip_id;
-        } else if step > 0 && step < MAX_ID_STEP {
-            self.own.ip_id = ip_id;
-        } else if step == 0 || step <= -MAX_ID_STEP || step >= MAX_ID_STEP {
-            self.own.set(Half::RANDOM_ID);
         }
     }
 }

@@ -219,6 +219,8 @@ pub(super) struct Side {
     pub proofs: Proofs,
     /// Acknowledgements that it sent of bytes never seen from the other side.
     pub acked_unseen: u32,
+    /// Bytes that were acknowledged before the first segment of this side was seen.
+    pub acked_before: u32,
     /// Timeouts in a row with doubling gaps, at most.
     pub longest_backoff: u32,
     /// Bytes that were never seen below the highest.
@@ -234,6 +236,8 @@ pub(super) struct Side {
     /// What was acknowledged to this side, and when.
     pub(super) acks: AckMarks,
     pub(super) recent: Recent,
+    /// The number of the last segment without bytes that lay beyond all bytes seen.
+    pub(super) bare_ahead: Option<SeqNum>,
     /// Up to where data is acknowledged that was not captured yet.
     pub(super) awaited: Option<SeqNum>,
     /// Data that was captured after its acknowledgement.
@@ -401,6 +405,7 @@ impl Detail {
             side.sacked = 0;
             side.again = None;
             side.probe_end = None;
+            side.bare_ahead = None;
             side.awaited = None;
             side.window.zero_since = None;
             side.acks = AckMarks::default();

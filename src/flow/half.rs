@@ -63,7 +63,8 @@ pub enum Offer {
 /// The hot state of one side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Half {
-    /// The number after the highest byte sent; valid with [`Half::SEQ`].
+    /// The number after the highest byte sent; valid with [`Half::SEQ`]. Before that, the first number
+    /// that the other side acknowledged, if it did.
     pub(super) max_end: SeqNum,
     /// The highest acknowledgement sent; valid with [`Half::ACK`].
     pub(super) ack: SeqNum,
@@ -171,6 +172,13 @@ impl Half {
         self.marks & spoken != 0
     }
 
+    /// Returns whether this side has said that it sends nothing more: the window that the other one
+    /// offers means nothing from then on.
+    #[inline]
+    pub(super) const fn has_closed(&self) -> bool {
+        self.marks & Letter::Fin.mark() != 0
+    }
+
     /// Returns a side of which nothing is known but the letters of its history.
     pub(super) const fn started_over(&self) -> Self {
         Self { marks: self.marks & (Self::WSCALE - 1), ..Self::new() }
@@ -260,6 +268,19 @@ impl Half {
     #[inline]
     pub(super) const fn spoil_probe(&mut self) {
         self.marks &= !(Self::PROBE_ACK | Self::PROBE_ECHO);
+    }
+
+    /// Returns when the bytes up to `end` were first sent, where they are those last timed.
+    pub(super) fn sent_at(&self, end: SeqNum) -> Option<Tick> {
+        // What was timed stays readable after its answer; an echo with that very number, one of
+        // 2³², would be taken for it.
+        (self.probe_at != Tick(0) && self.probe == end.0).then_some(self.probe_at)
+    }
+
+    /// Forgets what was timed, and when: the times around it are about to go around the circle.
+    pub(super) const fn forget_probe(&mut self) {
+        self.spoil_probe();
+        self.probe_at = Tick(0);
     }
 
     /// Takes an answer of the other side, which may end what is being timed.

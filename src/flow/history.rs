@@ -124,15 +124,15 @@ pub(super) fn plain_marks(segment: &Segment) -> Option<u16> {
         return None;
     }
     let ack = flag(Flags::ACK);
-    let data = (segment.len > 0) as u16 & !rst;
+    let data = u16::from(segment.len > 0) & !rst;
     let is_bare = ack & !(data | syn | fin | rst);
     Some(
-        Letter::Syn.mark() * (syn & !ack)
-            | Letter::SynAck.mark() * (syn & ack)
-            | Letter::Ack.mark() * is_bare
-            | Letter::Data.mark() * data
-            | Letter::Fin.mark() * fin
-            | Letter::Rst.mark() * rst,
+        (Letter::Syn.mark() * (syn & !ack))
+            | (Letter::SynAck.mark() * (syn & ack))
+            | (Letter::Ack.mark() * is_bare)
+            | (Letter::Data.mark() * data)
+            | (Letter::Fin.mark() * fin)
+            | (Letter::Rst.mark() * rst),
     )
 }
 

@@ -123,6 +123,10 @@ impl Exchange {
     /// tracker compares as well. Next to no branches: few of them could be foretold.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "a branch that nobody could foretell costs more"
+    )]
     fn is_next<const KIND: u8>(&self, segment: &Segment, sender: Orientation) -> bool {
         let (own, peer) = (&self.halves[sender], &self.halves[sender.flip()]);
         let is_usual = KIND == Next::USUAL;
@@ -153,7 +157,7 @@ impl Exchange {
 #[expect(clippy::inline_always, reason = "asked for every packet")]
 fn is_usual(own: &Half, segment: &Segment) -> bool {
     let letter = select_unpredictable(segment.len > 0, Letter::Data.mark(), Letter::Ack.mark());
-    (segment.flags.0 & (COUNT | Flags::FIN.0) == Flags::ACK.0) & (own.marks & letter != 0)
+    (segment.flags.0 & (COUNT | Flags::FIN.0) == Flags::ACK.0) && (own.marks & letter != 0)
 }
 
 /// Returns whether nothing but letters in the history sets the first segment of its kind apart from

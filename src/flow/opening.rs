@@ -22,7 +22,9 @@ impl Step<'_> {
             return Outcome::default();
         }
         if self.look.first_seq == Some(segment.seq) {
-            return self.take_syn_again();
+            // Where both open at once each sends a SYN, and then a SYN-ACK (RFC 9293, section 3.5).
+            let opens_at_once = is_answer && !self.own.is(Half::ACK) && self.peer.is(Half::SYN);
+            return if opens_at_once { Outcome::default() } else { self.take_syn_again() };
         }
         if is_answer {
             self.watch_other_syn_ack();
@@ -58,7 +60,11 @@ impl Step<'_> {
             self.compare_copy();
             return Outcome { kind: Some(Kind::Duplicate), ..Outcome::default() };
         }
-        let kind = if segment.has(Flags::ACK) { Kind::SynAck } else { Kind::Syn };
+        let kind = match segment.has(Flags::ACK) {
+            _ if self.is_unprompted() => Kind::Unprompted,
+            true => Kind::SynAck,
+            false => Kind::Syn,
+        };
         let (now, first) = (self.look.now, self.look.first);
         self.count(kind, 0);
         // With a timestamp the answer will say which of the SYNs it answers; without, nobody knows.

@@ -50,11 +50,16 @@ pub enum Kind {
     WindowProbe,
     /// Two rules apply, or none.
     Ambiguous,
+    /// Sent twice by its sender, before an answer to the first could have come back.
+    Unprompted,
+    /// The data of a SYN, which the SYN-ACK did not take, in a segment of its own (RFC 7413, section
+    /// 4.2.2).
+    SynData,
 }
 
 impl Kind {
     /// All kinds, in their order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Duplicate,
         Self::Reordered,
         Self::Spurious,
@@ -72,6 +77,8 @@ impl Kind {
         Self::KeepAlive,
         Self::WindowProbe,
         Self::Ambiguous,
+        Self::Unprompted,
+        Self::SynData,
     ];
 
     /// Returns the stable code: lower case with underscores.
@@ -94,6 +101,8 @@ impl Kind {
             Self::KeepAlive => "keepalive",
             Self::WindowProbe => "zero_window_probe",
             Self::Ambiguous => "ambiguous",
+            Self::Unprompted => "unprompted",
+            Self::SynData => "syn_data",
         }
     }
 
@@ -117,13 +126,23 @@ impl Kind {
             Self::KeepAlive => "keep-alive",
             Self::WindowProbe => "probe of a zero window",
             Self::Ambiguous => "sent again, cause ambiguous",
+            Self::Unprompted => "sent twice before an answer could come",
+            Self::SynData => "data of a SYN again, not taken by the SYN-ACK",
         }
     }
 
     /// Returns whether the sender sent bytes, a SYN or a FIN a second time because it had to
     /// believe that they were lost.
     pub const fn is_retransmission(self) -> bool {
-        !matches!(self, Self::Duplicate | Self::Reordered | Self::KeepAlive | Self::WindowProbe)
+        !matches!(
+            self,
+            Self::Duplicate
+                | Self::Reordered
+                | Self::KeepAlive
+                | Self::WindowProbe
+                | Self::Unprompted
+                | Self::SynData
+        )
     }
 }
 
@@ -200,7 +219,7 @@ impl View {
     }
 
     /// Returns whether the receiver reported something above the first missing byte.
-    const fn some_evidence(&self) -> bool {
+    pub(super) const fn some_evidence(&self) -> bool {
         if self.sack { self.sacked > 0 } else { self.dup_acks > 0 }
     }
 

@@ -289,7 +289,7 @@ impl<'a> Step<'a> {
         for half in [&mut *self.own, &mut *self.peer] {
             half.last_at = long_ago;
             half.progress_at = long_ago;
-            half.spoil_probe();
+            half.forget_probe();
         }
     }
 
@@ -297,11 +297,13 @@ impl<'a> Step<'a> {
         if self.look.silence < LEAST_STALL_US {
             return None;
         }
-        let shut = |half: &Half| half.is(Half::ACK) && half.win == 0;
+        let shut = |half: &Half, sender: &Half| {
+            half.is(Half::ACK) && half.win == 0 && !sender.has_closed()
+        };
         let only_syns = |a: &Half, b: &Half| {
             a.marks & (Letter::Syn.mark() | Letter::SynAck.mark()) != 0 && !b.is(Half::ACK)
         };
-        if shut(self.own) || shut(self.peer) {
+        if shut(self.own, self.peer) || shut(self.peer, self.own) {
             Some(Waiting::Window)
         } else if self.own.flight(self.peer) > 0 || self.peer.flight(self.own) > 0 {
             Some(Waiting::Acknowledgement)

@@ -78,6 +78,8 @@ pub struct SideSummary {
     pub stuck: Stuck,
     /// Bytes of this side that were acknowledged and never seen.
     pub missed_bytes: u64,
+    /// Bytes of this side that were acknowledged in the capture before its first segment in it.
+    pub acked_before: u32,
     /// Acknowledgements that this side sent of bytes never seen.
     pub acked_unseen: u32,
     /// The shortest time the other side took to answer, in microseconds.
@@ -250,6 +252,7 @@ impl SideSummary {
             data_after_ack: side.data_after_ack,
             stuck: side.stuck,
             missed_bytes: missed(own, peer, side),
+            acked_before: side.acked_before,
             acked_unseen: side.acked_unseen,
             rtt_min_us: own.min_rtt(),
             rtt_smoothed_us: own.srtt(),

@@ -3,9 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::audit::PacketVerdict;
+use crate::audit::{PacketVerdict, Turn};
 use crate::partial::{Error, Part, Set};
-use crate::time::Timestamp;
 
 /// Verdicts that are handed over at a time.
 const BATCH: usize = 4096;
@@ -14,7 +13,7 @@ const BATCH: usize = 4096;
 pub struct Verdicts<'a> {
     streams: Vec<Stream<'a>>,
     /// The next of each stream: its place in the capture, and which stream.
-    heads: BinaryHeap<Reverse<((Timestamp, u64), usize)>>,
+    heads: BinaryHeap<Reverse<(Turn, usize)>>,
 }
 
 /// The verdicts of one part.
@@ -26,14 +25,14 @@ struct Stream<'a> {
 
 impl Stream<'_> {
     /// Returns the place of the next verdict; reads the next record when all are used up.
-    fn head(&mut self) -> Result<Option<(Timestamp, u64)>, Error> {
+    fn head(&mut self) -> Result<Option<Turn>, Error> {
         while self.verdicts.as_slice().is_empty() {
             let Some(stretch) = self.part.verdicts.get(self.next_record) else { return Ok(None) };
             self.next_record += 1;
             self.verdicts = self.part.decode::<Vec<PacketVerdict>>(*stretch)?.into_iter();
         }
         let next = self.verdicts.as_slice().first();
-        Ok(next.map(|verdict| (verdict.clock, verdict.frame)))
+        Ok(next.map(PacketVerdict::turn))
     }
 }
 

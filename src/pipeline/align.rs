@@ -19,7 +19,7 @@ use crate::segment::{Flags, Segment};
 use crate::source::{self, FrameSource, SetBack, Timeline};
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::tuple::{FlowKey, Orientation};
-use crate::wire::{Decoded, Tunnels, decode, decode_innermost};
+use crate::wire::{Decoded, Tunnels, decode, decode_innermost, packets};
 
 /// Frames that are looked at of all files together: a second's work.
 const MAX_FRAMES: usize = 2_000_000;
@@ -74,7 +74,7 @@ fn look(path: &Path, (file, most): (usize, usize), tunnels: Tunnels, ways: &mut 
     let Ok(mut source) = source::open(path, Timeline::default()) else { return };
     let (mut batch, mut frames, mut kept) = (Batch::default(), 0, 0);
     while frames < most && kept < MAX_SIGHTS && source.fill(&mut batch).is_ok_and(|more| more) {
-        for frame in batch.frames(0..batch.len()) {
+        for frame in batch.frames(0..batch.len()).flat_map(|frame| packets(&frame)) {
             let decoded = match tunnels {
                 Tunnels::Opened => decode_innermost(&frame, crate::wire::Checksums::Ignored),
                 Tunnels::Closed => decode(&frame),

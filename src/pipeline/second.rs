@@ -101,12 +101,14 @@ impl<'a> Collector<'a> {
         }
         for frame in batch.frames(range) {
             if shown.contains(&frame.number) || self.wish.frames.contains(&frame.number) {
-                self.show(&frame);
+                (0..=u16::MAX)
+                    .zip(wire::packets(&frame))
+                    .for_each(|(part, packet)| self.show(&packet, part));
             }
         }
     }
 
-    fn show(&mut self, frame: &Frame<'_>) {
+    fn show(&mut self, frame: &Frame<'_>, part: u16) {
         let Some(range) = wire::headers(frame, self.tools.settler.decoder.tunnels) else { return };
         let Some(headers) = frame.bytes.get(range.clone()) else { return };
         if self.packets.len() < MAX_SHOWN_PACKETS {
@@ -114,6 +116,7 @@ impl<'a> Collector<'a> {
             let captured = u32::try_from(headers.len()).unwrap_or(u32::MAX);
             self.packets.push(ShownPacket {
                 frame: frame.number,
+                part,
                 ts: frame.ts,
                 clock: frame.clock,
                 original_len: frame.original_len.saturating_sub(start).max(captured),
@@ -139,8 +142,7 @@ impl<'a> Collector<'a> {
         let mut stories: Vec<FlowStory> = findings.finish().stories;
         let mut flows = Vec::new();
         for (wanted, trace) in self.wish.flows.iter().zip(self.traces) {
-            let is_its = |told: &FlowStory| told.audit.first_frame == wanted.first_frame;
-            if let Some(position) = stories.iter().position(is_its) {
+            if let Some(position) = stories.iter().position(|told| wanted.is(told)) {
                 flows.push(ShownFlow { told: stories.swap_remove(position), trace });
             }
         }
@@ -159,8 +161,9 @@ fn is_of_wanted_flow(wish: &Wish, item: &Item) -> bool {
 /// Takes a packet into the trace of its flow; says whether it is one to show.
 fn take_packet(wish: &Wish, traces: &mut [Trace], item: &Item, told: &PacketVerdict) -> bool {
     let wanted = wish.flows.iter().zip(traces);
-    let its_own = |first_frame| told.flow == Some(first_frame);
-    let Some((_, trace)) = { wanted }.find(|(flow, _)| its_own(flow.first_frame)) else {
+    let Some((_, trace)) =
+        { wanted }.find(|(flow, _)| told.flow == Some(flow.first_frame) && told.key == flow.key)
+    else {
         return false;
     };
     let segment = item.packet.segment;

@@ -179,7 +179,8 @@ impl Shard {
     pub(super) fn snapshot(&self) -> (Totals, Findings) {
         let (mut totals, mut findings) = (self.desk.totals.clone(), self.desk.findings.clone());
         for flow in self.table.iter() {
-            account::settle(flow.key, flow.audit().clone(), &mut totals, &mut findings);
+            let at = (flow.key, flow.audit().last_seen());
+            account::settle(at, flow.audit().clone(), &mut totals, &mut findings);
         }
         (totals, findings)
     }
@@ -332,7 +333,8 @@ impl Desk {
             let ended = std::mem::replace(audit, fresh);
             audit.expect_copies_as(&ended);
             audit.first_seen_at(arrival.orientation, item.stamp.vantage());
-            account::settle(flow.key, ended, &mut self.totals, &mut self.findings);
+            let at = (flow.key, item.stamp.clock);
+            account::settle(at, ended, &mut self.totals, &mut self.findings);
         }
         let forked = !self.opinions.is_unanimous();
         let unanimous = !forked && !verdict.is_invalid();
@@ -410,11 +412,12 @@ impl Desk {
             Wanted::Verdicts => true,
         };
         if is_wanted {
-            let Stamp { number: frame, ts, clock, .. } = item.stamp;
+            let Stamp { number: frame, ts, clock, part, .. } = item.stamp;
             let Packet { key, orientation, .. } = item.packet;
             let direction = verdict.direction;
             self.verdicts.push(PacketVerdict {
                 frame,
+                part,
                 ts,
                 clock,
                 flow,
@@ -450,7 +453,7 @@ impl Desk {
         {
             self.totals.occupancy.close(entry.expires, Group::Tcp);
         }
-        account::settle(flow.key, flow.into_audit(), &mut self.totals, &mut self.findings);
+        account::settle((flow.key, end), flow.into_audit(), &mut self.totals, &mut self.findings);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::audit::Tally;
 use crate::frame::{Batch, Frame, Outline, Place};
 use crate::pipeline::datagrams::Datagram;
 use crate::pipeline::ledger::{Budget, Census};
+use crate::pipeline::times::Times;
 use crate::segment::{ErrorTraits, HeaderFault, Segment};
 use crate::source::rules::Exemptions;
 use crate::time::Timestamp;
@@ -103,13 +104,15 @@ pub(super) struct Stamp {
     pub(super) clock: Timestamp,
     /// The interface that the frame was captured on.
     pub(super) interface: u16,
+    /// The position of the packet among those of its frame, from 0.
+    pub(super) part: u16,
 }
 
 impl Stamp {
     #[inline]
     const fn of(frame: &Frame<'_>) -> Self {
         let Frame { number, ts, clock, interface, .. } = *frame;
-        Self { number, ts, clock, interface }
+        Self { number, ts, clock, interface, part: 0 }
     }
 
     /// Returns where the frame was captured.
@@ -178,89 +181,6 @@ enum Treatment {
     Tracked,
     /// It is not.
     Exempt,
-}
-
-/// The time span of frames, and how often it stepped back.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Times {
-    span: Option<Span>,
-    pub(super) steps_back: u64,
-    /// The longest step back, in nanoseconds.
-    pub(super) longest_step_back: i64,
-    /// The longest time without any frame, in nanoseconds.
-    pub(super) longest_silence: i64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-struct Span {
-    first: Timestamp,
-    last: Timestamp,
-    earliest: Timestamp,
-    latest: Timestamp,
-}
-
-impl Times {
-    #[inline]
-    fn add(&mut self, ts: Timestamp) {
-        let span = self.span.get_or_insert(Span { first: ts, last: ts, earliest: ts, latest: ts });
-        let step = ts.nanos_since(span.last);
-        span.last = ts;
-        if step < 0 {
-            self.steps_back += 1;
-            self.longest_step_back = self.longest_step_back.max(step.saturating_neg());
-            span.earliest = span.earliest.min(ts);
-        } else {
-            self.longest_silence = self.longest_silence.max(step);
-            span.latest = span.latest.max(ts);
-        }
-    }
-
-    /// Adds the times of frames in their order.
-    fn add_all(&mut self, mut times: impl Iterator<Item = Timestamp>) {
-        let Some(first) = times.next() else { return };
-        self.add(first);
-        // Those of most frames follow one another: the span is looked at in the end.
-        let (mut last, mut longest) = (first, self.longest_silence);
-        for ts in times {
-            let step = ts.nanos_since(last);
-            if step < 0 {
-                self.longest_silence = longest;
-                self.end_at(last);
-                self.add(ts);
-            }
-            longest = longest.max(step);
-            last = ts;
-        }
-        self.longest_silence = longest;
-        self.end_at(last);
-    }
-
-    /// Notes that the times went on to this one, without a step back.
-    fn end_at(&mut self, last: Timestamp) {
-        if let Some(span) = &mut self.span {
-            span.last = last;
-            span.latest = span.latest.max(last);
-        }
-    }
-
-    /// Appends the times of the frames that follow.
-    pub(super) fn merge(&mut self, next: &Self) {
-        let Some(following) = next.span else { return };
-        self.add(following.first);
-        self.steps_back += next.steps_back;
-        self.longest_step_back = self.longest_step_back.max(next.longest_step_back);
-        self.longest_silence = self.longest_silence.max(next.longest_silence);
-        if let Some(span) = &mut self.span {
-            span.last = following.last;
-            span.earliest = span.earliest.min(following.earliest);
-            span.latest = span.latest.max(following.latest);
-        }
-    }
-
-    /// Returns the times of the earliest and the latest frame.
-    pub(super) fn range(&self) -> Option<(Timestamp, Timestamp)> {
-        self.span.map(|span| (span.earliest, span.latest))
-    }
 }
 
 /// Does what must happen in capture order, slice after slice.
@@ -432,7 +352,7 @@ impl Slice {
         let Outline { number, ts, clock, interface, .. } = outline;
         self.tally.segments += 1;
         if let Some(item) = self.next(plain.key, how) {
-            item.stamp = Stamp { number, ts, clock, interface };
+            item.stamp = Stamp { number, ts, clock, interface, part: 0 };
             item.kind = Kind::Segment;
             item.packet.orientation = plain.orientation;
             plain.read(&mut item.packet.segment);
@@ -493,6 +413,14 @@ impl Slice {
     fn decode_any(&mut self, batch: &Batch, position: usize, how: &Decoder) {
         let Some(frame) = &batch.frame(position) else { return };
         let mut stamp = Stamp::of(frame);
+        for packet in wire::packets(frame) {
+            self.decode_packet(stamp, &packet, how);
+            stamp.part = stamp.part.saturating_add(1);
+        }
+    }
+
+    fn decode_packet(&mut self, mut stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
+        self.tally.further_packets += u64::from(stamp.part > 0);
         if let Some(interface) = wire::cooked_interface(frame) {
             stamp.interface = interface;
         }
@@ -565,26 +493,5 @@ impl Slice {
         item.packet.key = key;
         item.hash = key.hash_with(how.seed);
         Some(item)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_the_same_whether_added_one_by_one_or_in_runs() {
-        let seconds = [5, 7, 6, 6, 9, 1, 8].map(|s| Timestamp::from_parts(s, 0));
-        let mut whole = Times::default();
-        for ts in seconds {
-            whole.add(ts);
-        }
-        for cut in 0..seconds.len() {
-            let (mut head, mut tail) = (Times::default(), Times::default());
-            seconds[..cut].iter().for_each(|ts| head.add(*ts));
-            seconds[cut..].iter().for_each(|ts| tail.add(*ts));
-            head.merge(&tail);
-            assert_eq!((head.steps_back, head.range()), (2, whole.range()), "cut at {cut}");
-        }
     }
 }

@@ -169,7 +169,7 @@ struct Told<'a> {
 }
 
 /// Collects the flows with findings and those whose ends had trouble, each once, by their ids.
-fn flows(audit: &Audit) -> BTreeMap<u64, Told<'_>> {
+fn flows(audit: &Audit) -> BTreeMap<(u64, &FlowKey), Told<'_>> {
     let others = audit.suspects.iter().chain(&audit.troubled).map(|flow| Told {
         key: &flow.key,
         flow: &flow.audit,
@@ -182,7 +182,7 @@ fn flows(audit: &Audit) -> BTreeMap<u64, Told<'_>> {
         summary: &flow.summary,
         evidence: Some(&flow.evidence),
     });
-    others.chain(findings).map(|told| (told.flow.first_frame, told)).collect()
+    others.chain(findings).map(|told| ((told.flow.first_frame, told.key), told)).collect()
 }
 
 /// Lists the causes that name a flow, by the flow's id.

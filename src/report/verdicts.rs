@@ -77,6 +77,7 @@ mod tests {
             ..Verdict::invalid(Reason::AckOver)
         };
         let line = PacketVerdict {
+            part: 0,
             frame: 7,
             ts: Timestamp(1_430_820_131_000_123_456),
             clock: Timestamp(1_430_820_131_000_123_456),

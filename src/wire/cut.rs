@@ -3,14 +3,14 @@
 //! Does not: cut.
 
 use super::fragments::HEAD_LEN;
-use super::{Checksums, Decoded, Tunnels, decode_innermost, decode_with, headers, plain};
+use super::{Checksums, Decoded, Tunnels, decode_innermost, decode_with, headers, packets, plain};
 use crate::frame::Frame;
 
 /// Returns how many of the captured bytes of a frame, at least `least`, say all that the whole frame
 /// says to whoever does not judge checksums: what it decodes to, and its headers.
 pub fn enough(frame: &Frame<'_>, tunnels: Tunnels, least: usize) -> usize {
     let captured = frame.bytes.len();
-    if captured <= least {
+    if captured <= least || packets(frame).nth(1).is_some() {
         return captured;
     }
     if let Some(plain) = plain(frame.link, frame.bytes) {

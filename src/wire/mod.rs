@@ -20,6 +20,7 @@ mod ipv4;
 mod ipv6;
 mod link;
 mod options;
+mod packets;
 mod plain;
 mod rewrite;
 mod tcp;
@@ -34,6 +35,7 @@ use crate::tuple::{FlowKey, Orientation};
 pub use cut::enough;
 use fragments::Fragment;
 pub use headers::headers;
+pub use packets::packets;
 pub use plain::{Plain, plain, plain_v4, plain_v6};
 pub use rewrite::map_addresses;
 

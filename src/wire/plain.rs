@@ -15,6 +15,9 @@ use crate::tuple::{Endpoint, FlowKey, Orientation, TCP};
 const ETHERNET_LEN: usize = 14;
 const IPV4_LEN: usize = ETHERNET_LEN + 20;
 const IPV6_LEN: usize = ETHERNET_LEN + 40;
+/// Type field and what follows it: version 4 and a header of five words; version 6.
+const IPV4_KIND: u32 = 0x08_0045;
+const IPV6_KIND: u32 = 0x8_6dd6;
 /// Length of a TCP header without options.
 const TCP_LEN: usize = 20;
 
@@ -45,7 +48,7 @@ pub fn plain(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
 pub fn plain_v4(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
     let (headers, rest) = bytes.split_first_chunk::<{ IPV4_LEN + TCP_LEN }>()?;
     // Type field, version and length of the IP header, type of service.
-    let is_ipv4 = link == LinkType::ETHERNET && be32(headers, 12)? >> 8 == 0x08_00_45;
+    let is_ipv4 = link == LinkType::ETHERNET && be32(headers, 12)? >> 8 == IPV4_KIND;
     // Flags and offset of fragments, time to live, protocol. "Do not fragment" may be set, all else
     // makes it a fragment; reserved bits do not matter.
     let middle = be32(headers, 20)?;
@@ -64,7 +67,7 @@ pub fn plain_v4(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
 /// Finds the segment of a plain frame of IPv6, as [`plain`] does.
 pub fn plain_v6(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
     let (headers, rest) = bytes.split_first_chunk::<{ IPV6_LEN + TCP_LEN }>()?;
-    let is_ipv6 = link == LinkType::ETHERNET && be32(headers, 12)? >> 12 == 0x86_dd_6;
+    let is_ipv6 = link == LinkType::ETHERNET && be32(headers, 12)? >> 12 == IPV6_KIND;
     let [_, _, _, _, len0, len1, next, ttl] = *headers.get(ETHERNET_LEN..)?.first_chunk()?;
     if !is_ipv6 || next != TCP {
         return None;

@@ -131,10 +131,11 @@ fn totals(summary: &Summary) -> String {
     text
 }
 
-fn of_side(side: &SideSummary) -> [(&'static str, u64); 15] {
+fn of_side(side: &SideSummary) -> [(&'static str, u64); 16] {
     [
         ("sent_again", side.retransmitted.packets),
         ("sent_again_bytes", side.retransmitted.bytes),
+        ("acked_before", side.acked_before.into()),
         ("longest_backoff", side.longest_backoff.into()),
         ("proofs_dsack", side.proofs.dsack.into()),
         ("proofs_eifel", side.proofs.eifel.into()),

@@ -1,5 +1,6 @@
 //! Causes that no simulated capture shows, on conversations written by hand.
 
+mod gate;
 mod handshake;
 mod packets;
 mod paths;

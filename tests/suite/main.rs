@@ -46,6 +46,7 @@ mod kernel;
 mod live;
 mod machines;
 mod merged;
+mod netlink;
 mod notrack;
 mod outputs;
 mod packaging;

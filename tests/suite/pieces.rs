@@ -53,7 +53,7 @@ fn parts_of_pieces(scratch: &Path, out: &Path, count: usize, options: &[&str]) -
 
 /// How an audit is told to read.
 #[derive(Clone, Copy, Default)]
-struct Options<'a> {
+pub struct Options<'a> {
     /// By those who split and by those who audit.
     decoding: &'a [&'a str],
     /// By those who audit.
@@ -64,7 +64,7 @@ struct Options<'a> {
 
 /// Holds that pieces, made by a run over each of these groups of files, give what a single run over
 /// all files gives.
-fn assert_same(
+pub fn assert_same(
     scratch: &Scratch,
     folder: &Path,
     count: usize,

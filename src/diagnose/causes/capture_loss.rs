@@ -13,6 +13,7 @@ use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted};
 use crate::flow::Offer;
 use crate::segment::Direction;
+use crate::wire::Undecodable;
 
 /// What there is to know of it.
 pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
@@ -29,7 +30,8 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
     look_alikes: "Hardware offload, which hides data from tracker and capture alike; loss before \
                   the capture point, after which the data comes again.",
     remedy: "Capture again with a larger buffer (tcpdump -B 65536), a snap length of 128, and a \
-             filter, on a host that keeps up.",
+             filter, on a host that keeps up. Where fragments of datagrams are missing, capture where \
+             all of them pass, without a filter on ports.",
     references: "pcapng isb_ifdrop, isb_osdrop; pcap_stats(3)",
     diagnose: Some(diagnose),
     remedies: |_| Vec::new(),
@@ -75,14 +77,28 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
              move no bound of the tracker."
         ));
     }
-    diagnosis.notes.push(
-        "Capture again with a larger buffer and a filter (tcpdump -B 65536 -s 128) before anything \
-         is changed."
-            .to_owned(),
-    );
+    diagnosis.notes.push(advice(facts));
     diagnosis.against = against(&cases);
     diagnosis.evidence = evidence(&cases, RULES, MAX_EVIDENCE);
     Some(diagnosis)
+}
+
+/// Says how to capture what is missing: where datagrams came in pieces of which some are there, it may
+/// be the others.
+fn advice(facts: &Facts<'_>) -> String {
+    let tally = &facts.audit.tally;
+    let pieces = tally.undecodable.get(&Undecodable::IncompleteDatagram).copied().unwrap_or(0);
+    if pieces == 0 {
+        return "Capture again with a larger buffer and a filter (tcpdump -B 65536 -s 128) before \
+                anything is changed."
+            .to_owned();
+    }
+    format!(
+        "{} are there of datagrams whose other fragments are not: the bytes may be in those, and no \
+         larger buffer brings them. Capture again where all fragments pass, without a filter on \
+         ports, which later fragments do not have; else with a larger buffer (tcpdump -B 65536 -s 128).",
+        counted(pieces, "fragment")
+    )
 }
 
 /// Counts the INVALID packets of a flow that missing frames may explain.
@@ -102,7 +118,7 @@ fn is_explained(case: &Case<'_>) -> bool {
 
 fn score(facts: &Facts<'_>, cases: &[&Case<'_>]) -> Score {
     // The worse the capture the surer this is: its quality does not count against it.
-    let mut score = Score::new(40, 100);
+    let mut score = Score::of_any_capture(40);
     score.at_most = Level::Probable;
     if cases.iter().any(|case| case.summary.effects.not_dropped > 0) {
         score.add("INVALID packets were processed", 20);

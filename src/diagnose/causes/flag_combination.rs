@@ -58,7 +58,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     // The flags alone decide: neither another packet nor a missing one changes that.
-    let mut score = Score::new(if packets >= SEVERAL { 40 } else { 25 }, 100);
+    let mut score = Score::of_any_capture(if packets >= SEVERAL { 40 } else { 25 });
     score.add("the packet alone shows it", 40);
     diagnosis.score = score;
     diagnosis.notes.push(if is_scan(&cases) {

@@ -2,9 +2,10 @@
 //!
 //! Does not: count them as clean or guilty.
 
+use crate::diagnose::case::Case;
 use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::score::{Level, Score};
-use crate::diagnose::{Diagnosis, Facts, counted};
+use crate::diagnose::{Diagnosis, Facts, counted, quality};
 
 /// What there is to know of it.
 pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
@@ -16,7 +17,9 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
                 and judges its windows liberally for its whole life. A capture that begins later \
                 than the tracker cannot show what the tracker knew.",
     signature: "No SYN in the capture.",
-    look_alikes: "A reload or fail-over of the firewall itself, after which it has no entries.",
+    look_alikes: "A reload or fail-over of the firewall itself, after which it has no entries. A filter on \
+                  content, which leaves out SYNs and bare acknowledgements alike, and a capture of one \
+                  direction: the capture's quality tells these.",
     remedy: "Capture again, and have the connections opened anew while it runs.",
     references: "nf_conntrack_tcp_loose (nf_conntrack-sysctl.rst)",
     diagnose: Some(diagnose),
@@ -25,20 +28,21 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
 
 fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let totals = &facts.audit.totals;
-    let picked_up = totals.flows_picked_up;
-    if picked_up == 0 {
+    let begun_before = quality::begun_before(facts.audit);
+    if begun_before == 0 {
         return None;
     }
     let finding = format!(
-        "{picked_up} of {} began before the capture and are not judged strictly",
+        "{begun_before} of {} began before the capture and are not judged strictly",
         counted(totals.flows, "connection")
     );
-    let cases: Vec<_> = facts.cases.iter().filter(|case| case.audit.picked_up).collect();
+    let is_one = |case: &&Case<'_>| case.audit.picked_up && !case.lacks_one_direction();
+    let cases: Vec<_> = facts.cases.iter().filter(is_one).collect();
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
-    diagnosis.flow_count = picked_up;
-    let mut score = Score::new(40, 100);
+    diagnosis.flow_count = begun_before;
+    let mut score = Score::of_any_capture(40);
     score.at_most = Level::Probable;
-    if picked_up == totals.flows {
+    if begun_before == totals.flows {
         score.add("all flows", 30);
     }
     diagnosis.score = score;

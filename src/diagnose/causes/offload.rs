@@ -107,7 +107,7 @@ fn torn(facts: &Facts<'_>) -> usize {
 
 fn score(facts: &Facts<'_>, cases: &[&Case<'_>]) -> Score {
     // What is missing in the capture is what it rests on: its quality does not count against it.
-    let mut score = Score::new(40, 100);
+    let mut score = Score::of_any_capture(40);
     if cases.len() >= SEVERAL {
         score.add("several flows", 15);
     } else {

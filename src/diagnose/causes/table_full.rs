@@ -57,7 +57,7 @@ fn would_overflow(facts: &Facts<'_>) -> Option<Diagnosis> {
         reading.total()
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &[]);
-    let mut score = Score::new(50, 100);
+    let mut score = Score::of_any_capture(50);
     if capacity.max_from == Origin::Given {
         score.add("the limit is known", 20);
     } else {

@@ -51,7 +51,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &[]);
     diagnosis.flow_count = count;
     diagnosis.flows = flows.iter().take(MAX_NAMED_FLOWS).map(|flow| flow.first_frame).collect();
-    let mut score = Score::new(40, 100);
+    let mut score = Score::of_any_capture(40);
     // The capture shows that packets pass two places, not whether both track them.
     score.at_most = Level::Possible;
     if flows.len() >= 2 {

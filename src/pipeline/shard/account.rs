@@ -3,17 +3,21 @@
 //! Does not: decide when a flow is finished.
 
 use crate::audit::{Findings, Totals};
-use crate::flow::{ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble};
+use crate::flow::{
+    ConnState, FlowAudit, FlowFinding, FlowSightings, FlowStory, FlowTrouble, Messages,
+};
+use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 
 /// Packets of one direction from which on a flow goes on as if the other were there: a SYN or a RST
 /// alone may have had no answer.
 const HALF_SEEN_PACKETS: u64 = 3;
 
-/// Adds a finished flow to the totals, and to the findings if a policy called it INVALID.
+/// Adds a flow that is finished at `end` to the totals, and to the findings if a policy called it
+/// INVALID.
 #[inline(never)]
 pub(super) fn settle(
-    key: FlowKey,
+    (key, end): (FlowKey, Timestamp),
     mut audit: FlowAudit,
     totals: &mut Totals,
     findings: &mut Findings,
@@ -24,6 +28,9 @@ pub(super) fn settle(
     totals.flows_untracked += u64::from(!audit.tracked);
     let one_way = directions.original.packets == 0 || directions.reply.packets == 0;
     totals.flows_one_way += u64::from(one_way);
+    if audit.picked_up {
+        count_beginning(&audit, end, totals);
+    }
     let packets = directions.original.packets + directions.reply.packets;
     totals.payload_bytes += directions.original.bytes + directions.reply.bytes;
     let summary = audit.summary();
@@ -58,4 +65,16 @@ pub(super) fn settle(
             findings.push(FlowFinding { key, audit, evidence: *evidence, summary });
         }
     }
+}
+
+/// Counts what is there in the place of the beginning of a flow that was picked up.
+fn count_beginning(audit: &FlowAudit, end: Timestamp, totals: &mut Totals) {
+    let messages = audit.messages(end);
+    totals.flows_of_messages += u64::from(messages.is_some());
+    totals.flows_lacking_acks += u64::from(messages == Some(Messages::LackingAck));
+    let directions = audit.directions();
+    let ways = [directions.original, directions.reply];
+    let is_one_way = ways.iter().any(|way| way.packets == 0);
+    let opens = ways.iter().any(|way| way.syn_seen);
+    totals.flows_answering += u64::from(is_one_way && opens);
 }

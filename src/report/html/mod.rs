@@ -259,7 +259,7 @@ fn quality(view: &View<'_>) -> Markup {
         p {
             "Quality " strong { (quality.percent) " %" }
             @if quality.shortcomings.is_empty() { ": nothing is known to be wrong with it." }
-            @else { ": the worst of these multiplies every score." }
+            @else { ": the worst of these multiplies every score, but those that say that it does not matter." }
         }
         @if !quality.shortcomings.is_empty() {
             ul { @for found in &quality.shortcomings {

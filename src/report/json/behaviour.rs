@@ -31,6 +31,8 @@ pub(super) struct Totals {
     effects: Effects,
     /// Payload bytes that were acknowledged and never seen.
     missed_bytes: u64,
+    /// Payload bytes that were acknowledged before the first segment of their side was seen.
+    acked_before_bytes: u64,
     /// Gaps that were not followed because there were too many in one flow.
     holes_forgotten: u64,
     /// The longest time in which nothing passed although something was due.
@@ -140,6 +142,7 @@ impl Totals {
             conn_states: conn_states.map(|(state, count)| (state.name(), *count)).collect(),
             effects: behaviour.effects.into(),
             missed_bytes: behaviour.missed_bytes,
+            acked_before_bytes: behaviour.acked_before,
             holes_forgotten: behaviour.holes_forgotten,
             longest_stall_us: behaviour.longest_stall_us,
             rtt_near_us: Distribution::of(&behaviour.rtt_near),

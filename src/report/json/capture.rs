@@ -23,6 +23,10 @@ pub(super) struct Capture {
     last_ts: Option<String>,
     /// Frames that are earlier than the one before them.
     time_steps_back: u64,
+    /// Packets behind the first of their frame, where frames hold several; the counts that follow are
+    /// of packets then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    further_packets: Option<u64>,
     /// TCP segments judged.
     tcp_segments: u64,
     /// ICMP errors about TCP judged.
@@ -140,6 +144,7 @@ impl Capture {
             first_ts: audit.first_ts.map(|ts| ts.to_string()),
             last_ts: audit.last_ts.map(|ts| ts.to_string()),
             time_steps_back: audit.time_steps_back,
+            further_packets: Some(tally.further_packets).filter(|count| *count > 0),
             tcp_segments: tally.segments,
             tcp_errors: tally.tcp_errors,
             fragments: tally.fragments,

@@ -46,7 +46,8 @@ pub(super) struct Cause {
     score: u32,
     /// Points and what they are for.
     parts: BTreeMap<&'static str, i32>,
-    /// Percent by which the quality of the capture multiplies the sum.
+    /// Percent by which the quality of the capture multiplies the sum; 100 where it does not matter to
+    /// this cause.
     quality_percent: u32,
     /// The most that this cause can be, where its facts allow another reading.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,7 +121,7 @@ impl Cause {
             level: found.score.level().map_or("none", Level::code),
             score: found.score.total(),
             parts: found.score.parts.iter().map(|part| (part.name, part.points)).collect(),
-            quality_percent: found.score.quality,
+            quality_percent: found.score.quality.unwrap_or(100),
             at_most: Some(found.score.at_most)
                 .filter(|level| *level != Level::Confirmed)
                 .map(Level::code),

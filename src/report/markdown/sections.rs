@@ -247,7 +247,7 @@ pub(super) fn quality(view: &View<'_>) -> String {
         vec![text(found.code), text(&found.what), format!("{} %", found.percent)]
     };
     let mut words = format!(
-        "### Capture quality: {} %\n\nEvery score is multiplied by it.\n\n",
+        "### Capture quality: {} %\n\nEvery score is multiplied by it, but those that say that it does not matter.\n\n",
         quality.percent
     );
     if quality.shortcomings.is_empty() {

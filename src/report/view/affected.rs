@@ -58,9 +58,9 @@ impl Affected {
     /// Finds the affected connections; none when there are none.
     pub(in crate::report) fn of(audit: &Audit, diagnoses: &Diagnoses) -> Option<Self> {
         let flows = flows(audit, diagnoses);
-        let first_seen = flows.values().map(|(_, flow)| flow.first_ts).min()?;
-        let last_seen = flows.values().map(|(_, flow)| flow.last_ts).max()?;
-        let ends = || flows.values().map(|(key, flow)| key.endpoints(flow.original));
+        let first_seen = flows.values().map(|flow| flow.first_ts).min()?;
+        let last_seen = flows.values().map(|flow| flow.last_ts).max()?;
+        let ends = || flows.iter().map(|((_, key), flow)| key.endpoints(flow.original));
         let (originators, originators_not_named) = peers(ends().map(|(from, _)| from.addr));
         let (responders, responders_not_named) = peers(ends().map(|(_, to)| to.addr));
         let mut by_port: BTreeMap<u16, u64> = BTreeMap::new();
@@ -75,7 +75,7 @@ impl Affected {
             flows: known,
             flows_in_all: known + audit.findings_not_kept,
             flows_total: audit.totals.flows,
-            bytes: flows.values().map(|(_, flow)| bytes(flow)).sum(),
+            bytes: flows.values().map(|flow| bytes(flow)).sum(),
             first_seen,
             last_seen,
             originators,
@@ -138,7 +138,7 @@ fn and_others(mut names: Vec<String>, not_named: usize) -> String {
 fn flows<'a>(
     audit: &'a Audit,
     diagnoses: &Diagnoses,
-) -> BTreeMap<u64, (&'a FlowKey, &'a FlowAudit)> {
+) -> BTreeMap<(u64, &'a FlowKey), &'a FlowAudit> {
     let blaming = diagnoses.causes.iter().filter(|found| found.cause.blames_a_device());
     let named: BTreeSet<u64> = blaming.flat_map(|found| found.flows.iter().copied()).collect();
     let invalid = audit.findings.iter().filter(|flow| {
@@ -148,7 +148,7 @@ fn flows<'a>(
     let others = audit.suspects.iter().chain(&audit.troubled);
     let others = others.filter(|flow| named.contains(&flow.audit.first_frame));
     let others = others.map(|flow| (&flow.key, &flow.audit));
-    invalid.chain(others).map(|(key, flow)| (flow.first_frame, (key, flow))).collect()
+    invalid.chain(others).map(|(key, flow)| ((flow.first_frame, key), flow)).collect()
 }
 
 /// Lists hosts by networks: as wide as it takes to name few, at most /8 or /32.

@@ -75,13 +75,18 @@ fn input_facts(audit: &Audit, index: usize, input: &SourceSummary, facts: &mut V
 }
 
 fn frames(tally: &Tally) -> String {
-    let mut line = format!("{}, of these {} TCP", grouped(tally.frames()), grouped(tally.segments));
+    let mut line = grouped(tally.frames());
+    if tally.further_packets > 0 {
+        let packets = tally.frames() + tally.further_packets;
+        let _ = write!(line, ", which hold {} packets", grouped(packets));
+    }
+    let _ = write!(line, ", of these {} TCP", grouped(tally.segments));
     let other: u64 = tally.other.values().sum();
     let undecodable: u64 = tally.undecodable.values().sum();
     for (count, what) in [
         (tally.tcp_errors, "ICMP errors about TCP"),
         (other, "of other protocols"),
-        (tally.fragments, "incomplete fragments"),
+        (tally.fragments, "in fragments put together"),
         (undecodable, "not decoded"),
     ] {
         if count > 0 {

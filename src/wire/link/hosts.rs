@@ -30,15 +30,48 @@ pub(super) fn nflog(bytes: &[u8], at: usize) -> Result<Network, Undecodable> {
 
 /// Finds the IP packet of a netlink message, `LINKTYPE_NETLINK`, which must be a netfilter log
 /// message: a cooked header with the netlink family as protocol, a message header, then as
-/// [`nflog`].
+/// [`nflog`]. Of several messages it is that of the first.
 pub(super) fn netlink(bytes: &[u8]) -> Result<Network, Undecodable> {
-    const COOKED_LEN: usize = 16;
-    const MESSAGE_HEADER_LEN: usize = 16;
-    const NETFILTER: u16 = 12;
-    const LOGGED_PACKET: u16 = 0x0400;
     let message_type = || le16(bytes, COOKED_LEN + 4).ok_or(Undecodable::LinkHeaderCut);
     let is_log = super::half(bytes, 14)? == NETFILTER && message_type()? == LOGGED_PACKET;
     if is_log { nflog(bytes, COOKED_LEN + MESSAGE_HEADER_LEN) } else { Err(Undecodable::NotIp) }
+}
+
+/// Length of the header that the capturing host puts in front of netlink messages.
+const COOKED_LEN: usize = 16;
+/// Length of the header of a netlink message: length, type, flags, number and port.
+const MESSAGE_HEADER_LEN: usize = 16;
+/// The family of netfilter, `NETLINK_NETFILTER`.
+const NETFILTER: u16 = 12;
+/// The type of a log message with a packet: subsystem `NFNL_SUBSYS_ULOG`, `NFULNL_MSG_PACKET`.
+const LOGGED_PACKET: u16 = 0x0400;
+
+/// A netfilter log message within a netlink frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::wire) struct Logged {
+    /// Where it begins in the frame, and its length as it says.
+    pub(in crate::wire) start: usize,
+    pub(in crate::wire) len: usize,
+    /// Where the next message begins.
+    pub(in crate::wire) next: usize,
+}
+
+/// Finds the first netfilter log message of a netlink frame at `from` or behind; 0 stands for the
+/// beginning of the frame.
+pub(in crate::wire) fn logged(bytes: &[u8], from: usize) -> Option<Logged> {
+    if be16(bytes, 14)? != NETFILTER {
+        return None;
+    }
+    let mut at = from.max(COOKED_LEN);
+    loop {
+        let len = le32(bytes, at)? as usize;
+        let body = len.checked_sub(MESSAGE_HEADER_LEN)?;
+        let next = at.checked_add(len.checked_next_multiple_of(4)?)?;
+        if le16(bytes, at + 4)? == LOGGED_PACKET {
+            return Some(Logged { start: at + MESSAGE_HEADER_LEN, len: body, next });
+        }
+        at = next;
+    }
 }
 
 /// Finds the IP packet of a BSD packet filter log entry, `LINKTYPE_PFLOG`: the length of the

@@ -14,6 +14,7 @@ use super::Undecodable;
 use super::bytes::{be16, u8_at};
 use crate::frame::LinkType;
 use hosts::Juniper;
+pub(super) use hosts::{Logged, logged};
 use wireless::Padding;
 
 /// Which of the two network protocols a frame carries.

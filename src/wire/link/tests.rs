@@ -172,6 +172,15 @@ fn wireless_frames_without_readable_data_are_not_ip() {
 }
 
 #[test]
+fn control_frames_of_wireless_networks_are_whole_though_short() {
+    let acknowledgement = [0xd4, 0, 0, 0, 1, 1, 1, 1, 1, 1];
+    assert_eq!(network(LinkType(105), &acknowledgement), Err(Undecodable::NotIp));
+    let of_controller = [0, 0xd4, 0, 0, 1, 1, 1, 1, 1, 1];
+    assert_eq!(wireless(&of_controller, 0), Err(Undecodable::NotIp));
+    assert_eq!(network(LinkType(105), &[0x08, 1, 0, 0]), Err(Undecodable::LinkHeaderCut), "data");
+}
+
+#[test]
 fn headers_that_carry_something_else_are_not_ip() {
     let cases: [(u16, &[u8]); 11] = [
         (9, &[0xff, 3, 0xc0, 0x21]),

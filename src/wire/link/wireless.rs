@@ -8,8 +8,7 @@ use crate::wire::bytes::{be32, le16, le32};
 /// neither encrypted nor a fragment.
 pub(super) fn frame(bytes: &[u8], at: usize, padding: Padding) -> Result<Network, Undecodable> {
     let (control, flags) = (byte(bytes, at)?, byte(bytes, at + 1)?);
-    let sequence = byte(bytes, at + SEQUENCE_AT)?;
-    data(bytes, at, Head { control, flags, sequence }, padding)
+    data(bytes, at, Head { control, flags, sequence_at: SEQUENCE_AT }, padding)
 }
 
 /// Where the sequence control stands, whose lower half comes first.
@@ -20,8 +19,8 @@ const SEQUENCE_AT: usize = 22;
 struct Head {
     control: u8,
     flags: u8,
-    /// The lower half of the sequence control, which has the fragment number.
-    sequence: u8,
+    /// Where the lower half of the sequence control stands, which has the fragment number.
+    sequence_at: usize,
 }
 
 /// The same for a frame that an access point forwards: many exchange the halves of its
@@ -34,15 +33,15 @@ pub(super) fn forwarded(bytes: &[u8], at: usize) -> Result<Network, Undecodable>
     if is_plain {
         return frame(bytes, at, Padding::None);
     }
-    let sequence = byte(bytes, at + SEQUENCE_AT + 1)?;
-    data(bytes, at, Head { control: second, flags: first, sequence }, Padding::None)
+    let head = Head { control: second, flags: first, sequence_at: SEQUENCE_AT + 1 };
+    data(bytes, at, head, Padding::None)
 }
 
 /// Finds the IP packet of a frame that begins with this frame control.
 fn data(
     bytes: &[u8],
     at: usize,
-    Head { control, flags, sequence }: Head,
+    Head { control, flags, sequence_at }: Head,
     padding: Padding,
 ) -> Result<Network, Undecodable> {
     const DATA: u8 = 0x08;
@@ -53,9 +52,13 @@ fn data(
     const MORE_FRAGMENTS: u8 = 0x04;
     const PROTECTED: u8 = 0x40;
     const ORDER: u8 = 0x80;
-    let is_fragment = flags & MORE_FRAGMENTS != 0 || sequence & 0x0f != 0;
+    // Control frames are shorter, and have no sequence control.
     let has_data = control & TYPE_MASK == DATA && control & NO_DATA == 0;
-    if !has_data || is_fragment || flags & PROTECTED != 0 {
+    if !has_data || flags & PROTECTED != 0 {
+        return Err(Undecodable::NotIp);
+    }
+    let sequence = byte(bytes, at + sequence_at)?;
+    if flags & MORE_FRAGMENTS != 0 || sequence & 0x0f != 0 {
         return Err(Undecodable::NotIp);
     }
     let mut len = 24;

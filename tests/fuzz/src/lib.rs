@@ -15,7 +15,7 @@ use tcp_window_audit::source::{FrameSource, Timeline};
 use tcp_window_audit::time::Timestamp;
 use tcp_window_audit::tuple::Share;
 use tcp_window_audit::wire::fragments::Reassembler;
-use tcp_window_audit::wire::{Checksums, Decoded, Tunnels, decode_innermost, decode_with};
+use tcp_window_audit::wire::{Checksums, Decoded, Tunnels, decode_innermost, decode_with, packets};
 
 /// What one batch may take: a block, or the largest record there may be.
 const MAX_BATCH_BYTES: usize = 33 << 20;
@@ -58,9 +58,11 @@ pub fn frame(data: &[u8]) {
                 is_outbound: false,
                 bytes,
             };
-            if let Decoded::Fragment(fragment) = decode(&frame, checksums) {
-                let completed = reassembler.add(&fragment.read(&frame), ts);
-                incomplete += u64::from(completed.is_none());
+            for packet in packets(&frame) {
+                if let Decoded::Fragment(fragment) = decode(&packet, checksums) {
+                    let completed = reassembler.add(&fragment.read(&packet), ts);
+                    incomplete += u64::from(completed.is_none());
+                }
             }
         }
         assert!(reassembler.finish() <= incomplete);
