@@ -20,9 +20,19 @@ use crate::tuple::{Orientation, PerOrientation};
 const COUNT: u8 = Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0;
 
 impl FlowAudit {
-    /// Returns whether the analysis has the numbers that the tracker has, and neither has anything
+    /// Finds out whether the analysis has the numbers that the tracker has, and neither has anything
     /// else to look for: [`FlowAudit::take_next`] is then to be asked first.
-    pub fn is_in_step_with(&self, track: &Track, panel: &Panel) -> bool {
+    pub fn step_with(&mut self, track: &Track, panel: &Panel) {
+        self.is_in_step = self.agrees_with(track, panel);
+    }
+
+    /// Notes that one of both is to be changed.
+    #[inline]
+    pub const fn fall_out_of_step(&mut self) {
+        self.is_in_step = false;
+    }
+
+    fn agrees_with(&self, track: &Track, panel: &Panel) -> bool {
         if self.exchange.is_on_alert() {
             return false;
         }
@@ -43,6 +53,9 @@ impl FlowAudit {
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
+        if !self.is_in_step {
+            return false;
+        }
         let own = &self.exchange.halves[arrival.orientation];
         if is_usual(own, arrival.segment) && track.is_open() {
             self.take::<{ Next::USUAL }>(ts, arrival, track, panel)

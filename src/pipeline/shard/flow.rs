@@ -17,8 +17,6 @@ pub(super) struct Flow {
     audit: FlowAudit,
     /// The bytes that the ledger has for it.
     pub(super) bytes: u32,
-    /// Whether tracker and analysis have the same numbers, and nothing is under way.
-    is_in_step: bool,
 }
 
 const _: () = assert!(size_of::<Option<Flow>>() == 384, "six lines of the cache");
@@ -37,7 +35,7 @@ impl Keyed for Flow {
 
 impl Flow {
     pub(super) const fn new(key: FlowKey, track: Track, audit: FlowAudit) -> Self {
-        Self { track, key, audit, bytes: 0, is_in_step: false }
+        Self { track, key, audit, bytes: 0 }
     }
 
     pub(super) const fn track(&self) -> &Track {
@@ -51,18 +49,19 @@ impl Flow {
     /// Returns both parts for changing: from now on they may not be in step.
     #[inline]
     pub(super) const fn open(&mut self) -> (&mut Track, &mut FlowAudit) {
-        self.is_in_step = false;
+        self.audit.fall_out_of_step();
         (&mut self.track, &mut self.audit)
     }
 
-    pub(super) fn into_audit(self) -> FlowAudit {
+    pub(super) fn into_audit(mut self) -> FlowAudit {
+        self.audit.fall_out_of_step();
         self.audit
     }
 
     /// Finds out whether tracker and analysis are in step.
     #[inline]
     pub(super) fn compare(&mut self, panel: &Panel) {
-        self.is_in_step = self.audit.is_in_step_with(&self.track, panel);
+        self.audit.step_with(&self.track, panel);
     }
 
     /// Takes the next segment of a flow that is in step; returns whether it was one, and leaves the flow
@@ -77,7 +76,7 @@ impl Flow {
     ) -> bool {
         #[cfg(debug_assertions)]
         let mut before = (self.track.clone(), self.audit.clone());
-        let is_next = self.is_in_step && self.audit.take_next(ts, arrival, &mut self.track, panel);
+        let is_next = self.audit.take_next(ts, arrival, &mut self.track, panel);
         #[cfg(debug_assertions)]
         if is_next {
             take_the_long_way(&mut before, ts, arrival, panel);
