@@ -89,6 +89,23 @@ pub struct Frame<'a> {
     pub bytes: &'a [u8],
 }
 
+/// One captured frame as most of them need to be known: see [`Frame`].
+#[derive(Clone, Copy, Debug)]
+pub struct Outline<'a> {
+    /// Position in the input.
+    pub number: u64,
+    /// Capture time as recorded.
+    pub ts: Timestamp,
+    /// Tracker time.
+    pub clock: Timestamp,
+    /// What the first bytes are.
+    pub link: LinkType,
+    /// The position of the interface.
+    pub interface: u16,
+    /// The bytes that were captured.
+    pub bytes: &'a [u8],
+}
+
 /// Where a frame stands in a [`Batch`].
 #[derive(Clone, Copy, Debug)]
 struct Record {
@@ -308,9 +325,46 @@ impl Batch {
         range.zip(records).map(|(position, record)| self.frame_of(position, record))
     }
 
+    /// Returns the frames `range` without what few ask for, with their positions.
+    #[inline]
+    pub fn outlines(
+        &self,
+        range: std::ops::Range<usize>,
+    ) -> impl Iterator<Item = (usize, Outline<'_>)> {
+        let records = self.records.get(range.clone()).unwrap_or_default();
+        range.zip(records).map(|(position, record)| {
+            let Record { ts, clock, link, numbers_skipped, .. } = *record;
+            let number = self.number_of(position, numbers_skipped);
+            let (interface, bytes) = (self.interface_of(position), self.bytes_of(record));
+            (position, Outline { number, ts, clock, link, interface, bytes })
+        })
+    }
+
+    /// Returns the capture times of the frames `range`.
+    pub fn times(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = Timestamp> {
+        self.records.get(range).unwrap_or_default().iter().map(|record| record.ts)
+    }
+
     /// Returns the frame at `position` of this batch, counted from 0.
     pub fn frame(&self, position: usize) -> Option<Frame<'_>> {
         self.records.get(position).map(|record| self.frame_of(position, record))
+    }
+
+    /// Returns the first and the last number of the frames `range`, where numbers ascend; none where
+    /// they may not, or where there is no frame.
+    pub fn numbers(&self, range: &std::ops::Range<usize>) -> Option<(u64, u64)> {
+        let number = |position: usize| {
+            let record = self.records.get(position)?;
+            Some(self.number_of(position, record.numbers_skipped))
+        };
+        let ascend = self.numbers.is_empty();
+        ascend.then(|| number(range.start).zip(number(range.end.checked_sub(1)?))).flatten()
+    }
+
+    #[inline]
+    fn number_of(&self, position: usize, skipped: u16) -> u64 {
+        let follows = self.first_number + position as u64 + u64::from(skipped);
+        self.numbers.get(position).copied().unwrap_or(follows)
     }
 
     #[inline]
@@ -323,19 +377,22 @@ impl Batch {
     }
 
     #[inline]
-    fn frame_of(&self, position: usize, record: &Record) -> Frame<'_> {
+    fn bytes_of(&self, record: &Record) -> &[u8] {
         let start = record.start as usize;
-        let end = start + record.captured.len();
-        let follows = self.first_number + position as u64 + u64::from(record.numbers_skipped);
+        self.buffer.get(start..start + record.captured.len()).unwrap_or_default()
+    }
+
+    #[inline]
+    fn frame_of(&self, position: usize, record: &Record) -> Frame<'_> {
         Frame {
-            number: self.numbers.get(position).copied().unwrap_or(follows),
+            number: self.number_of(position, record.numbers_skipped),
             ts: record.ts,
             clock: record.clock,
             link: record.link,
             interface: self.interface_of(position),
             original_len: record.original_len,
             is_outbound: record.captured.is_outbound(),
-            bytes: self.buffer.get(start..end).unwrap_or_default(),
+            bytes: self.bytes_of(record),
         }
     }
 }

@@ -17,6 +17,7 @@ mod second;
 mod shard;
 mod slice;
 mod split;
+mod times;
 mod watch;
 
 use std::hash::{BuildHasher, Hasher};
@@ -39,8 +40,9 @@ pub use ledger::Budget;
 pub use partial::{Frames, Partial, Terms};
 pub use second::gather;
 use shard::{Finished, Shard};
-use slice::{Decoder, Settler, Slice, Times};
+use slice::{Decoder, Settler, Slice};
 pub use split::{Pieces, Splitter};
+use times::Times;
 
 /// Frames that are decoded and then tracked in one go: few enough to stay in the cache.
 const SLICE: usize = 512;

@@ -2,6 +2,7 @@
 //!
 //! Does not: know bytes, addresses or connections.
 
+use std::hint::select_unpredictable;
 use std::ops::{Index, IndexMut};
 
 use crate::seq::SeqNum;
@@ -68,20 +69,15 @@ impl<T> Index<Direction> for PerDirection<T> {
 
     #[inline]
     fn index(&self, direction: Direction) -> &T {
-        match direction {
-            Direction::Original => &self.original,
-            Direction::Reply => &self.reply,
-        }
+        // Which way the next packet goes is anybody's guess.
+        select_unpredictable(direction == Direction::Original, &self.original, &self.reply)
     }
 }
 
 impl<T> IndexMut<Direction> for PerDirection<T> {
     #[inline]
     fn index_mut(&mut self, direction: Direction) -> &mut T {
-        match direction {
-            Direction::Original => &mut self.original,
-            Direction::Reply => &mut self.reply,
-        }
+        select_unpredictable(direction == Direction::Original, &mut self.original, &mut self.reply)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Does not: know packets, segments or connections.
 
 use std::fmt;
+use std::hint::select_unpredictable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::{Index, IndexMut};
 
@@ -94,20 +95,17 @@ impl<T> Index<Orientation> for PerOrientation<T> {
 
     #[inline]
     fn index(&self, orientation: Orientation) -> &T {
-        match orientation {
-            Orientation::LowToHigh => &self.low_to_high,
-            Orientation::HighToLow => &self.high_to_low,
-        }
+        // Which way the next packet goes is anybody's guess.
+        let is_low = orientation == Orientation::LowToHigh;
+        select_unpredictable(is_low, &self.low_to_high, &self.high_to_low)
     }
 }
 
 impl<T> IndexMut<Orientation> for PerOrientation<T> {
     #[inline]
     fn index_mut(&mut self, orientation: Orientation) -> &mut T {
-        match orientation {
-            Orientation::LowToHigh => &mut self.low_to_high,
-            Orientation::HighToLow => &mut self.high_to_low,
-        }
+        let is_low = orientation == Orientation::LowToHigh;
+        select_unpredictable(is_low, &mut self.low_to_high, &mut self.high_to_low)
     }
 }
 

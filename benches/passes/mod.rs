@@ -175,7 +175,7 @@ impl<const STAGE: u8> Pass<STAGE> {
 /// Reads the segment of a frame into its place; returns whether there is one.
 #[inline]
 fn read(frame: &Frame<'_>, packet: &mut Packet) -> bool {
-    if let Some(plain) = wire::plain(frame) {
+    if let Some(plain) = wire::plain(frame.link, frame.bytes) {
         (packet.key, packet.orientation) = (plain.key, plain.orientation);
         plain.read(&mut packet.segment);
         return true;

@@ -14,7 +14,9 @@
 //! * [`datagram`]: UDP, ICMP queries and other protocols.
 //! * [`icmp`]: errors about a connection.
 //! * `ordinary`: the short way for the segments that nearly all segments are.
+//! * `steady`: the shortest way, for the next segment of a connection that runs steadily.
 //! * [`track`]: one connection under several policies at once, forked only where they part.
+//! * `members`: a set of policies.
 //! * [`what_if`]: every kernel with every switch.
 //! * [`table`]: finds connections.
 //! * [`verdict`]: what is said of a packet.
@@ -28,6 +30,7 @@ pub mod entry;
 mod expiry;
 pub mod icmp;
 mod known;
+mod members;
 mod ordinary;
 mod out_of_sync;
 pub mod policy;
@@ -35,6 +38,7 @@ pub mod profile;
 mod repeats;
 mod reset;
 pub mod state;
+mod steady;
 pub mod sysctl;
 pub mod table;
 pub mod track;
@@ -46,13 +50,15 @@ pub use datagram::{DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeout
 pub use entry::{Arrival, Entry};
 pub use icmp::ErrorArrival;
 pub use known::Known;
+pub use members::{MAX_POLICIES, Members};
 pub use ordinary::Ordinary;
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use repeats::Repeats;
 pub use state::{Class, TcpState};
+pub use steady::Next;
 pub use sysctl::{Policy, SysctlError, Sysctls, TableSize};
 pub use table::{Keyed, Table};
-pub use track::{Members, Opinions, Panel, Track, judge_alone};
+pub use track::{Opinions, Panel, Track, judge_alone};
 pub use verdict::{CtState, Reason, Verdict};
 pub use window::{Margins, Side, SideFlags};

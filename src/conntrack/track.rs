@@ -9,80 +9,13 @@
 
 use crate::conntrack::entry::{Arrival, Entry, judge};
 use crate::conntrack::icmp::{ErrorArrival, judge_error};
+use crate::conntrack::members::{MAX_POLICIES, Members};
 use crate::conntrack::ordinary::{self, Ordinary};
 use crate::conntrack::policy::{Choices, Feature, Features, Limits};
+use crate::conntrack::state::TcpState;
+use crate::conntrack::steady::{Next, Renewals};
 use crate::conntrack::verdict::Verdict;
 use crate::time::Timestamp;
-
-/// Words of a [`Members`] set.
-const WORDS: usize = 3;
-
-/// The policies that a panel has room for.
-pub const MAX_POLICIES: usize = WORDS * 64;
-
-/// A set of policies of a panel, by their number.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Members([u64; WORDS]);
-
-impl Members {
-    fn insert(&mut self, policy: usize) {
-        if let Some(word) = self.0.get_mut(policy / 64) {
-            *word |= 1 << (policy % 64);
-        }
-    }
-
-    /// Returns whether the policy is in the set.
-    pub fn contains(&self, policy: usize) -> bool {
-        self.0.get(policy / 64).is_some_and(|word| word >> (policy % 64) & 1 == 1)
-    }
-
-    /// Returns the numbers of the policies, in ascending order.
-    #[inline]
-    pub fn iter(self) -> impl Iterator<Item = usize> {
-        self.0
-            .into_iter()
-            .enumerate()
-            .flat_map(|(index, word)| bits(word).map(move |bit| index * 64 + bit))
-    }
-
-    /// Returns whether no policy is in the set.
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|&word| word == 0)
-    }
-
-    /// Returns what is in either set.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| word(self, i) | word(other, i)))
-    }
-
-    /// Returns what is in both sets.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| word(self, i) & word(other, i)))
-    }
-
-    /// Returns what is in this set and not in the other.
-    #[must_use]
-    pub fn minus(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| word(self, i) & !word(other, i)))
-    }
-}
-
-/// Returns the positions of the bits that are set, lowest first.
-#[inline]
-fn bits(mut word: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let lowest = word.trailing_zeros();
-        // Without the lowest bit; nothing changes when there is none.
-        word &= word.wrapping_sub(1);
-        (lowest < u64::BITS).then_some(lowest as usize)
-    })
-}
-
-fn word(members: Members, index: usize) -> u64 {
-    members.0.get(index).copied().unwrap_or(0)
-}
 
 /// The policies that judge every packet of a run; number 0 is the one that the report speaks of.
 #[derive(Clone, Debug)]
@@ -96,6 +29,8 @@ pub struct Panel {
     everyone: Group,
     /// Whether all policies do; `OpenWrt` can switch it off.
     checks_windows: bool,
+    /// The timeouts of steady connections; none where no connection counts as one.
+    renewals: Option<Renewals>,
 }
 
 impl Panel {
@@ -108,8 +43,10 @@ impl Panel {
         let having = having(&policies);
         let varying = varying(&having, members);
         let checks_windows = !policies.iter().any(|policy| policy.contains(Feature::NoWindowCheck));
+        let renewals = Renewals::of(&limits).filter(|_| checks_windows);
         let own = policies.first().copied().unwrap_or_default();
-        Self { policies, own, having, limits, everyone: Group { members, varying }, checks_windows }
+        let everyone = Group { members, varying };
+        Self { policies, own, having, limits, everyone, checks_windows, renewals }
     }
 
     /// Returns the number of policies.
@@ -323,6 +260,49 @@ impl Track {
         if let Some(entry) = &mut self.entry {
             ordinary.apply(entry, arrival, &panel.limits);
         }
+    }
+
+    /// Returns the entry that all policies share, if its connection runs steadily.
+    pub fn steady(&self, panel: &Panel) -> Option<&Entry> {
+        let is_shared = self.forks.is_none() && panel.renewals.is_some();
+        self.entry.as_ref().filter(|entry| is_shared && entry.is_steady())
+    }
+
+    /// Returns whether the connection is established, and neither side has ended it.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.state == TcpState::Established)
+    }
+
+    /// Takes the next segment of a steady connection, if the tracker lets it pass without a word:
+    /// what [`Track::judge`] does with it. Else nothing changes. `KIND` is [`Next::USUAL`] for one
+    /// without FIN while [`Track::is_open`], [`Next::ANY`] for any.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub fn take_next<const KIND: u8>(&mut self, next: &Next, panel: &Panel) -> bool {
+        let (Some(entry), Some(renewals)) = (&mut self.entry, &panel.renewals) else {
+            return false;
+        };
+        if !entry.admits(next) {
+            return false;
+        }
+        if KIND != Next::USUAL && (next.is_fin || entry.state != TcpState::Established) {
+            return Self::end(entry, next, panel);
+        }
+        entry.go_on(next, renewals);
+        true
+    }
+
+    /// Takes the next segment of a steady connection that ends, or is ending, if all policies agree.
+    fn end(entry: &mut Entry, next: &Next, panel: &Panel) -> bool {
+        let mut choices = Choices::new(panel.own);
+        let mut after = *entry;
+        let is_taken = after.end(next, &panel.limits, &mut choices)
+            && choices.consulted().and(panel.everyone.varying).is_empty();
+        if is_taken {
+            *entry = after;
+        }
+        is_taken
     }
 
     /// Judges a segment that is not ordinary, or on which policies have parted.

@@ -32,8 +32,8 @@ pub fn panel(own: Policy) -> Vec<Policy> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conntrack::MAX_POLICIES;
     use crate::conntrack::sysctl::Sysctls;
-    use crate::conntrack::track::MAX_POLICIES;
 
     #[test]
     fn a_panel_has_room_for_every_kernel_with_every_switch() {

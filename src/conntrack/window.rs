@@ -15,7 +15,7 @@ use crate::seq::SeqNum;
 
 /// The largest acknowledgement window that is taken as such even when the sender never announced
 /// one so large: `MAXACKWINCONST`.
-const MAX_ACK_WINDOW: u32 = 66_000;
+pub(super) const MAX_ACK_WINDOW: u32 = 66_000;
 
 /// The largest shift count that counts (RFC 7323, section 2.3): `TCP_MAX_WSCALE`.
 const MAX_WSCALE: u8 = 14;
@@ -58,6 +58,13 @@ impl SideFlags {
     #[inline]
     pub const fn remove(&mut self, other: Self) {
         self.0 &= !other.0;
+    }
+
+    /// Returns the same flags where a condition holds, else none.
+    #[must_use]
+    #[inline]
+    pub(super) const fn only_if(self, holds: bool) -> Self {
+        Self(self.0 * holds as u8)
     }
 
     /// Returns what is in either.

@@ -5,6 +5,8 @@
 //!
 //! Does not: judge as the tracker does, or name causes.
 
+use std::hint::select_unpredictable;
+
 use crate::conntrack::Verdict;
 use crate::flow::detail::Detail;
 use crate::flow::effect::Effect;
@@ -99,8 +101,10 @@ impl Exchange {
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
     pub(super) fn is_regular(&self, segment: &Segment, sender: Orientation) -> bool {
         let (own, peer) = (&self.halves[sender], &self.halves[sender.flip()]);
-        let letters = marks_of(segment);
-        let is_told = own.marks & letters == letters;
+        if (own.marks | peer.marks) & Half::ALERT != 0 {
+            return false;
+        }
+        let is_told = new_marks(own, segment) == 0;
         // Where something went wrong, the last segments are remembered until scaling is proven.
         let is_remembered = self.detail.is_some() && segment.len > 0 && may_be_blind(own, peer);
         continues(own, peer, segment)
@@ -124,11 +128,19 @@ impl Exchange {
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
     pub(super) fn carry_on(&mut self, segment: &Segment, sender: Orientation, now: Tick) {
         let (own, peer) = pair(&mut self.halves, sender);
-        let new_letters = marks_of(segment) & !own.marks;
+        let new_letters = new_marks(own, segment);
         if new_letters != 0 {
             own.marks |= new_letters;
             self.history.push_marks(new_letters, sender == Orientation::HighToLow);
         }
+        advance(own, peer, segment, now);
+    }
+
+    /// Takes a regular segment that is not the first of its kind.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub(super) fn advance(&mut self, segment: &Segment, sender: Orientation, now: Tick) {
+        let (own, peer) = pair(&mut self.halves, sender);
         advance(own, peer, segment, now);
     }
 
@@ -199,20 +211,21 @@ pub(super) const fn pair(
 
 const IRREGULAR_FLAGS: u8 = Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0;
 
-/// Returns the marks of the letters of a segment that has ACK, and neither SYN nor RST.
+/// Returns the marks of the letters that a segment adds to the history, which has ACK, and neither SYN
+/// nor RST.
 #[inline]
-const fn marks_of(segment: &Segment) -> u16 {
-    let data = if segment.len > 0 { Letter::Data.mark() } else { 0 };
-    let fin = if segment.has(Flags::FIN) { Letter::Fin.mark() } else { 0 };
-    if data | fin == 0 { Letter::Ack.mark() } else { data | fin }
+pub(super) const fn new_marks(own: &Half, segment: &Segment) -> u16 {
+    let data = Letter::Data.mark() * (segment.len > 0) as u16;
+    let fin = Letter::Fin.mark() * segment.has(Flags::FIN) as u16;
+    let ack = Letter::Ack.mark() * (data | fin == 0) as u16;
+    (data | fin | ack) & !own.marks
 }
 
-/// Returns whether a segment is the next one in every respect.
+/// Returns whether a segment is the next one in every respect, where nothing is under way.
 #[inline]
 fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
     const KNOWN: u8 = Half::SEQ | Half::ACK;
     let is_known = own.is(KNOWN) & peer.is(KNOWN);
-    let is_calm = (own.marks | peer.marks) & Half::ALERT == 0;
     let is_plain = segment.flags.0 & IRREGULAR_FLAGS == Flags::ACK.0
         && segment.win != 0
         && segment.options.sack.is_empty();
@@ -220,34 +233,33 @@ fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
     let acks_what_was_sent = !segment.ack.is_after(peer.max_end);
     let brings_more = (more_acked > 0) | (more_acked == 0) & (segment.end() != segment.seq);
     let is_next = (segment.seq == own.max_end) & acks_what_was_sent & brings_more;
-    if !(is_known & is_calm & is_plain & is_next) {
+    if !(is_known & is_plain & is_next) {
         return false;
     }
     let window = u32::from(segment.win) << own.shift;
     let window_stays =
         !segment.ack.plus(window).is_before(own.edge()) & (window >= u32::from(own.mss));
-    let data_fits = segment.len == 0 || fits(own, peer, segment);
+    let data_fits = segment.len == 0 || fits(own, peer, segment.end());
     window_stays && data_fits && is_in_sequence(own, segment)
 }
 
-/// Returns whether the bytes of a segment leave some of the window that they were offered, and do
+/// Returns whether the bytes of a segment up to `end` leave some of the window that they were offered, and do
 /// not stop where that window would end if it were not scaled.
 #[inline]
-fn fits(own: &Half, peer: &Half, segment: &Segment) -> bool {
-    let end = segment.end();
+pub(super) fn fits(own: &Half, peer: &Half, end: SeqNum) -> bool {
     let is_raw_end = end == peer.ack.plus(u32::from(peer.win));
     end.is_before(peer.edge()) & !(is_raw_end & may_be_blind(own, peer))
 }
 
 /// Returns whether a sender may not know that the windows which it is offered are scaled.
 #[inline]
-const fn may_be_blind(own: &Half, peer: &Half) -> bool {
+pub(super) const fn may_be_blind(own: &Half, peer: &Half) -> bool {
     (peer.shift > 0) & !own.is(Half::SCALES)
 }
 
 /// Returns whether the sender's own counters say that this segment left after all seen before.
 #[inline]
-fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
+pub(super) fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
     let time_goes_on = match segment.options.timestamps {
         Some(timestamps) => {
             own.is(Half::TIMESTAMPS) && timestamps.value.wrapping_sub(own.tsval).cast_signed() >= 0
@@ -261,11 +273,11 @@ fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
 /// Moves both sides on by a regular segment.
 #[inline]
 fn advance(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
-    if segment.ack != own.ack {
-        own.ack = segment.ack;
-        own.dup_acks = 0;
-        peer.progress_at = now;
-    }
+    // Without branches: nobody knows whether data or an acknowledgement comes next.
+    let is_same = segment.ack == own.ack;
+    own.ack = segment.ack;
+    own.dup_acks = select_unpredictable(is_same, own.dup_acks, 0);
+    peer.progress_at = select_unpredictable(is_same, peer.progress_at, now);
     peer.answered(segment, now);
     own.win = segment.win;
     own.max_edge = own.max_edge.latest(own.edge());

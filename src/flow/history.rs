@@ -54,6 +54,10 @@ impl History {
 
     /// Appends a letter.
     pub(super) fn push(&mut self, letter: Letter, from_high: bool) {
+        self.push_code(letter as u32 + 1, from_high);
+    }
+
+    fn push_code(&mut self, code: u32, from_high: bool) {
         let used = 64 - (self.0 & !FULL).leading_zeros();
         let count = used.div_ceil(5);
         if count >= MAX_LETTERS {
@@ -61,15 +65,14 @@ impl History {
             return;
         }
         let side = if from_high { HIGH_TO_LOW } else { 0 };
-        self.0 |= ((letter as u64 + 1) | side) << (5 * count);
+        self.0 |= (u64::from(code) | side) << (5 * count);
     }
 
-    /// Appends the letters of these marks: data before FIN, as they stand in a segment.
-    pub(super) fn push_marks(&mut self, marks: u16, from_high: bool) {
-        for letter in [Letter::Ack, Letter::Data, Letter::Fin] {
-            if marks & letter.mark() != 0 {
-                self.push(letter, from_high);
-            }
+    /// Appends the letters of these marks in the order of the marks, in which they stand in a segment.
+    pub(super) fn push_marks(&mut self, mut marks: u16, from_high: bool) {
+        while marks != 0 {
+            self.push_code(marks.trailing_zeros() + 1, from_high);
+            marks &= marks - 1;
         }
     }
 
@@ -111,13 +114,26 @@ impl History {
     }
 }
 
-/// Returns the only letter of a segment without fault that neither opens nor ends anything.
+/// Returns the marks of the letters of a segment without fault whose flags go together: the letters of
+/// [`letters_of`], which come in the order of their marks. Without branches: few could be foretold.
 #[inline]
-pub(super) fn plain_letter(segment: &Segment) -> Option<Letter> {
-    const OTHERS: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0;
-    let is_plain = segment.flags.0 & OTHERS == 0 && segment.fault.is_none();
-    let letter = if segment.len > 0 { Letter::Data } else { Letter::Ack };
-    (is_plain && (segment.len > 0 || segment.has(Flags::ACK))).then_some(letter)
+pub(super) fn plain_marks(segment: &Segment) -> Option<u16> {
+    let flag = |flag: Flags| u16::from(segment.has(flag));
+    let (syn, fin, rst) = (flag(Flags::SYN), flag(Flags::FIN), flag(Flags::RST));
+    if syn + fin + rst > 1 || segment.fault.is_some() {
+        return None;
+    }
+    let ack = flag(Flags::ACK);
+    let data = u16::from(segment.len > 0) & !rst;
+    let is_bare = ack & !(data | syn | fin | rst);
+    Some(
+        (Letter::Syn.mark() * (syn & !ack))
+            | (Letter::SynAck.mark() * (syn & ack))
+            | (Letter::Ack.mark() * is_bare)
+            | (Letter::Data.mark() * data)
+            | (Letter::Fin.mark() * fin)
+            | (Letter::Rst.mark() * rst),
+    )
 }
 
 /// Returns the letters that a segment gives by its flags and length.
@@ -277,16 +293,20 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_letter_is_the_only_one() {
+    fn plain_marks_are_those_of_the_letters_in_their_order() {
+        let mut plain = 0;
         for flags in 0..=255 {
             for len in [0, 1] {
                 let segment = Segment { flags: Flags(flags), len, ..Segment::default() };
-                let letters: Vec<_> = letters_of(&segment).collect();
-                if let Some(letter) = plain_letter(&segment) {
-                    assert_eq!(letters, [letter]);
+                if let Some(marks) = plain_marks(&segment) {
+                    let letters: Vec<_> = letters_of(&segment).collect();
+                    assert_eq!(letters.iter().fold(0, |m, l| m | l.mark()), marks, "{flags:#x}");
+                    assert!(letters.is_sorted_by_key(|letter| *letter as u8), "{flags:#x}");
+                    plain += 1;
                 }
             }
         }
+        assert_eq!(plain, 256, "SYN, FIN and RST go without each other in half of all cases");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod glance;
 mod half;
 mod handshake;
 mod history;
+mod in_step;
 mod joined;
 mod lead;
 mod opening;
@@ -139,6 +140,9 @@ pub struct FlowAudit {
     pub picked_up: bool,
     /// Whether the flow is known to have been captured at several places.
     copies: Copies,
+    /// Whether the tracker has the same numbers, and nothing is under way on either side.
+    #[serde(skip)]
+    is_in_step: bool,
     /// Whether it follows upon another flow of the same endpoints that the tracker still held.
     pub reopened: bool,
     /// The findings; none for a clean flow.
@@ -163,6 +167,7 @@ impl FlowAudit {
             tracked: false,
             picked_up: false,
             copies: Copies::None,
+            is_in_step: false,
             reopened: false,
             evidence: None,
             first_frame: frame,

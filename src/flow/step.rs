@@ -6,7 +6,7 @@
 use crate::flow::detail::{Detail, Side, Stall, StallEnd, Waiting};
 use crate::flow::exchange::{LEAST_STALL_US, Look, Repeated, Taken};
 use crate::flow::half::Half;
-use crate::flow::history::{History, Letter, is_round, letters_of, plain_letter};
+use crate::flow::history::{History, Letter, is_round, letters_of, plain_marks};
 use crate::flow::retransmission::Kind;
 use crate::flow::story::{Event, Happening, Sample};
 use crate::segment::Flags;
@@ -243,9 +243,14 @@ impl<'a> Step<'a> {
     // ---- history ------------------------------------------------------------------------------
 
     fn write_letters(&mut self) {
-        // Most segments have one letter, which stands there already.
-        if plain_letter(self.look.segment).is_some_and(|letter| self.own.marks & letter.mark() != 0)
-        {
+        let from_high = self.look.orientation == Orientation::HighToLow;
+        if let Some(marks) = plain_marks(self.look.segment) {
+            // Most segments have one letter, which stands there already.
+            let new = marks & !self.own.marks;
+            if new != 0 {
+                self.own.marks |= new;
+                self.history.push_marks(new, from_high);
+            }
             return;
         }
         for letter in letters_of(self.look.segment) {

@@ -14,7 +14,7 @@ use crate::audit::{
 };
 use crate::occupancy::{Assessment, Basis, Occupancy, Watched};
 use crate::pipeline::Budget;
-use crate::pipeline::slice::Times;
+use crate::pipeline::times::Times;
 use crate::time::{NANOS_PER_SEC, Timestamp};
 use crate::wire::Tunnels;
 

@@ -28,7 +28,7 @@ use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
 use first_sights::FirstSights;
-use flow::{Course, Flow};
+use flow::Flow;
 
 /// The policy number of the liberal twin in the panel.
 const LIBERAL: usize = 1;
@@ -179,8 +179,8 @@ impl Shard {
     pub(super) fn snapshot(&self) -> (Totals, Findings) {
         let (mut totals, mut findings) = (self.desk.totals.clone(), self.desk.findings.clone());
         for flow in self.table.iter() {
-            let at = (flow.key, flow.audit.last_seen());
-            account::settle(at, flow.audit.clone(), &mut totals, &mut findings);
+            let at = (flow.key, flow.audit().last_seen());
+            account::settle(at, flow.audit().clone(), &mut totals, &mut findings);
         }
         (totals, findings)
     }
@@ -192,14 +192,13 @@ impl Shard {
         let Some(flow) = flow.filter(|flow| flow.key == item.packet.key) else {
             return self.take_elsewhere(item);
         };
-        let course = self.desk.let_pass(flow, item);
-        if course == Course::Taken {
+        if self.desk.let_pass(flow, item) {
             return;
         }
         if flow.is_over(item.stamp.clock) {
             self.take_elsewhere(item);
         } else {
-            self.desk.take(flow, item, course);
+            self.desk.take(flow, item);
         }
     }
 
@@ -208,8 +207,7 @@ impl Shard {
     fn take_elsewhere(&mut self, item: &Item) {
         let position = self.find_or_start(item);
         if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
-            let course = self.desk.course(flow, item);
-            self.desk.take(flow, item, course);
+            self.desk.take(flow, item);
         }
     }
 
@@ -221,11 +219,11 @@ impl Shard {
         let flow = position.and_then(|position| self.table.get(position));
         let flow = flow.filter(|flow| !flow.is_over(item.stamp.clock));
         let judge = |policy| match flow {
-            Some(flow) => flow.track.judge_error(&arrival, &self.desk.panel, policy),
+            Some(flow) => flow.track().judge_error(&arrival, &self.desk.panel, policy),
             None => Track::default().judge_error(&arrival, &self.desk.panel, policy),
         };
         let (verdict, liberal) = (judge(0), judge(LIBERAL));
-        let flow_id = flow.map(|flow| flow.audit.first_frame);
+        let flow_id = flow.map(|flow| flow.audit().first_frame);
         let totals = &mut self.desk.totals;
         if verdict.is_invalid() {
             totals.errors_invalid += 1;
@@ -240,7 +238,7 @@ impl Shard {
         self.desk.totals.errors_too_big += 1;
         let position = self.table.find(&item.packet.key, item.hash);
         if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
-            flow.audit.note_too_big(item.packet.orientation);
+            flow.open().1.note_too_big(item.packet.orientation);
         }
     }
 
@@ -291,67 +289,57 @@ impl Shard {
             audit.original = entry.original;
         }
         let track = known.map(Track::from).unwrap_or_default();
-        self.table.insert(hash, Flow { track, key, audit, bytes: 0 })
+        self.table.insert(hash, Flow::new(key, track, audit))
     }
 }
 
 impl Desk {
-    /// Takes a segment that is regular for its flow and ordinary for the tracker, as most are, so
-    /// that nothing is to be said of it. Any other leaves the flow as it is.
+    /// Takes a segment that only goes on where its flow was, as most do, so that nothing is to be said
+    /// of it. Any other leaves the flow as it is.
     ///
     /// Stands alone, so that its variables stay in registers.
     #[inline(never)]
-    fn let_pass(&mut self, flow: &mut Flow, item: &Item) -> Course {
-        let arrival = arrival(item);
-        if self.course(flow, item) == Course::Irregular {
-            return Course::Irregular;
-        }
-        let Some(ordinary) = flow.track.ordinary(&arrival, &self.panel) else {
-            return Course::Regular;
-        };
-        flow.track.let_pass(&ordinary, &arrival, &self.panel, &mut self.opinions);
-        flow.audit.carry_on(item.stamp.ts, &arrival);
-        self.totals.established += 1;
-        self.totals.options_cut += u64::from(arrival.segment.options_cut);
-        Course::Taken
+    fn let_pass(&mut self, flow: &mut Flow, item: &Item) -> bool {
+        let is_next = flow.take_next(item.stamp.ts, &arrival(item), &self.panel);
+        self.totals.established += u64::from(is_next);
+        is_next
     }
 
-    /// Returns whether a segment carries its flow on, so that there is nothing to say of it when the
-    /// tracker has nothing to say either and nobody wants its verdict.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a call costs as much as the question")]
-    fn course(&self, flow: &Flow, item: &Item) -> Course {
-        let is_told = self.wanted == Wanted::Verdicts;
-        if !is_told && flow.audit.is_regular(item.stamp.ts, &arrival(item)) {
-            Course::Regular
-        } else {
-            Course::Irregular
+    /// Takes a segment of a flow that is not merely the next one, or not known to be.
+    #[inline(never)]
+    fn take(&mut self, flow: &mut Flow, item: &Item) {
+        self.take_closely(flow, item);
+        if self.wanted != Wanted::Verdicts {
+            flow.compare(&self.panel);
         }
     }
 
     /// Judges a segment of a flow, and takes in what it shows.
-    #[inline(never)]
-    fn take(&mut self, flow: &mut Flow, item: &Item, course: Course) {
+    fn take_closely(&mut self, flow: &mut Flow, item: &Item) {
         let segment = &item.packet.segment;
-        if flow.audit.may_be_copy(segment) && self.leave_out(flow, item) {
+        if flow.audit().may_be_copy(segment) && self.leave_out(flow, item) {
             return;
         }
         let Stamp { number: frame, ts, .. } = item.stamp;
         let arrival = arrival(item);
+        // There is nothing to say of it when the tracker has nothing to say either.
+        let is_told = self.wanted == Wanted::Verdicts;
+        let is_regular = !is_told && flow.audit().is_regular(ts, &arrival);
         let verdict = self.judge(flow, &arrival);
-        if flow.audit.ends_before(segment, &verdict) {
+        if flow.audit().ends_before(segment, &verdict) {
             let mut fresh = start(frame, ts, &arrival, &self.full);
             fresh.reopened = true;
-            let ended = std::mem::replace(&mut flow.audit, fresh);
-            flow.audit.expect_copies_as(&ended);
-            flow.audit.first_seen_at(arrival.orientation, item.stamp.vantage());
+            let (_, audit) = flow.open();
+            let ended = std::mem::replace(audit, fresh);
+            audit.expect_copies_as(&ended);
+            audit.first_seen_at(arrival.orientation, item.stamp.vantage());
             let at = (flow.key, item.stamp.clock);
             account::settle(at, ended, &mut self.totals, &mut self.findings);
         }
         let forked = !self.opinions.is_unanimous();
         let unanimous = !forked && !verdict.is_invalid();
-        if unanimous && verdict.is_silent() && course == Course::Regular {
-            flow.audit.carry_on(ts, &arrival);
+        if unanimous && verdict.is_silent() && is_regular {
+            flow.open().1.carry_on(ts, &arrival);
             self.totals.count(&verdict, Members::default());
             self.totals.options_cut += u64::from(segment.options_cut);
             return;
@@ -373,10 +361,11 @@ impl Desk {
 
     /// Judges a segment, and counts the entry that it makes or ends.
     fn judge(&mut self, flow: &mut Flow, arrival: &Arrival<'_>) -> Verdict {
-        let before = flow.track.entry().map(|entry| entry.expires);
-        let verdict = flow.track.judge(arrival, &self.panel, &mut self.opinions);
+        let (track, _) = flow.open();
+        let before = track.entry().map(|entry| entry.expires);
+        let verdict = track.judge(arrival, &self.panel, &mut self.opinions);
         if verdict.opened || verdict.state.is_none() {
-            let is_there = flow.track.entry().is_some();
+            let is_there = track.entry().is_some();
             self.count_entry(before, (verdict.opened, is_there), arrival.now);
         }
         verdict
@@ -385,7 +374,7 @@ impl Desk {
     /// Takes in what a judged segment shows of its flow.
     fn note(&mut self, flow: &mut Flow, item: &Item, observation: &Observation<'_>) {
         let Observation { ts, arrival, verdict, liberal, invalid_for, .. } = *observation;
-        if let Attention::Closely(repeated) = flow.audit.observe(observation) {
+        if let Attention::Closely(repeated) = flow.open().1.observe(observation) {
             self.charge(flow);
             if let Some(repeated) = repeated {
                 self.totals.behaviour.count_repeated(repeated);
@@ -452,19 +441,19 @@ impl Desk {
 
     /// Ends a flow. An entry that lives on at `end` is still there when the capture ends.
     fn bury(&mut self, mut flow: Flow, end: Timestamp) {
-        if flow.audit.is_seen_twice() {
+        if flow.audit().is_seen_twice() {
             if let Some(held) = self.held.remove(&flow.key) {
                 self.judge_held(&mut flow, &held);
             }
             self.meets_copies.remove(&flow.key);
         }
         self.ledger.change(flow.key.section(), flow.bytes as usize, 0);
-        if let Some(entry) = flow.track.entry()
+        if let Some(entry) = flow.track().entry()
             && entry.expires <= end
         {
             self.totals.occupancy.close(entry.expires, Group::Tcp);
         }
-        account::settle((flow.key, end), flow.audit, &mut self.totals, &mut self.findings);
+        account::settle((flow.key, end), flow.into_audit(), &mut self.totals, &mut self.findings);
     }
 }
 

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use crate::audit::Tally;
-use crate::frame::{Batch, Frame, Place};
+use crate::frame::{Batch, Frame, Outline, Place};
 use crate::pipeline::datagrams::Datagram;
 use crate::pipeline::ledger::{Budget, Census};
+use crate::pipeline::times::Times;
 use crate::segment::{ErrorTraits, HeaderFault, Segment};
 use crate::source::rules::Exemptions;
 use crate::time::Timestamp;
@@ -76,10 +77,16 @@ impl Items {
     #[inline]
     fn next(&mut self) -> Option<&mut Item> {
         if self.used == self.places.len() {
-            self.places.push(Item::default());
+            self.grow();
         }
         self.used += 1;
         self.places.get_mut(self.used - 1)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        self.places.push(Item::default());
     }
 
     /// Puts the packets into capture order.
@@ -133,6 +140,16 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
+    /// Returns which shard owns a flow, none for one that is not audited here.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "called for every packet: a call costs a tenth of it")]
+    fn owner(&self, key: FlowKey) -> Option<usize> {
+        if self.shards == 1 && self.share.is_all() {
+            return Some(0);
+        }
+        self.share.worker(&key, self.shards)
+    }
+
     /// Returns how many frames come before the next census, given how many came in all.
     fn before_census(&self, frames: u64) -> usize {
         let between = self.memory.frames_between();
@@ -164,61 +181,6 @@ enum Treatment {
     Tracked,
     /// It is not.
     Exempt,
-}
-
-/// The time span of frames, and how often it stepped back.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Times {
-    span: Option<Span>,
-    pub(super) steps_back: u64,
-    /// The longest step back, in nanoseconds.
-    pub(super) longest_step_back: i64,
-    /// The longest time without any frame, in nanoseconds.
-    pub(super) longest_silence: i64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-struct Span {
-    first: Timestamp,
-    last: Timestamp,
-    earliest: Timestamp,
-    latest: Timestamp,
-}
-
-impl Times {
-    #[inline]
-    fn add(&mut self, ts: Timestamp) {
-        let span = self.span.get_or_insert(Span { first: ts, last: ts, earliest: ts, latest: ts });
-        let step = ts.nanos_since(span.last);
-        span.last = ts;
-        if step < 0 {
-            self.steps_back += 1;
-            self.longest_step_back = self.longest_step_back.max(step.saturating_neg());
-            span.earliest = span.earliest.min(ts);
-        } else {
-            self.longest_silence = self.longest_silence.max(step);
-            span.latest = span.latest.max(ts);
-        }
-    }
-
-    /// Appends the times of the frames that follow.
-    pub(super) fn merge(&mut self, next: &Self) {
-        let Some(following) = next.span else { return };
-        self.add(following.first);
-        self.steps_back += next.steps_back;
-        self.longest_step_back = self.longest_step_back.max(next.longest_step_back);
-        self.longest_silence = self.longest_silence.max(next.longest_silence);
-        if let Some(span) = &mut self.span {
-            span.last = following.last;
-            span.earliest = span.earliest.min(following.earliest);
-            span.latest = span.latest.max(following.latest);
-        }
-    }
-
-    /// Returns the times of the earliest and the latest frame.
-    pub(super) fn range(&self) -> Option<(Timestamp, Timestamp)> {
-        self.span.map(|span| (span.earliest, span.latest))
-    }
 }
 
 /// Does what must happen in capture order, slice after slice.
@@ -360,23 +322,58 @@ impl Slice {
     /// Decodes a run of frames. Stands alone, so that its variables stay in registers.
     #[inline(never)]
     fn decode_run(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
+        self.times.add_all(batch.times(range.clone()));
+        self.sample_some(batch, &range);
         let takes_plain = how.checksums == Checksums::Ignored && how.exemptions.is_empty();
+        for (position, outline) in batch.outlines(range) {
+            if takes_plain && let Some(plain) = wire::plain_v4(outline.link, outline.bytes) {
+                self.take_plain(outline, plain, how);
+            } else if !takes_plain || !self.take_plain_v6(batch, position, how) {
+                self.decode_any(batch, position, how);
+            }
+        }
+    }
+
+    /// Takes a frame if it is a plain one of IPv6. Stands alone, so that it takes no registers from
+    /// IPv4.
+    #[inline(never)]
+    fn take_plain_v6(&mut self, batch: &Batch, position: usize, how: &Decoder) -> bool {
+        let Some((_, outline)) = batch.outlines(position..position + 1).next() else {
+            return false;
+        };
+        let Some(plain) = wire::plain_v6(outline.link, outline.bytes) else { return false };
+        self.take_plain(outline, plain, how);
+        true
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
+    fn take_plain(&mut self, outline: Outline<'_>, plain: wire::Plain<'_>, how: &Decoder) {
+        let Outline { number, ts, clock, interface, .. } = outline;
+        self.tally.segments += 1;
+        if let Some(item) = self.next(plain.key, how) {
+            item.stamp = Stamp { number, ts, clock, interface, part: 0 };
+            item.kind = Kind::Segment;
+            item.packet.orientation = plain.orientation;
+            plain.read(&mut item.packet.segment);
+        }
+    }
+
+    /// Looks at the TCP checksums of those frames of a run that are a sample of all.
+    fn sample_some(&mut self, batch: &Batch, range: &Range<usize>) {
+        if let Some((first, last)) = batch.numbers(range)
+            && last / SAMPLE_EVERY == first.saturating_sub(1) / SAMPLE_EVERY
+        {
+            return;
+        }
+        self.sample_of(batch, range.clone());
+    }
+
+    #[cold]
+    fn sample_of(&mut self, batch: &Batch, range: Range<usize>) {
         for frame in batch.frames(range) {
-            self.times.add(frame.ts);
-            let stamp = Stamp::of(&frame);
             if frame.number.is_multiple_of(SAMPLE_EVERY) {
                 self.sample(&frame);
-            }
-            if takes_plain && let Some(plain) = wire::plain(&frame) {
-                self.tally.segments += 1;
-                if let Some(item) = self.next(&plain.key, how) {
-                    item.stamp = stamp;
-                    item.kind = Kind::Segment;
-                    item.packet.orientation = plain.orientation;
-                    plain.read(&mut item.packet.segment);
-                }
-            } else {
-                self.decode_any(stamp, &frame, how);
             }
         }
     }
@@ -413,7 +410,9 @@ impl Slice {
 
     /// Decodes a frame of any kind.
     #[inline(never)]
-    fn decode_any(&mut self, mut stamp: Stamp, frame: &Frame<'_>, how: &Decoder) {
+    fn decode_any(&mut self, batch: &Batch, position: usize, how: &Decoder) {
+        let Some(frame) = &batch.frame(position) else { return };
+        let mut stamp = Stamp::of(frame);
         for packet in wire::packets(frame) {
             self.decode_packet(stamp, &packet, how);
             stamp.part = stamp.part.saturating_add(1);
@@ -480,7 +479,7 @@ impl Slice {
     }
 
     fn route(&mut self, stamp: Stamp, packet: &Packet, kind: Kind, how: &Decoder) {
-        if let Some(item) = self.next(&packet.key, how) {
+        if let Some(item) = self.next(packet.key, how) {
             *item = Item { stamp, hash: item.hash, packet: *packet, kind };
         }
     }
@@ -489,31 +488,10 @@ impl Slice {
     /// that is not audited here.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "called for every packet: a call costs a tenth of it")]
-    fn next(&mut self, key: &FlowKey, how: &Decoder) -> Option<&mut Item> {
-        let item = self.items.get_mut(how.share.worker(key, how.shards)?)?.next()?;
-        item.packet.key = *key;
+    fn next(&mut self, key: FlowKey, how: &Decoder) -> Option<&mut Item> {
+        let item = self.items.get_mut(how.owner(key)?)?.next()?;
+        item.packet.key = key;
         item.hash = key.hash_with(how.seed);
         Some(item)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_the_same_whether_added_one_by_one_or_in_runs() {
-        let seconds = [5, 7, 6, 6, 9, 1, 8].map(|s| Timestamp::from_parts(s, 0));
-        let mut whole = Times::default();
-        for ts in seconds {
-            whole.add(ts);
-        }
-        for cut in 0..seconds.len() {
-            let (mut head, mut tail) = (Times::default(), Times::default());
-            seconds[..cut].iter().for_each(|ts| head.add(*ts));
-            seconds[cut..].iter().for_each(|ts| tail.add(*ts));
-            head.merge(&tail);
-            assert_eq!((head.steps_back, head.range()), (2, whole.range()), "cut at {cut}");
-        }
     }
 }

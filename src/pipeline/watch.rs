@@ -1,8 +1,9 @@
 //! Records the life of each entry of the connection table, when the table is asked for.
 //!
-//! Two trackers of its own go through the packets again: one as the run judges, whose entries' lives
-//! are kept, and one with shorter timeouts, whose entries are only counted. The packets' own way
-//! through the shard stays what it is.
+//! A tracker of its own goes through the packets again, once as the run judges, whose entries' lives
+//! are kept, and once with shorter timeouts, whose entries are only counted. As long as both have the
+//! same entry but for the time at which it expires, it is kept once. The packets' own way through the
+//! shard stays what it is.
 //!
 //! Does not: diagnose anything.
 
@@ -20,78 +21,107 @@ use crate::tuple::FlowKey;
 /// Packets whose entries are brought into the cache together.
 const AHEAD: usize = 64;
 
-/// Both trackers, and what they have recorded.
+/// The tracker, and what it has recorded.
 pub(super) struct Watch {
-    as_judged: Tracker,
-    shorter: Tracker,
+    features: Features,
+    as_judged: Sysctls,
+    shorter: Sysctls,
+    table: Table<Tracked>,
+    /// Where the entries of the packets ahead most probably are.
+    guesses: Vec<Option<Position>>,
     watched: Watched,
 }
 
 impl Watch {
     /// Prepares to watch a run; there is none without a policy.
     pub(super) fn new(method: &Method, seed: u64) -> Option<Self> {
-        let features = method.policies.first().map(Policy::features)?;
-        let tracker =
-            |sysctls| Tracker { features, sysctls, table: Table::new(seed), guesses: Vec::new() };
         Some(Self {
-            as_judged: tracker(method.sysctls),
-            shorter: tracker(shorter(&method.sysctls).0),
+            features: method.policies.first().map(Policy::features)?,
+            as_judged: method.sysctls,
+            shorter: shorter(&method.sysctls).0,
+            table: Table::new(seed),
+            guesses: Vec::new(),
             watched: Watched::default(),
         })
     }
 
     /// Takes packets in capture order.
     pub(super) fn take(&mut self, items: &[Item]) {
-        let Self { as_judged, shorter, watched } = self;
+        let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {
-            as_judged.take(run, |event| record(watched, &event));
-            shorter.take(run, |event| event.count(watched));
+            self.table.fetch(run.iter().map(|item| item.hash), &mut guesses);
+            for (item, guess) in run.iter().zip(&guesses) {
+                self.take_one(item, *guess);
+            }
         }
+        self.guesses = guesses;
     }
 
     /// Ends all lives; those that go on at `end` end when nothing renews them any more.
     pub(super) fn finish(mut self, end: Timestamp) -> Watched {
         let watched = &mut self.watched;
-        self.as_judged.table.drain(|tracked| tracked.bury(end, |event| record(watched, &event)));
-        self.shorter.table.drain(|tracked| tracked.bury(end, |event| event.count(watched)));
+        self.table.drain(|tracked| tracked.bury(end, watched));
         self.watched
     }
-}
 
-fn record(watched: &mut Watched, event: &Event) {
-    match *event {
-        Event::Change { at, from, to } => watched.change(at, from, to),
-        Event::Over(life) => watched.lives.push(life),
-        Event::Made(_) | Event::Ended(_) => {}
+    fn take_one(&mut self, item: &Item, guess: Option<Position>) {
+        let kind = match item.kind {
+            Kind::Segment => None,
+            Kind::Datagram(datagram) => match datagram.tracked_as(self.features) {
+                Some(kind) => Some(kind),
+                None => return,
+            },
+            // What is exempt has no entry, and an error renews none.
+            Kind::Error(_)
+            | Kind::TooBig(_)
+            | Kind::ExemptSegment
+            | Kind::ExemptError
+            | Kind::Census(_) => return,
+        };
+        let (key, now) = (item.packet.key, item.stamp.clock);
+        let Self { table, watched, .. } = self;
+        let is_there = |at: &Position| table.get(*at).is_some_and(|found| found.key == key);
+        let guess = guess.filter(is_there);
+        let position = guess.or_else(|| table.find(&key, item.hash)).or_else(|| {
+            if table.wants_sweep() {
+                table.sweep(|tracked| tracked.is_over(now), |tracked| tracked.bury(now, watched));
+            }
+            table.insert(item.hash, Tracked::new(key, kind))
+        });
+        let Some(tracked) = position.and_then(|position| table.get_mut(position)) else { return };
+        if let Some(kind) = kind {
+            tracked.become_kind(kind);
+        }
+        let mut twin = tracked.twin();
+        let before = tracked.slot.state();
+        let is_new = tracked.slot.judge(item, &self.as_judged, self.features);
+        tracked.follow(item, before, is_new, watched);
+        let before = twin.state();
+        let is_new = twin.judge(item, &self.shorter, self.features);
+        count_shorter(before, (is_new, &twin), item, watched);
+        tracked.keep(twin);
     }
 }
 
-/// What becomes of an entry.
-enum Event {
-    /// It is something else than before; none is no entry.
-    Change { at: Timestamp, from: Option<Phase>, to: Option<Phase> },
-    /// It was made.
-    Made(Life),
-    /// It ended within the capture.
-    Ended(Life),
-    /// It is over, within the capture or after it.
-    Over(Life),
-}
-
-impl Event {
-    /// Counts the entry among those with shorter timeouts.
-    fn count(&self, watched: &mut Watched) {
-        let group = |life: &Life| Group::of(life.key.protocol());
-        match self {
-            Self::Made(life) => watched.shorter.open(life.start, group(life)),
-            Self::Ended(life) => watched.shorter.close(life.end, group(life)),
-            Self::Change { .. } | Self::Over(_) => {}
-        }
+/// Counts what a packet made of an entry with shorter timeouts.
+fn count_shorter(
+    before: Option<(Phase, Timestamp, bool)>,
+    (is_new, after): (bool, &Slot),
+    item: &Item,
+    watched: &mut Watched,
+) {
+    let (now, group) = (item.stamp.clock, Group::of(item.packet.key.protocol()));
+    let is_there = after.state().is_some();
+    if let Some((_, expires, _)) = before.filter(|_| is_new || !is_there) {
+        watched.shorter.close(expires.min(now), group);
+    }
+    if is_new && is_there {
+        watched.shorter.open(now, group);
     }
 }
 
 /// The entry of a flow.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Tcp(Option<Entry>),
     Datagram(DatagramKind, Option<DatagramEntry>),
@@ -109,6 +139,42 @@ impl Slot {
             }
         }
     }
+
+    /// Judges a packet, and applies the judgement; returns whether it made an entry.
+    fn judge(&mut self, item: &Item, sysctls: &Sysctls, features: Features) -> bool {
+        let (orientation, now) = (item.packet.orientation, item.stamp.clock);
+        match self {
+            Self::Tcp(entry) => {
+                let arrival = Arrival { segment: &item.packet.segment, orientation, now };
+                judge_alone(entry, &arrival, &sysctls.limits, features).opened
+            }
+            Self::Datagram(kind, entry) => {
+                let before = entry.map(|entry| entry.expires);
+                let arrival = DatagramArrival { kind: *kind, orientation, now };
+                judge_datagram(entry, &arrival, &sysctls.datagram, &mut Choices::new(features));
+                entry.is_some() && before.is_none_or(|expires| expires <= now)
+            }
+        }
+    }
+
+    /// Returns when the entry expires, and how many seconds sooner for kernels before 5.3.
+    fn end(&self) -> (Timestamp, u32) {
+        match self {
+            Self::Tcp(entry) => entry.map(|entry| (entry.expires, entry.sooner_s)),
+            Self::Datagram(_, entry) => entry.map(|entry| (entry.expires, 0)),
+        }
+        .unwrap_or_default()
+    }
+
+    /// Returns the same entry with another end.
+    fn ending(mut self, (at, sooner): (Timestamp, u32)) -> Self {
+        match &mut self {
+            Self::Tcp(Some(entry)) => (entry.expires, entry.sooner_s) = (at, sooner),
+            Self::Datagram(_, Some(entry)) => entry.expires = at,
+            Self::Tcp(None) | Self::Datagram(_, None) => {}
+        }
+        self
+    }
 }
 
 const fn phase_of(kind: DatagramKind, entry: &DatagramEntry) -> Phase {
@@ -124,10 +190,19 @@ const fn phase_of(kind: DatagramKind, entry: &DatagramEntry) -> Phase {
     }
 }
 
+/// What shorter timeouts make of an entry.
+enum Twin {
+    /// The same but for its end.
+    EndsAt((Timestamp, u32)),
+    /// Another one, or none.
+    Apart(Box<Slot>),
+}
+
 /// A flow with its entry, and the entry's life so far.
 struct Tracked {
     key: FlowKey,
     slot: Slot,
+    twin: Twin,
     life: Option<Life>,
 }
 
@@ -138,15 +213,52 @@ impl Keyed for Tracked {
 
     fn touch(&self) -> u64 {
         let [word, ..] = self.key.words();
-        let end = self.slot.state().map_or(0, |(_, expires, _)| expires.0.cast_unsigned());
+        let end = self.slot.end().0.0.cast_unsigned();
         let life = self.life.as_ref().map_or(0, |life| life.frame);
         word ^ end ^ life
     }
 }
 
 impl Tracked {
+    fn new(key: FlowKey, kind: Option<DatagramKind>) -> Self {
+        let slot = kind.map_or(Slot::Tcp(None), |kind| Slot::Datagram(kind, None));
+        Self { key, slot, twin: Twin::EndsAt((Timestamp::default(), 0)), life: None }
+    }
+
+    /// Notes the kind of the last datagram.
+    fn become_kind(&mut self, kind: DatagramKind) {
+        if let Slot::Datagram(last, _) = &mut self.slot {
+            *last = kind;
+        }
+        if let Twin::Apart(twin) = &mut self.twin
+            && let Slot::Datagram(last, _) = &mut **twin
+        {
+            *last = kind;
+        }
+    }
+
+    /// Returns the entry that shorter timeouts make.
+    fn twin(&self) -> Slot {
+        match &self.twin {
+            Twin::EndsAt(end) => self.slot.ending(*end),
+            Twin::Apart(twin) => **twin,
+        }
+    }
+
+    /// Keeps the entry that shorter timeouts make.
+    fn keep(&mut self, twin: Slot) {
+        if twin.ending(self.slot.end()) == self.slot {
+            self.twin = Twin::EndsAt(twin.end());
+        } else if let Twin::Apart(place) = &mut self.twin {
+            **place = twin;
+        } else {
+            self.twin = Twin::Apart(Box::new(twin));
+        }
+    }
+
     fn is_over(&self, now: Timestamp) -> bool {
-        self.slot.state().is_none_or(|(_, expires, _)| expires <= now)
+        let is_over = |slot: Slot| slot.state().is_none_or(|(_, expires, _)| expires <= now);
+        is_over(self.slot) && is_over(self.twin())
     }
 
     /// Takes in what a packet made of the entry that was there before it.
@@ -155,27 +267,25 @@ impl Tracked {
         item: &Item,
         before: Option<(Phase, Timestamp, bool)>,
         is_new: bool,
-        mut tell: impl FnMut(Event),
+        watched: &mut Watched,
     ) {
         let now = item.stamp.clock;
         let after = self.slot.state();
         let is_new = is_new && after.is_some();
         if is_new || after.is_none() {
-            self.end(before.map(|(_, expires, _)| expires.min(now)), &mut tell);
+            self.end(before.map(|(_, expires, _)| expires.min(now)), watched);
         }
         let Some((phase, _, is_assured)) = after else { return };
         if is_new {
             let is_tcp = matches!(self.slot, Slot::Tcp(_));
-            let life = Life {
+            self.life = Some(Life {
                 original: item.packet.orientation,
                 picked_up: is_tcp && !item.packet.segment.has(Flags::SYN),
                 ..Life::new(self.key, item.stamp.number, now, phase)
-            };
-            self.life = Some(life);
-            tell(Event::Made(life));
-            tell(Event::Change { at: now, from: None, to: Some(phase) });
+            });
+            watched.change(now, None, Some(phase));
         } else if let Some((old, ..)) = before {
-            tell(Event::Change { at: now, from: Some(old), to: Some(phase) });
+            watched.change(now, Some(old), Some(phase));
         }
         if let Some(life) = &mut self.life {
             life.go_on(now, phase, is_assured);
@@ -183,89 +293,24 @@ impl Tracked {
     }
 
     /// Ends the life of the entry at a time within the capture.
-    fn end(&mut self, at: Option<Timestamp>, tell: &mut impl FnMut(Event)) {
+    fn end(&mut self, at: Option<Timestamp>, watched: &mut Watched) {
         let Some((mut life, at)) = self.life.take().zip(at) else { return };
         life.end = at;
-        tell(Event::Change { at, from: Some(life.phase), to: None });
-        tell(Event::Ended(life));
-        tell(Event::Over(life));
+        watched.change(at, Some(life.phase), None);
+        watched.lives.push(life);
     }
 
     /// Ends the life of an entry of which no more comes.
-    fn bury(mut self, end: Timestamp, mut tell: impl FnMut(Event)) {
+    fn bury(mut self, end: Timestamp, watched: &mut Watched) {
+        if let Some((_, expires, _)) = self.twin().state().filter(|(_, expires, _)| *expires <= end)
+        {
+            watched.shorter.close(expires, Group::of(self.key.protocol()));
+        }
         let Some((_, expires, _)) = self.slot.state() else { return };
         if expires <= end {
-            self.end(Some(expires), &mut tell);
+            self.end(Some(expires), watched);
         } else if let Some(life) = self.life {
-            tell(Event::Over(Life { end: expires, ..life }));
+            watched.lives.push(Life { end: expires, ..life });
         }
-    }
-}
-
-/// A tracker of its own.
-struct Tracker {
-    features: Features,
-    sysctls: Sysctls,
-    table: Table<Tracked>,
-    /// Where the entries of the packets ahead most probably are.
-    guesses: Vec<Option<Position>>,
-}
-
-impl Tracker {
-    /// Takes a few packets in capture order.
-    fn take(&mut self, items: &[Item], mut tell: impl FnMut(Event)) {
-        let mut guesses = std::mem::take(&mut self.guesses);
-        self.table.fetch(items.iter().map(|item| item.hash), &mut guesses);
-        for (item, guess) in items.iter().zip(&guesses) {
-            self.take_one(item, *guess, &mut tell);
-        }
-        self.guesses = guesses;
-    }
-
-    fn take_one(&mut self, item: &Item, guess: Option<Position>, mut tell: impl FnMut(Event)) {
-        let datagram = match item.kind {
-            Kind::Segment => None,
-            Kind::Datagram(datagram) => match datagram.tracked_as(self.features) {
-                Some(kind) => Some(kind),
-                None => return,
-            },
-            // What is exempt has no entry, and an error renews none.
-            Kind::Error(_)
-            | Kind::TooBig(_)
-            | Kind::ExemptSegment
-            | Kind::ExemptError
-            | Kind::Census(_) => return,
-        };
-        let fresh = datagram.map_or(Slot::Tcp(None), |kind| Slot::Datagram(kind, None));
-        let (key, now) = (item.packet.key, item.stamp.clock);
-        let is_there = |at: &Position| self.table.get(*at).is_some_and(|found| found.key == key);
-        let guess = guess.filter(is_there);
-        let position = guess.or_else(|| self.table.find(&key, item.hash)).or_else(|| {
-            if self.table.wants_sweep() {
-                self.table
-                    .sweep(|tracked| tracked.is_over(now), |tracked| tracked.bury(now, &mut tell));
-            }
-            self.table.insert(item.hash, Tracked { key, slot: fresh, life: None })
-        });
-        let Some(tracked) = position.and_then(|position| self.table.get_mut(position)) else {
-            return;
-        };
-        let choices = &mut Choices::new(self.features);
-        let before = tracked.slot.state();
-        let is_new = match (&mut tracked.slot, datagram) {
-            (Slot::Tcp(entry), None) => {
-                let (segment, orientation) = (&item.packet.segment, item.packet.orientation);
-                let arrival = Arrival { segment, orientation, now };
-                judge_alone(entry, &arrival, &self.sysctls.limits, self.features).opened
-            }
-            (Slot::Datagram(last, entry), Some(kind)) => {
-                let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
-                judge_datagram(entry, &arrival, &self.sysctls.datagram, choices);
-                *last = kind;
-                entry.is_some() && before.is_none_or(|(_, expires, _)| expires <= now)
-            }
-            _ => return,
-        };
-        tracked.follow(item, before, is_new, tell);
     }
 }

@@ -13,7 +13,7 @@ pub fn enough(frame: &Frame<'_>, tunnels: Tunnels, least: usize) -> usize {
     if captured <= least || packets(frame).nth(1).is_some() {
         return captured;
     }
-    if let Some(plain) = plain(frame) {
+    if let Some(plain) = plain(frame.link, frame.bytes) {
         return plain.headers_len().max(least).min(captured);
     }
     let whole = decoded(frame, tunnels);

@@ -36,7 +36,7 @@ pub use cut::enough;
 use fragments::Fragment;
 pub use headers::headers;
 pub use packets::packets;
-pub use plain::{Plain, plain};
+pub use plain::{Plain, plain, plain_v4, plain_v6};
 pub use rewrite::map_addresses;
 
 /// Decodes a frame; checksums of layer 4 are not judged, see [`Checksums::Ignored`].

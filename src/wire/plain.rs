@@ -3,29 +3,23 @@
 //!
 //! It finds what the long way finds, or nothing at all.
 
-use super::datagram::{Addresses, ports};
+use super::bytes::{be16, be32};
 use super::options;
 use super::tcp::is_valid_combination;
-use crate::frame::{Frame, LinkType};
+use crate::frame::LinkType;
 use crate::segment::{Flags, Options, Segment};
 use crate::seq::SeqNum;
-use crate::tuple::{FlowKey, Orientation, TCP};
+use crate::tuple::{Endpoint, FlowKey, Orientation, TCP};
 
 /// Length of an Ethernet header, and of those with an IP header behind it.
 const ETHERNET_LEN: usize = 14;
 const IPV4_LEN: usize = ETHERNET_LEN + 20;
 const IPV6_LEN: usize = ETHERNET_LEN + 40;
+/// Type field and what follows it: version 4 and a header of five words; version 6.
+const IPV4_KIND: u32 = 0x08_0045;
+const IPV6_KIND: u32 = 0x8_6dd6;
 /// Length of a TCP header without options.
 const TCP_LEN: usize = 20;
-
-/// What the IP header says.
-struct Network {
-    addresses: Addresses,
-    ttl: u8,
-    ip_id: u16,
-    /// Length of the TCP segment, header included.
-    len: usize,
-}
 
 /// A plain frame that was found, but not read in full.
 #[derive(Clone, Copy, Debug)]
@@ -44,40 +38,68 @@ pub struct Plain<'a> {
 
 /// Finds the segment of a plain frame whose checksums are not to be judged; none when the frame
 /// is not plain.
+pub fn plain(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
+    plain_v4(link, bytes).or_else(|| plain_v6(link, bytes))
+}
+
+/// Finds the segment of a plain frame of IPv4, as [`plain`] does.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
-pub fn plain<'a>(frame: &Frame<'a>) -> Option<Plain<'a>> {
-    if frame.link != LinkType::ETHERNET {
+pub fn plain_v4(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
+    let (headers, rest) = bytes.split_first_chunk::<{ IPV4_LEN + TCP_LEN }>()?;
+    // Type field, version and length of the IP header, type of service.
+    let is_ipv4 = link == LinkType::ETHERNET && be32(headers, 12)? >> 8 == IPV4_KIND;
+    // Flags and offset of fragments, time to live, protocol. "Do not fragment" may be set, all else
+    // makes it a fragment; reserved bits do not matter.
+    let middle = be32(headers, 20)?;
+    if !is_ipv4 || middle & 0x3fff_00ff != u32::from(TCP) {
         return None;
     }
-    match frame.bytes {
-        [_, _, _, _, _, _, _, _, _, _, _, _, 0x08, 0x00, 0x45, ..] => {
-            let (headers, rest) = frame.bytes.split_first_chunk::<{ IPV4_LEN + TCP_LEN }>()?;
-            let (ip, tcp) = split::<IPV4_LEN, _>(headers)?;
-            Plain::new(&ipv4(ip)?, tcp, rest)
-        }
-        [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, 0x60..=0x6f, ..] => {
-            let (headers, rest) = frame.bytes.split_first_chunk::<{ IPV6_LEN + TCP_LEN }>()?;
-            let (ip, tcp) = split::<IPV6_LEN, _>(headers)?;
-            Plain::new(&ipv6(ip)?, tcp, rest)
-        }
-        _ => None,
+    let [_, _, ttl, _] = middle.to_be_bytes();
+    let (len, ip_id) = (be16(headers, 16)?, be16(headers, 18)?);
+    let (src, dst) = (be32(headers, 26)?, be32(headers, 30)?);
+    let (src_port, dst_port) = (be16(headers, 34)?, be16(headers, 36)?);
+    let flow = FlowKey::of_v4(TCP, (src, src_port), (dst, dst_port));
+    let len = u32::from(len).checked_sub(20)?;
+    Plain::new(flow, (ttl, ip_id, len), headers.last_chunk()?, rest)
+}
+
+/// Finds the segment of a plain frame of IPv6, as [`plain`] does.
+pub fn plain_v6(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
+    let (headers, rest) = bytes.split_first_chunk::<{ IPV6_LEN + TCP_LEN }>()?;
+    let is_ipv6 = link == LinkType::ETHERNET && be32(headers, 12)? >> 12 == IPV6_KIND;
+    let [_, _, _, _, len0, len1, next, ttl] = *headers.get(ETHERNET_LEN..)?.first_chunk()?;
+    if !is_ipv6 || next != TCP {
+        return None;
     }
+    let endpoint = |address_at: usize, port_at| {
+        let addr: [u8; 16] = *headers.get(address_at..)?.first_chunk()?;
+        Some(Endpoint { addr: addr.into(), port: be16(headers, port_at)? })
+    };
+    let (src, dst) = (endpoint(22, IPV6_LEN)?, endpoint(38, IPV6_LEN + 2)?);
+    let flow = FlowKey::of(TCP, src, dst);
+    let len = u32::from(u16::from_be_bytes([len0, len1]));
+    Plain::new(flow, (ttl, 0, len), headers.last_chunk()?, rest)
 }
 
 impl<'a> Plain<'a> {
+    /// Takes what the IP header says: flow, time to live, identification, and the length of the TCP
+    /// segment with its header.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
-    fn new(network: &Network, header: &'a [u8; TCP_LEN], rest: &'a [u8]) -> Option<Self> {
-        let [p0, p1, p2, p3, .., offset, flags, _, _, _, _, _, _] = *header;
-        let header_len = usize::from(offset >> 4) * 4;
-        let options = rest.get(..header_len.checked_sub(TCP_LEN)?)?;
-        let len = u32::try_from(network.len.checked_sub(header_len)?).ok()?;
+    fn new(
+        (key, orientation): (FlowKey, Orientation),
+        (ttl, ip_id, len): (u8, u16, u32),
+        header: &'a [u8; TCP_LEN],
+        rest: &'a [u8],
+    ) -> Option<Self> {
+        let [offset, flags] = *header.get(12..)?.first_chunk()?;
+        let header_len = offset >> 4 << 2;
+        let options = rest.get(..usize::from(header_len.checked_sub(20)?))?;
+        let len = len.checked_sub(u32::from(header_len))?;
         if !is_valid_combination(Flags(flags)) {
             return None;
         }
-        let (key, orientation) = network.addresses.key(TCP, ports([p0, p1, p2, p3]));
-        let Network { ttl, ip_id, .. } = *network;
         Some(Self { key, orientation, ttl, ip_id, len, header, options })
     }
 
@@ -90,14 +112,15 @@ impl<'a> Plain<'a> {
     /// Reads the segment into its place, which saves moving it there.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
-    pub fn read(&self, segment: &mut Segment) {
-        let [_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags, w0, w1, ..] = *self.header;
-        segment.seq = SeqNum(u32::from_be_bytes([s0, s1, s2, s3]));
-        segment.ack = SeqNum(u32::from_be_bytes([a0, a1, a2, a3]));
+    pub fn read(self, segment: &mut Segment) {
+        let number = |at| be32(self.header, at).unwrap_or_default();
+        let [offset, flags, w0, w1] = number(12).to_be_bytes();
+        segment.seq = SeqNum(number(4));
+        segment.ack = SeqNum(number(8));
         segment.len = self.len;
         segment.win = u16::from_be_bytes([w0, w1]);
         segment.flags = Flags(flags);
-        segment.header_len = (offset >> 4) * 4;
+        segment.header_len = offset >> 4 << 2;
         segment.options = Options::default();
         segment.fault = None;
         segment.options_cut = false;
@@ -110,65 +133,4 @@ impl<'a> Plain<'a> {
             segment.options = options::walk(self.options, self.options.len());
         }
     }
-}
-
-/// Splits whole headers into those up to IP and that of TCP.
-#[inline]
-fn split<const IP: usize, const ALL: usize>(
-    headers: &[u8; ALL],
-) -> Option<(&[u8; IP], &[u8; TCP_LEN])> {
-    Some((headers.first_chunk()?, headers.last_chunk()?))
-}
-
-#[inline]
-fn ipv4(header: &[u8; IPV4_LEN]) -> Option<Network> {
-    let [
-        ..,
-        len0,
-        len1,
-        id0,
-        id1,
-        flags,
-        offset,
-        ttl,
-        protocol,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = *header;
-    // "Do not fragment" may be set, all else makes it a fragment; reserved bits do not matter.
-    let is_fragment = flags & 0x3f | offset != 0;
-    if is_fragment || protocol != TCP {
-        return None;
-    }
-    Some(Network {
-        addresses: Addresses::V4 {
-            src: u32::from_be_bytes([s0, s1, s2, s3]),
-            dst: u32::from_be_bytes([d0, d1, d2, d3]),
-        },
-        ttl,
-        ip_id: u16::from_be_bytes([id0, id1]),
-        len: usize::from(u16::from_be_bytes([len0, len1])).checked_sub(20)?,
-    })
-}
-
-#[inline]
-fn ipv6(header: &[u8; IPV6_LEN]) -> Option<Network> {
-    let fixed: &[u8; 8] = header.get(ETHERNET_LEN..)?.first_chunk()?;
-    let [_, _, _, _, len0, len1, next, ttl] = *fixed;
-    if next != TCP {
-        return None;
-    }
-    let dst = u128::from_be_bytes(*header.last_chunk()?);
-    let (before, _) = header.split_last_chunk::<16>()?;
-    let src = u128::from_be_bytes(*before.last_chunk()?);
-    let len = usize::from(u16::from_be_bytes([len0, len1]));
-    Some(Network { addresses: Addresses::V6 { src, dst }, ttl, ip_id: 0, len })
 }

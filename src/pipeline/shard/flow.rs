@@ -1,6 +1,8 @@
 //! What a shard remembers of a flow: the tracker's view of it, and what it showed.
 
-use crate::conntrack::{Keyed, Table, Track};
+#[cfg(debug_assertions)]
+use crate::conntrack::Opinions;
+use crate::conntrack::{Arrival, Keyed, Panel, Table, Track};
 use crate::flow::FlowAudit;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
@@ -10,9 +12,9 @@ use crate::tuple::FlowKey;
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Flow {
-    pub(super) track: Track,
+    track: Track,
     pub(super) key: FlowKey,
-    pub(super) audit: FlowAudit,
+    audit: FlowAudit,
     /// The bytes that the ledger has for it.
     pub(super) bytes: u32,
 }
@@ -32,6 +34,57 @@ impl Keyed for Flow {
 }
 
 impl Flow {
+    pub(super) const fn new(key: FlowKey, track: Track, audit: FlowAudit) -> Self {
+        Self { track, key, audit, bytes: 0 }
+    }
+
+    pub(super) const fn track(&self) -> &Track {
+        &self.track
+    }
+
+    pub(super) const fn audit(&self) -> &FlowAudit {
+        &self.audit
+    }
+
+    /// Returns both parts for changing: from now on they may not be in step.
+    #[inline]
+    pub(super) const fn open(&mut self) -> (&mut Track, &mut FlowAudit) {
+        self.audit.fall_out_of_step();
+        (&mut self.track, &mut self.audit)
+    }
+
+    pub(super) fn into_audit(mut self) -> FlowAudit {
+        self.audit.fall_out_of_step();
+        self.audit
+    }
+
+    /// Finds out whether tracker and analysis are in step.
+    #[inline]
+    pub(super) fn compare(&mut self, panel: &Panel) {
+        self.audit.step_with(&self.track, panel);
+    }
+
+    /// Takes the next segment of a flow that is in step; returns whether it was one, and leaves the flow
+    /// as it is when not. Builds with debug assertions compare with what the long way makes of it.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub(super) fn take_next(
+        &mut self,
+        ts: Timestamp,
+        arrival: &Arrival<'_>,
+        panel: &Panel,
+    ) -> bool {
+        #[cfg(debug_assertions)]
+        let mut before = (self.track.clone(), self.audit.clone());
+        let is_next = self.audit.take_next(ts, arrival, &mut self.track, panel);
+        #[cfg(debug_assertions)]
+        if is_next {
+            take_the_long_way(&mut before, ts, arrival, panel);
+            assert_eq!((self.track.entry(), &self.audit), (before.0.entry(), &before.1));
+        }
+        is_next
+    }
+
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
         self.over_at() <= now
     }
@@ -46,16 +99,20 @@ impl Flow {
     }
 }
 
-/// How a segment relates to what its flow was doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Course {
-    /// It carries it on, and was taken.
-    Taken,
-    /// It carries it on; the tracker is still to be asked.
-    Regular,
-    /// It may change something.
-    Irregular,
-}
-
 /// The bytes that a clean flow takes, with its places in the index.
 pub(super) const FLOW_BYTES: usize = size_of::<Option<Flow>>() + Table::<Flow>::INDEX_BYTES;
+
+/// Takes a segment of which nothing is to be said as any other is taken.
+#[cfg(debug_assertions)]
+fn take_the_long_way(
+    (track, audit): &mut (Track, FlowAudit),
+    ts: Timestamp,
+    arrival: &Arrival<'_>,
+    panel: &Panel,
+) {
+    let mut opinions = Opinions::default();
+    assert!(audit.is_regular(ts, arrival), "{arrival:?} is not the next one of {audit:?}");
+    let verdict = track.judge(arrival, panel, &mut opinions);
+    assert!(verdict.is_silent() && opinions.is_unanimous(), "{verdict:?} on {arrival:?}");
+    audit.carry_on(ts, arrival);
+}

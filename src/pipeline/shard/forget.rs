@@ -44,7 +44,7 @@ impl Shard {
             }
         };
         for (position, flow) in self.table.positions() {
-            let (over_at, order) = (flow.over_at(), flow.audit.first_frame);
+            let (over_at, order) = (flow.over_at(), flow.audit().first_frame);
             add(&flow.key, Candidate { over_at, order, place: Place::Flow(position) });
         }
         self.datagrams.candidates().for_each(|(key, candidate)| add(key, candidate));
@@ -69,7 +69,7 @@ impl Shard {
                 let Some(flow) = self.table.remove(position) else { return 0 };
                 forgotten.flows = 1;
                 let freed = u64::from(flow.bytes);
-                if flow.track.entry().is_some_and(|entry| entry.expires > now) {
+                if flow.track().entry().is_some_and(|entry| entry.expires > now) {
                     self.desk.totals.occupancy.close(now, Group::Tcp);
                 }
                 self.desk.bury(flow, now);

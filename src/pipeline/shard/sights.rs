@@ -3,7 +3,7 @@
 //!
 //! Does not: tell copies from others, which is a matter of the flow.
 
-use super::{Course, Desk, Flow, LIBERAL, arrival};
+use super::{Desk, Flow, LIBERAL, arrival};
 use crate::audit::Opening;
 use crate::conntrack::{CtState, Track, Verdict};
 use crate::flow::{Sight, Sighted};
@@ -17,10 +17,10 @@ impl Desk {
     /// Tells the verdict on a packet of a flow, or that of a tracker that meets its copies too.
     #[cold]
     pub(super) fn tell_of(&mut self, flow: &Flow, item: &Item, verdict: Verdict, liberal: CtState) {
-        if flow.audit.is_seen_twice() && verdict.ctstate != CtState::Untracked {
+        if flow.audit().is_seen_twice() && verdict.ctstate != CtState::Untracked {
             self.tell_of_all(flow, item);
         } else {
-            self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
+            self.tell(item, Some(flow.audit().first_frame), verdict, liberal);
         }
     }
 
@@ -32,21 +32,21 @@ impl Desk {
         if self.is_releasing {
             return false;
         }
-        let left_out = flow.audit.leaves_out(vantage);
+        let left_out = flow.audit().leaves_out(vantage);
         let first = self.first_sights.as_mut().and_then(|sights| sights.find(item, left_out));
-        if flow.audit.is_new() {
+        if flow.audit().is_new() {
             self.note_opening(flow, item);
-            flow.audit.sight(frame, (ts, vantage), &arrival(item), None);
+            flow.open().1.sight(frame, (ts, vantage), &arrival(item), None);
             return false;
         }
-        let was_alone = !flow.audit.is_seen_twice();
+        let was_alone = !flow.audit().is_seen_twice();
         if !left_out
-            && flow.audit.is_odd_answer(&arrival(item))
+            && flow.audit().is_odd_answer(&arrival(item))
             && !self.held.contains_key(&flow.key)
         {
             self.held.insert(flow.key, *item);
             self.totals.copies += 1;
-            flow.audit.expect_copies();
+            flow.open().1.expect_copies();
             self.tell_of_all(flow, item);
             return true;
         }
@@ -54,13 +54,13 @@ impl Desk {
             self.note_opening(flow, item);
             return false;
         }
-        let seen = flow.audit.sight(frame, (ts, vantage), &arrival(item), first);
+        let seen = flow.open().1.sight(frame, (ts, vantage), &arrival(item), first);
         if item.packet.segment.has(Flags::SYN) && seen != Sighted::Copy {
             self.note_opening(flow, item);
         }
-        let is_new = was_alone && flow.audit.is_seen_twice();
+        let is_new = was_alone && flow.audit().is_seen_twice();
         if is_new && self.wanted != Wanted::Findings {
-            self.meets_copies.insert(flow.key, flow.track.clone());
+            self.meets_copies.insert(flow.key, flow.track().clone());
         }
         match seen {
             Sighted::Here => false,
@@ -90,11 +90,11 @@ impl Desk {
 
     /// Has the tracker forget a flow that starts over.
     fn track_anew(&mut self, flow: &mut Flow, item: &Item) {
-        if let Some(entry) = flow.track.entry() {
+        if let Some(entry) = flow.track().entry() {
             let end = entry.expires.min(item.stamp.clock);
             self.totals.occupancy.close(end, Group::Tcp);
         }
-        flow.track = Track::default();
+        *flow.open().0 = Track::default();
     }
 
     /// Judges a SYN that was left for another place, before the packet that makes it count again.
@@ -107,7 +107,7 @@ impl Desk {
         before.packet.segment = syn.segment;
         before.packet.orientation = item.packet.orientation.flip();
         self.is_releasing = true;
-        self.take(flow, &before, Course::Irregular);
+        self.take(flow, &before);
         self.is_releasing = false;
     }
 
@@ -119,7 +119,7 @@ impl Desk {
         let Stamp { number: frame, ts, clock, .. } = item.stamp;
         let vantage = item.stamp.vantage();
         let Packet { key, orientation, segment } = item.packet;
-        let flow = flow.audit.first_frame;
+        let flow = flow.audit().first_frame;
         let opening = Opening { frame, ts, clock, flow, key, orientation, vantage, segment };
         self.findings.push_opening(opening);
     }
@@ -132,7 +132,7 @@ impl Desk {
         let odd = (number, ts, held.stamp.vantage(), &held.packet.segment);
         let Stamp { number, ts, .. } = item.stamp;
         let vantage = item.stamp.vantage();
-        if flow.audit.fits_better(odd, (number, ts, vantage), &arrival(item)) {
+        if flow.open().1.fits_better(odd, (number, ts, vantage), &arrival(item)) {
             return true;
         }
         self.judge_held(flow, &held);
@@ -142,7 +142,7 @@ impl Desk {
     pub(super) fn judge_held(&mut self, flow: &mut Flow, held: &Item) {
         self.totals.copies = self.totals.copies.saturating_sub(1);
         self.is_releasing = true;
-        self.take(flow, held, Course::Irregular);
+        self.take(flow, held);
         self.is_releasing = false;
     }
 
@@ -153,9 +153,9 @@ impl Desk {
             return;
         }
         let known = self.meets_copies.entry(flow.key);
-        let track = known.or_insert_with(|| flow.track.clone());
+        let track = known.or_insert_with(|| flow.track().clone());
         let verdict = track.judge(&arrival(item), &self.panel, &mut self.opinions);
         let liberal = self.opinions.of(LIBERAL, &verdict).ctstate;
-        self.tell(item, Some(flow.audit.first_frame), verdict, liberal);
+        self.tell(item, Some(flow.audit().first_frame), verdict, liberal);
     }
 }

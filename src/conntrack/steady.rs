@@ -1,0 +1,221 @@
+//! The shortest way, for the next segment of a connection that runs steadily: both ends known, and
+//! nothing due but what comes.
+//!
+//! Whether a connection runs steadily is found out once, after a closer look; from then on each
+//! segment that only goes on where the last one ended, up to the end of both sides, needs a few
+//! comparisons, because what it would have to be compared with besides follows from that. Any other
+//! segment takes the long way.
+//!
+//! Does not: say anything that [`judge`](crate::conntrack::entry::judge) does not say.
+
+use std::hint::select_unpredictable;
+
+use crate::conntrack::entry::{Entry, low_half};
+use crate::conntrack::policy::{Choices, Limits};
+use crate::conntrack::repeats::Repeats;
+use crate::conntrack::state::{Class, TcpState, Transition, transition};
+use crate::conntrack::window::{MAX_ACK_WINDOW, Side, SideFlags};
+use crate::seq::SeqNum;
+use crate::time::Timestamp;
+use crate::tuple::Orientation;
+
+/// The largest window that scaling gives: 65535 × 2¹⁴ bytes, and a little.
+const MAX_WINDOW: u32 = 1 << 30;
+
+/// The next segment of a steady connection: of the flags that count it has ACK, perhaps FIN, and no
+/// other, there is no SACK block, it begins at the sender's end, and it acknowledges more than the
+/// sender did before, or has a length and acknowledges as much.
+#[derive(Clone, Copy, Debug)]
+pub struct Next {
+    /// Which way it goes between the endpoints of the flow's key.
+    pub orientation: Orientation,
+    /// Its sequence number: the sender's end.
+    pub seq: SeqNum,
+    /// Payload bytes, and one for FIN.
+    pub len: u32,
+    /// Whether it has FIN.
+    pub is_fin: bool,
+    /// Its acknowledgement number.
+    pub ack: SeqNum,
+    /// The raw window field.
+    pub win: u16,
+    /// The shift count that the window is read with.
+    pub shift: u8,
+    /// The tracker's time.
+    pub now: Timestamp,
+}
+
+impl Next {
+    /// A segment without FIN, before any FIN.
+    pub const USUAL: u8 = 0;
+    /// Any other.
+    pub const ANY: u8 = 1;
+
+    #[inline]
+    const fn end(&self) -> SeqNum {
+        self.seq.plus(self.len)
+    }
+
+    /// Returns the window in bytes.
+    #[inline]
+    const fn window(&self) -> u32 {
+        (self.win as u32) << self.shift
+    }
+}
+
+/// The timeouts of a steady connection, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Renewals {
+    /// When everything is acknowledged.
+    idle: i64,
+    /// While data is not.
+    unacknowledged: i64,
+}
+
+impl Renewals {
+    /// Reads the timeouts; none where acknowledgements count as repeated from the first on.
+    pub(super) fn of(limits: &Limits) -> Option<Self> {
+        let idle = limits.timeouts.by_state.get(TcpState::Established as usize).copied()?;
+        let unacknowledged = idle.min(limits.timeouts.unacknowledged);
+        (limits.max_retrans > 0).then_some(Self { idle, unacknowledged })
+    }
+}
+
+impl Side {
+    /// Returns whether the side has sent and acknowledged something within bounds that every
+    /// [`Next`] keeps.
+    fn is_steady(&self) -> bool {
+        self.flags.contains(SideFlags::MAXACK_SET) && (1..=MAX_WINDOW).contains(&self.max_win)
+    }
+}
+
+impl Entry {
+    /// Returns whether the connection runs steadily.
+    pub(super) fn is_steady(&self) -> bool {
+        let sides = &self.sides;
+        let awaits_challenge = self.last.flags.contains(SideFlags::EXP_CHALLENGE_ACK);
+        is_between_handshake_and_end(self.state)
+            && self.seen_reply
+            && self.assured
+            && self.sooner_s == 0
+            && !awaits_challenge
+            && sides.original.is_steady()
+            && sides.reply.is_steady()
+    }
+
+    /// Returns whether the tracker lets the next segment of a steady connection pass without a word.
+    ///
+    /// It begins at the sender's end: hence bound II holds, as windows are small. Windows whose low 16
+    /// bits are 0, of which kernels before 5.3 think otherwise, are left to the long way, and so are
+    /// repetitions.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    #[expect(clippy::needless_bitwise_bool, reason = "one branch that nearly always goes one way")]
+    pub(super) fn admits(&self, next: &Next) -> bool {
+        let Next { seq, len, ack, .. } = *next;
+        let direction = self.direction_of(next.orientation);
+        let (sender, receiver) = (&self.sides[direction], &self.sides[direction.flip()]);
+        let room = sender.max_end.offset_from(seq);
+        let ends_within = (room >= 0) & (len <= room.cast_unsigned());
+        let unacknowledged = receiver.end.0.wrapping_sub(ack.0);
+        let acks_within = unacknowledged <= sender.max_win.max(MAX_ACK_WINDOW);
+        let is_read_alike = (sender.scale == next.shift) & (low_half(next.window()) != 0);
+        let last = &self.last;
+        let is_again = (last.direction == direction)
+            & (last.seq == seq)
+            & (last.ack == ack)
+            & (last.end == next.end());
+        ends_within & acks_within & is_read_alike & !is_again & (next.now < self.expires)
+    }
+
+    /// Goes on by a segment that was admitted, which neither ends a side nor follows upon one that did.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub(super) fn go_on(&mut self, next: &Next, renewals: &Renewals) {
+        self.remember_next(next);
+        let is_due = self.move_on(next);
+        let timeout = if is_due { renewals.unacknowledged } else { renewals.idle };
+        self.expires = next.now.plus_nanos(timeout);
+    }
+
+    /// Goes on by a segment that was admitted, up to the end of the connection; returns whether that
+    /// was possible, and leaves the entry as it is when not.
+    #[inline(never)]
+    pub(super) fn end(&mut self, next: &Next, limits: &Limits, choices: &mut Choices) -> bool {
+        let direction = self.direction_of(next.orientation);
+        let class = if next.is_fin { Class::Fin } else { Class::Ack };
+        let new = match transition(direction, class, self.state, choices) {
+            Transition::To(new) if is_between_handshake_and_end(new) => new,
+            _ => return false,
+        };
+        // A FIN leaves alone what is remembered of acknowledgements.
+        let is_repeated = self.retrans != Repeats::default();
+        let is_closed = self.last.win == 0 || self.last.scaled_win == 0;
+        if next.is_fin && (is_repeated || is_closed) {
+            return false;
+        }
+        if class == Class::Ack {
+            self.remember_next(next);
+        }
+        let is_due = self.move_on(next);
+        if new != self.state && new == TcpState::FinWait {
+            self.sides[direction].flags.insert(SideFlags::CLOSE_INIT);
+        }
+        self.last.direction = direction;
+        self.last.class = class;
+        self.state = new;
+        let normal = limits.timeouts.by_state.get(new as usize).copied().unwrap_or(0);
+        let due = limits.timeouts.unacknowledged;
+        self.expires = next.now.plus_nanos(if is_due { normal.min(due) } else { normal });
+        true
+    }
+
+    /// Remembers an acknowledgement that repeats none.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    fn remember_next(&mut self, next: &Next) {
+        self.retrans = Repeats::default();
+        self.last.seq = next.seq;
+        self.last.ack = next.ack;
+        self.last.end = next.end();
+        self.last.win = next.win;
+        self.last.scaled_win = low_half(next.window());
+        self.last.direction = self.direction_of(next.orientation);
+        self.last.class = Class::Ack;
+    }
+
+    /// Moves both sides on, as [`update`](crate::conntrack::window::update) does; returns whether data
+    /// of one of them is not acknowledged.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    fn move_on(&mut self, next: &Next) -> bool {
+        let (direction, window) = (self.direction_of(next.orientation), next.window());
+        let sender = &mut self.sides[direction];
+        sender.max_win = sender.max_win.max(window);
+        sender.end = next.end();
+        sender.max_ack = next.ack;
+        // Without branches: nobody knows whether data or an acknowledgement comes next.
+        let sends = SideFlags::DATA_UNACKNOWLEDGED.only_if(next.len > 0);
+        sender.flags.insert(sends);
+        let receiver = &mut self.sides[direction.flip()];
+        let announced = next.ack.plus(window);
+        let is_wider = announced.is_after(receiver.max_end.minus(1));
+        receiver.max_end = select_unpredictable(is_wider, announced, receiver.max_end);
+        let is_all = next.ack == receiver.end;
+        receiver.flags.remove(SideFlags::DATA_UNACKNOWLEDGED.only_if(is_all));
+        let flags = self.sides.original.flags.or(self.sides.reply.flags);
+        flags.contains(SideFlags::DATA_UNACKNOWLEDGED)
+    }
+}
+
+/// Returns whether both sides are known in this state, and none has reset the connection.
+const fn is_between_handshake_and_end(state: TcpState) -> bool {
+    matches!(
+        state,
+        TcpState::Established
+            | TcpState::FinWait
+            | TcpState::CloseWait
+            | TcpState::LastAck
+            | TcpState::TimeWait
+    )
+}
