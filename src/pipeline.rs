@@ -376,8 +376,8 @@ impl Run {
             findings: Findings::default(),
             watched: None,
         };
-        for shard in std::mem::take(&mut self.shards) {
-            let Finished { totals, findings, watched } = shard.finish(end);
+        let shards = std::mem::take(&mut self.shards);
+        for Finished { totals, findings, watched } in crew::finish(shards, end) {
             part.totals.merge(&totals);
             part.findings.merge(findings);
             if let Some(watched) = watched {

@@ -293,7 +293,13 @@ impl Half {
         let has_come = if waiting == Self::PROBE_ACK {
             answer.has(Flags::ACK) && !answer.ack.is_before(SeqNum(self.probe))
         } else {
-            answer.options.timestamps.is_some_and(|ts| ts.echo == self.probe)
+            let Some(timestamps) = answer.options.timestamps else { return };
+            let further = timestamps.echo.wrapping_sub(self.probe).cast_signed();
+            if further > 0 {
+                // That very segment is never answered: the other side waited for a later one.
+                self.spoil_probe();
+            }
+            further == 0
         };
         if has_come {
             self.spoil_probe();
@@ -324,6 +330,7 @@ impl Half {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::TcpTimestamps;
 
     #[test]
     fn ticks_survive_their_wrap_and_steps_back_of_the_clock() {
@@ -343,6 +350,23 @@ mod tests {
         assert_eq!(half.min_rtt(), None);
         half.answered(&ack(100), Tick(25));
         assert_eq!(half.min_rtt(), Some(20));
+    }
+
+    #[test]
+    fn a_clock_that_is_never_echoed_is_not_waited_for() {
+        let mut half = Half::new();
+        let echo = |echo: u32| {
+            let mut segment = Segment { flags: Flags::ACK, ..Segment::default() };
+            segment.options.timestamps = Some(TcpTimestamps { value: 1, echo });
+            segment
+        };
+        half.time(Probe::Echo(100), Tick(5));
+        half.answered(&echo(99), Tick(10));
+        half.answered(&echo(101), Tick(20));
+        assert_eq!(half.min_rtt(), None);
+        half.time(Probe::Echo(102), Tick(30));
+        half.answered(&echo(102), Tick(37));
+        assert_eq!(half.min_rtt(), Some(7));
     }
 
     #[test]

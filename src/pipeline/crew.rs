@@ -14,9 +14,10 @@ use std::thread::Builder;
 
 use crate::audit::PacketVerdict;
 use crate::frame::Batch;
-use crate::pipeline::shard::Shard;
+use crate::pipeline::shard::{Finished, Shard};
 use crate::pipeline::slice::{Decoder, Items, Settler, Slice};
 use crate::source::{self, FrameSource};
+use crate::time::Timestamp;
 
 /// Slices on their way for each worker: enough that nobody runs dry.
 const SLICES_A_WORKER: u64 = 4;
@@ -82,6 +83,29 @@ impl Crew<'_> {
         let board = hall.board.into_inner().unwrap_or_else(PoisonError::into_inner);
         board.end.unwrap_or(Ok(()))
     }
+}
+
+/// Ends the flows of all shards, a worker for each, and returns what they showed, in the order of the
+/// shards.
+pub(super) fn finish(shards: Vec<Shard>, end: Timestamp) -> Vec<Finished> {
+    let workers = shards.len();
+    let waiting = Mutex::new(shards.into_iter().enumerate());
+    let finished = Mutex::new(BTreeMap::new());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some((number, shard)) = next() {
+            let done = shard.finish(end);
+            finished.lock().unwrap_or_else(PoisonError::into_inner).insert(number, done);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..workers {
+            // Whoever is there does all the work: a thread that cannot be had is not missed.
+            let _ = Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+    finished.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
 /// A shard and what it is to track.
