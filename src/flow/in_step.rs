@@ -119,9 +119,6 @@ impl Exchange {
     }
 
     fn is_in_step_with(&self, entry: &Entry) -> bool {
-        let PerOrientation { low_to_high: low, high_to_low: high } = &self.halves;
-        let is_remembering =
-            self.detail.is_some() && (may_be_blind(low, high) || may_be_blind(high, low));
         let agrees = |way: Orientation| {
             let (half, peer) = (&self.halves[way], &self.halves[way.flip()]);
             let side = &entry.sides[entry.direction_of(way)];
@@ -129,7 +126,7 @@ impl Exchange {
                 && (half.max_end, half.ack) == (side.end, side.max_ack)
                 && lets_letters_pass(half, peer)
         };
-        !is_remembering && agrees(Orientation::LowToHigh) && agrees(Orientation::HighToLow)
+        agrees(Orientation::LowToHigh) && agrees(Orientation::HighToLow)
     }
 
     /// Returns whether a segment goes on where its sender stopped, in every respect but what the
@@ -158,7 +155,9 @@ impl Exchange {
         let window_stays = !segment.ack.plus(window).is_before(own.edge())
             & (window >= u32::from(own.mss))
             & (window != 0);
-        let data_fits = (segment.len == 0) | fits(own, peer, end);
+        // Where something went wrong, the last segments are remembered until scaling is proven.
+        let is_remembered = self.detail.is_some() & may_be_blind(own, peer);
+        let data_fits = (segment.len == 0) | fits(own, peer, end) & !is_remembered;
         let is_next = brings_more & is_plain & is_told & (segment.seq == own.max_end);
         is_next & window_stays & data_fits && is_in_sequence(own, segment)
     }
