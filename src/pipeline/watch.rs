@@ -314,3 +314,57 @@ impl Tracked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conntrack::Profile;
+    use crate::pipeline::datagrams::Datagram;
+    use crate::pipeline::slice::Stamp;
+    use crate::wire::Packet;
+
+    const SEED: u64 = 7;
+    const UDP: u8 = 17;
+
+    const QUERY: [(u32, u16); 2] = [(1, 1000), (2, 53)];
+    const REPLY: [(u32, u16); 2] = [(2, 53), (1, 1000)];
+
+    fn datagram(second: i64, [src, dst]: [(u32, u16); 2]) -> Item {
+        let (key, orientation) = FlowKey::of_v4(UDP, src, dst);
+        let clock = Timestamp::from_parts(second, 0);
+        Item {
+            stamp: Stamp {
+                number: second.unsigned_abs() + 1,
+                ts: clock,
+                clock,
+                ..Stamp::default()
+            },
+            hash: key.hash_with(SEED),
+            packet: Packet { key, orientation, ..Packet::default() },
+            kind: Kind::Datagram(Datagram::Flow(DatagramKind::Udp)),
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_over_with_shorter_timeouts_only_is_made_anew_there_only() {
+        let sysctls = Sysctls::default();
+        let policy = Policy::new(Profile::DEFAULT, &sysctls);
+        let method = Method { policies: vec![policy], sysctls, notrack: Vec::new() };
+        let mut watch = Watch::new(&method, SEED).unwrap();
+        // An entry is kept for 30 s, or for 10 s; for 120 s or 60 s as a stream, once a query follows
+        // upon a reply.
+        let at = [(0, QUERY), (1, REPLY), (20, QUERY), (25, QUERY), (200, QUERY)];
+        watch.take(&at.map(|(second, way)| datagram(second, way)));
+        let watched = watch.finish(Timestamp::from_parts(220, 0));
+        let at = |second: i64| {
+            let second = Timestamp::from_parts(second, 0);
+            let readings = watched.shorter.readings();
+            readings.filter(|reading| reading.at <= second).last().map(|reading| reading.total())
+        };
+        assert_eq!([5, 15, 22, 33, 50].map(at), [1, 0, 1, 1, 0].map(Some));
+        assert_eq!(watched.shorter.made(), 3);
+        let (lives, _) = watched.lives.finish();
+        let ends: Vec<_> = lives.iter().map(|life| life.end).collect();
+        assert_eq!(ends, [145, 230].map(|second| Timestamp::from_parts(second, 0)));
+    }
+}
