@@ -101,7 +101,7 @@ fn write_kinds(
 fn again_in_all(kinds: &KindCounts) -> String {
     let again = kinds.retransmitted();
     if again.packets == 0 {
-        return "nothing sent again".to_owned();
+        return "no data sent again".to_owned();
     }
     let packets = counted(again.packets, "packet");
     format!("{packets} sent again ({} bytes)", grouped(again.bytes))
