@@ -1,7 +1,7 @@
 //! Frames in, an [`Audit`] out: batches are decoded, divided by flow and tracked.
 //!
 //! Each shard owns its flows and takes its packets in capture order; nothing is shared. Captures of
-//! large packets are audited by one worker, who is hardly slower than reading; small packets by
+//! very large packets are audited by one worker, who is hardly slower than reading; all others by
 //! all, in `crew`. Every step that is not a matter of one flow alone (the
 //! clock, reassembly, the order of output) happens in one place and in capture order, so that the
 //! result does not depend on the number of threads.
@@ -49,7 +49,7 @@ const SLICE: usize = 512;
 
 /// Bytes of a frame, on average, above which reading is most of the work and other workers would
 /// only cost.
-const DENSE_FRAME_BYTES: usize = 400;
+const DENSE_FRAME_BYTES: usize = 4000;
 
 /// Batches of smaller frames after which other workers are called: a small input is done by then.
 const DENSE_BATCHES: u32 = 8;
