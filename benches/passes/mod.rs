@@ -201,15 +201,13 @@ fn judge<const STAGE: u8>(
         black_box(flow.track.judge(&arrival, panel, opinions));
         return;
     }
-    if let Some(ordinary) = flow.track.ordinary(&arrival, panel)
-        && flow.audit.is_regular(item.ts, &arrival)
-    {
-        flow.track.let_pass(&ordinary, &arrival, panel, opinions);
-        flow.audit.carry_on(item.ts, &arrival);
+    if flow.audit.take_next(item.ts, &arrival, &mut flow.track, panel) {
         return;
     }
+    flow.audit.fall_out_of_step();
     let verdict = flow.track.judge(&arrival, panel, opinions);
     analyse(flow, item, verdict, (panel, opinions));
+    flow.audit.step_with(&flow.track, panel);
 }
 
 /// Takes in what a judged segment shows of its flow.

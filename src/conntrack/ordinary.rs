@@ -20,7 +20,7 @@ use crate::segment::{Direction, Flags, Segment};
 
 /// An ordinary segment: what it changes in its entry, under every policy that checks windows.
 #[derive(Clone, Copy, Debug)]
-pub struct Ordinary {
+struct Ordinary {
     direction: Direction,
     numbers: Numbers,
     margins: Margins,
@@ -47,7 +47,7 @@ impl Ordinary {
     /// Returns what a segment changes, if it is ordinary.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
-    pub(super) fn of(
+    fn of(
         entry: &Entry,
         arrival: &Arrival<'_>,
         limits: &Limits,
@@ -89,7 +89,7 @@ impl Ordinary {
     /// Applies the changes to the entry that they were found for.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
-    pub(super) fn apply(&self, entry: &mut Entry, arrival: &Arrival<'_>, limits: &Limits) {
+    fn apply(&self, entry: &mut Entry, arrival: &Arrival<'_>, limits: &Limits) {
         let Self { direction, numbers, win, .. } = *self;
         entry.retrans = self.retrans;
         entry.last = Last {
@@ -111,7 +111,7 @@ impl Ordinary {
 
     /// Returns the verdict on the segment.
     #[inline]
-    pub const fn verdict(&self) -> Verdict {
+    const fn verdict(&self) -> Verdict {
         Verdict {
             ctstate: CtState::Established,
             reason: None,

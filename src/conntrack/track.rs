@@ -10,7 +10,7 @@
 use crate::conntrack::entry::{Arrival, Entry, judge};
 use crate::conntrack::icmp::{ErrorArrival, judge_error};
 use crate::conntrack::members::{MAX_POLICIES, Members};
-use crate::conntrack::ordinary::{self, Ordinary};
+use crate::conntrack::ordinary;
 use crate::conntrack::policy::{Choices, Feature, Features, Limits};
 use crate::conntrack::state::TcpState;
 use crate::conntrack::steady::{Next, Renewals};
@@ -228,38 +228,14 @@ impl Track {
         panel: &Panel,
         opinions: &mut Opinions,
     ) -> Verdict {
-        if let Some(ordinary) = self.ordinary(arrival, panel) {
-            self.let_pass(&ordinary, arrival, panel, opinions);
-            return ordinary.verdict();
+        let shared = self.entry.as_mut().filter(|_| panel.checks_windows && self.forks.is_none());
+        if let Some(entry) = shared
+            && let Some(verdict) = ordinary::pass(entry, arrival, &panel.limits, panel.own)
+        {
+            opinions.others.clear();
+            return verdict;
         }
         self.judge_any(arrival, panel, opinions)
-    }
-
-    /// Returns what a segment changes that is ordinary under every policy, as nearly all are.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
-    pub fn ordinary(&self, arrival: &Arrival<'_>, panel: &Panel) -> Option<Ordinary> {
-        let entry = self.entry.as_ref()?;
-        if self.forks.is_some() || !panel.checks_windows {
-            return None;
-        }
-        Ordinary::of(entry, arrival, &panel.limits, panel.own)
-    }
-
-    /// Takes a segment that was found to be ordinary.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
-    pub fn let_pass(
-        &mut self,
-        ordinary: &Ordinary,
-        arrival: &Arrival<'_>,
-        panel: &Panel,
-        opinions: &mut Opinions,
-    ) {
-        opinions.others.clear();
-        if let Some(entry) = &mut self.entry {
-            ordinary.apply(entry, arrival, &panel.limits);
-        }
     }
 
     /// Returns the entry that all policies share, if its connection runs steadily.

@@ -116,11 +116,7 @@ impl Exchange {
     /// from those that follow.
     fn lacks_letters_only(&self, own: &Half, peer: &Half) -> bool {
         let is_timed = !peer.has_spoken() && peer.min_rtt().is_none();
-        let is_read = match scaling::of(own, peer) {
-            Scaling::By(shift) => shift == own.shift,
-            Scaling::Off | Scaling::Unknown => true,
-        };
-        own.has_spoken() && !is_timed && is_read && self.detail.is_none()
+        own.has_spoken() && !is_timed && is_read_as_agreed(own, peer) && self.detail.is_none()
     }
 
     /// Takes a regular segment.
@@ -210,6 +206,14 @@ pub(super) const fn pair(
 }
 
 const IRREGULAR_FLAGS: u8 = Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0;
+
+/// Returns whether the windows of a side are read as both sides agreed, where both were heard.
+pub(super) const fn is_read_as_agreed(own: &Half, peer: &Half) -> bool {
+    match scaling::of(own, peer) {
+        Scaling::By(shift) => shift == own.shift,
+        Scaling::Off | Scaling::Unknown => true,
+    }
+}
 
 /// Returns the marks of the letters that a segment adds to the history, which has ACK, and neither SYN
 /// nor RST.

@@ -6,10 +6,11 @@
 use std::hint::select_unpredictable;
 
 use crate::conntrack::{Arrival, Entry, Next, Panel, Track};
-use crate::flow::exchange::{Exchange, fits, is_in_sequence, may_be_blind, new_marks};
+use crate::flow::exchange::{
+    Exchange, fits, is_in_sequence, is_read_as_agreed, may_be_blind, new_marks,
+};
 use crate::flow::half::{Half, Tick};
 use crate::flow::history::Letter;
-use crate::flow::scaling::{self, Scaling};
 use crate::flow::vantage::Copies;
 use crate::flow::{FlowAudit, LEAST_STALL_NS};
 use crate::segment::{Flags, Segment};
@@ -176,9 +177,5 @@ fn is_usual(own: &Half, segment: &Segment) -> bool {
 /// those that follow, once its sender has spoken.
 fn lets_letters_pass(half: &Half, peer: &Half) -> bool {
     let is_timed = !half.has_spoken() && half.min_rtt().is_none();
-    let is_read = match scaling::of(half, peer) {
-        Scaling::By(shift) => shift == half.shift || !half.has_spoken(),
-        Scaling::Off | Scaling::Unknown => true,
-    };
-    !is_timed && is_read
+    !is_timed && (!half.has_spoken() || is_read_as_agreed(half, peer))
 }
