@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tcp_window_audit::frame::LinkType;
 
 use super::app::{Client, Exchange, balance, serve};
-use super::device::{Bypass, Choice, Records, Tap, put};
+use super::device::{Bypass, Choice, Link, Records, Tap, put};
 use super::host::{Host, ping};
 use super::path::{Element, Line, Path, Way};
 use crate::generate::file::{Record, pcapng};
@@ -170,6 +170,23 @@ impl Scene {
     /// Puts these devices between clients and hub, the first nearest to the clients.
     pub(super) fn before_clients(&mut self, elements: Vec<Element>) {
         self.lines[0].elements = elements;
+    }
+
+    /// Puts these devices between clients and hub, with a link and a tap on either side of them.
+    pub(super) fn between_taps(&mut self, devices: Vec<Element>) {
+        let mut elements = vec![self.tap("client"), Link::of(5, 3)];
+        elements.extend(devices);
+        elements.extend([Link::of(5, 8), self.tap("server")]);
+        self.before_clients(elements);
+    }
+
+    /// Puts devices between clients and hub as [`Scene::between_taps`] does, and firewalls on both
+    /// hosts.
+    pub(super) fn between_firewalls(&mut self, devices: Vec<Element>) -> io::Result<()> {
+        self.clients.nft(DROP_INVALID)?;
+        self.server.nft(DROP_INVALID)?;
+        self.between_taps(devices);
+        Ok(())
     }
 
     /// Puts these devices between server and hub, the first nearest to the server.

@@ -9,24 +9,14 @@ use crate::bench::device::ending::{Dies, HoldsEnds};
 use crate::bench::device::{Choice, Link, put};
 use crate::bench::judge::Expected;
 use crate::bench::packet::Packet;
-use crate::bench::path::Element;
 use crate::bench::scene::{DROP_INVALID, SERVER, Scene};
-
-/// Puts devices in the middle of a path of 20 ms, and firewalls on both hosts.
-fn between(scene: &mut Scene, device: Element) -> std::io::Result<()> {
-    scene.clients.nft(DROP_INVALID)?;
-    scene.server.nft(DROP_INVALID)?;
-    let (client, server) = (scene.tap("client"), scene.tap("server"));
-    scene.before_clients(vec![client, Link::of(5, 3), device, Link::of(5, 8), server]);
-    Ok(())
-}
 
 #[test]
 #[ignore = "between real kernels; takes seconds"]
 fn resets_with_old_numbers_are_refused_and_found() {
     let expected = [Expected::probable("client", "C10"), Expected::none("server")];
     bench("old_resets", 5, &expected, |scene| {
-        between(scene, put(Dies::after(2, 1500)))?;
+        scene.between_firewalls(vec![put(Dies::after(2, 1500))])?;
         let talks = || [(); 4].map(|()| exchange(20, 500, 3000)).to_vec();
         scene.flows([talks(), talks(), talks(), download(2000)]);
         Ok(())
@@ -38,7 +28,7 @@ fn resets_with_old_numbers_are_refused_and_found() {
 fn resets_with_the_right_numbers_are_not_refused() {
     let expected = [Expected::none("client"), Expected::none("server")];
     bench("right_resets", 5, &expected, |scene| {
-        between(scene, put(Dies::after(2, 0)))?;
+        scene.between_firewalls(vec![put(Dies::after(2, 0))])?;
         let talks = || [(); 4].map(|()| exchange(20, 500, 3000)).to_vec();
         scene.flows([talks(), talks(), talks(), download(2000)]);
         Ok(())
@@ -58,7 +48,7 @@ fn come_back(scene: &mut Scene) {
 fn a_port_whose_challenge_is_not_heard_is_found() {
     let expected = [Expected::none("client"), Expected::probable("server", "C13")];
     bench("challenge_unheard", 8, &expected, |scene| {
-        between(scene, put(HoldsEnds::with_challenges(true)))?;
+        scene.between_firewalls(vec![put(HoldsEnds::with_challenges(true))])?;
         come_back(scene);
         Ok(())
     });
@@ -69,7 +59,7 @@ fn a_port_whose_challenge_is_not_heard_is_found() {
 fn a_port_whose_challenge_is_answered_opens_a_second_later() {
     let expected = [Expected::none("client"), Expected::none("server")];
     bench("challenge_answered", 5, &expected, |scene| {
-        between(scene, put(HoldsEnds::with_challenges(false)))?;
+        scene.between_firewalls(vec![put(HoldsEnds::with_challenges(false))])?;
         come_back(scene);
         Ok(())
     });
@@ -104,7 +94,7 @@ fn a_reader_that_rests_is_not_the_firewall() {
     let expected = [Expected::none("client"), Expected::none("server")];
     bench("slow_reader", 7, &expected, |scene| {
         scene.clients.set("net/ipv4/tcp_rmem", "4096 65536 65536")?;
-        between(scene, Link::of(0, 1))?;
+        scene.between_firewalls(vec![Link::of(0, 1)])?;
         let rests =
             |rest| Exchange { rest: Duration::from_millis(rest), ..exchange(0, 400, 300_000) };
         scene.flows([vec![rests(1500)], vec![rests(2500)], download(20_000)]);

@@ -27,10 +27,7 @@ fn data_hidden_by_an_offload_is_told_from_capture_loss() {
         [Expected::none("client"), Expected::probable("router", "C07"), Expected::none("server")];
     bench("offload", 7, &expected, |scene| {
         let router = vec![scene.tap("router"), scene.router(DROP_INVALID)?];
-        let mut elements = vec![scene.tap("client"), Link::of(5, 3)];
-        elements.extend(around(router, offloaded));
-        elements.extend([Link::of(5, 8), scene.tap("server")]);
-        scene.before_clients(elements);
+        scene.between_taps(around(router, offloaded));
         scene.flows([
             download(200_000),
             upload(200_000),
@@ -42,23 +39,19 @@ fn data_hidden_by_an_offload_is_told_from_capture_loss() {
     });
 }
 
-#[test]
-#[ignore = "between real kernels; takes seconds"]
-fn answers_on_another_path_are_found_at_the_router() {
-    let expected =
-        [Expected::none("client"), Expected::probable("router", "C08"), Expected::none("server")];
-    bench("asymmetric_path", 7, &expected, |scene| {
-        let router = vec![scene.tap("router"), scene.router(DROP_INVALID)?];
-        // The answers to every second client come another way.
-        let elsewhere = || -> Choice {
-            Box::new(|way, packet: &Packet| {
-                way == Way::Home && packet.ends().dst.0.octets()[3].is_multiple_of(2)
+/// What goes one way to or from every second client passes the router by.
+fn another_path(name: &str, rules: &'static str, elsewhere: Way, at_router: Expected) {
+    let expected = [Expected::none("client"), at_router, Expected::none("server")];
+    bench(name, 7, &expected, |scene| {
+        let router = vec![scene.tap("router"), scene.router(rules)?];
+        let chosen = || -> Choice {
+            Box::new(move |way, packet: &Packet| {
+                let ends = packet.ends();
+                let client = if way == Way::Away { ends.src } else { ends.dst };
+                way == elsewhere && client.0.octets()[3].is_multiple_of(2)
             })
         };
-        let mut elements = vec![scene.tap("client"), Link::of(5, 3)];
-        elements.extend(around(router, elsewhere));
-        elements.extend([Link::of(5, 8), scene.tap("server")]);
-        scene.before_clients(elements);
+        scene.between_taps(around(router, chosen));
         scene.flows([(); 6].map(|()| download(20_000)));
         Ok(())
     });
@@ -66,24 +59,16 @@ fn answers_on_another_path_are_found_at_the_router() {
 
 #[test]
 #[ignore = "between real kernels; takes seconds"]
+fn answers_on_another_path_are_found_at_the_router() {
+    let at_router = Expected::probable("router", "C08");
+    another_path("asymmetric_path", DROP_INVALID, Way::Home, at_router);
+}
+
+#[test]
+#[ignore = "between real kernels; takes seconds"]
 fn requests_on_another_path_leave_the_tracker_without_a_beginning() {
-    let expected =
-        [Expected::none("client"), Expected::named("router", "C08"), Expected::none("server")];
-    bench("asymmetric_requests", 7, &expected, |scene| {
-        let router = vec![scene.tap("router"), scene.router(COUNT_INVALID)?];
-        // The requests of every second client go another way.
-        let elsewhere = || -> Choice {
-            Box::new(|way, packet: &Packet| {
-                way == Way::Away && packet.ends().src.0.octets()[3].is_multiple_of(2)
-            })
-        };
-        let mut elements = vec![scene.tap("client"), Link::of(5, 3)];
-        elements.extend(around(router, elsewhere));
-        elements.extend([Link::of(5, 8), scene.tap("server")]);
-        scene.before_clients(elements);
-        scene.flows([(); 6].map(|()| download(20_000)));
-        Ok(())
-    });
+    let at_router = Expected::named("router", "C08");
+    another_path("asymmetric_requests", COUNT_INVALID, Way::Away, at_router);
 }
 
 /// Puts the addresses of the router in the place of those of its clients.

@@ -8,8 +8,8 @@ use crate::bench::device::options::{Puts, ScalesWindow, SetsClockBack, Stripping
 use crate::bench::device::{Choice, Link, put, some_data};
 use crate::bench::judge::Expected;
 use crate::bench::packet::{Packet, SACK_PERMITTED, SYN, TIMESTAMPS, WSCALE};
-use crate::bench::path::{Element, Way};
-use crate::bench::scene::{DROP_INVALID, SERVER, Scene};
+use crate::bench::path::Way;
+use crate::bench::scene::{DROP_INVALID, SERVER};
 
 fn syn_ack() -> Choice {
     Box::new(|_, packet: &Packet| packet.is_syn_ack())
@@ -19,24 +19,13 @@ fn both_syns() -> Choice {
     Box::new(|_, packet: &Packet| packet.has(SYN))
 }
 
-/// Puts devices in the middle of a path of 20 ms, and firewalls on both hosts.
-fn between(scene: &mut Scene, devices: Vec<Element>) -> std::io::Result<()> {
-    scene.clients.nft(DROP_INVALID)?;
-    scene.server.nft(DROP_INVALID)?;
-    let mut elements = vec![scene.tap("client"), Link::of(5, 3)];
-    elements.extend(devices);
-    elements.extend([Link::of(5, 8), scene.tap("server")]);
-    scene.before_clients(elements);
-    Ok(())
-}
-
 #[test]
 #[ignore = "between real kernels; takes seconds"]
 fn scaling_taken_from_the_syn_ack_makes_uploads_crawl() {
     let expected = [Expected::probable("client", "C03"), Expected::probable("server", "C03")];
     bench("wscale_nop_syn_ack", 6, &expected, |scene| {
         let how = Stripping::Nops;
-        between(scene, vec![put(Strips { kinds: &[WSCALE], how, from: syn_ack() })])?;
+        scene.between_firewalls(vec![put(Strips { kinds: &[WSCALE], how, from: syn_ack() })])?;
         scene.flows([upload(20_000), upload(18_000), upload(18_000), download(100_000)]);
         Ok(())
     });
@@ -48,7 +37,7 @@ fn scaling_removed_from_the_syn_ack_is_found_without_nops() {
     let expected = [Expected::probable("client", "C03"), Expected::probable("server", "C03")];
     bench("wscale_removed_syn_ack", 6, &expected, |scene| {
         let how = Stripping::Removal;
-        between(scene, vec![put(Strips { kinds: &[WSCALE], how, from: syn_ack() })])?;
+        scene.between_firewalls(vec![put(Strips { kinds: &[WSCALE], how, from: syn_ack() })])?;
         scene.flows([upload(20_000), upload(18_000), upload(18_000), download(100_000)]);
         Ok(())
     });
@@ -60,7 +49,7 @@ fn scaling_taken_from_both_syns_harms_nobody() {
     let expected = [Expected::none("client"), Expected::none("server")];
     bench("wscale_nop_both", 6, &expected, |scene| {
         let how = Stripping::Nops;
-        between(scene, vec![put(Strips { kinds: &[WSCALE], how, from: both_syns() })])?;
+        scene.between_firewalls(vec![put(Strips { kinds: &[WSCALE], how, from: both_syns() })])?;
         scene.flows([upload(150_000), download(150_000)]);
         Ok(())
     });
@@ -73,7 +62,7 @@ fn all_options_removed_from_both_syns_harm_nobody() {
     bench("options_removed_both", 6, &expected, |scene| {
         let (kinds, how) = (&[WSCALE, SACK_PERMITTED, TIMESTAMPS], Stripping::Removal);
         let strips = put(Strips { kinds, how, from: both_syns() });
-        between(scene, vec![strips, put(Loses(some_data(10, Way::Home, 5)))])?;
+        scene.between_firewalls(vec![strips, put(Loses(some_data(10, Way::Home, 5)))])?;
         scene.flows([upload(100_000), download(200_000)]);
         Ok(())
     });
@@ -85,7 +74,7 @@ fn sack_taken_from_one_syn_harms_nobody() {
     let expected = [Expected::none("client"), Expected::none("server")];
     bench("sack_nop_syn_ack", 6, &expected, |scene| {
         let strips = Strips { kinds: &[SACK_PERMITTED], how: Stripping::Nops, from: syn_ack() };
-        between(scene, vec![put(strips), put(Loses(some_data(10, Way::Home, 5)))])?;
+        scene.between_firewalls(vec![put(strips), put(Loses(some_data(10, Way::Home, 5)))])?;
         scene.flows([upload(100_000), download(200_000)]);
         Ok(())
     });
@@ -98,17 +87,13 @@ fn a_tracker_that_does_not_see_scaling_is_told_from_the_rest() {
         [Expected::none("client"), Expected::confirmed("router", "C03"), Expected::none("server")];
     bench("wscale_hidden_from_router", 8, &expected, |scene| {
         let how = Stripping::Removal;
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
+        let devices = vec![
             put(Puts::wscale(7, syn_ack())),
             scene.tap("router"),
             scene.router(DROP_INVALID)?,
             put(Strips { kinds: &[WSCALE], how, from: syn_ack() }),
-            Link::of(5, 8),
-            scene.tap("server"),
         ];
-        scene.before_clients(elements);
+        scene.between_taps(devices);
         scene.flows([download(700_000), download(40_000), upload(500_000)]);
         Ok(())
     });
@@ -120,7 +105,7 @@ fn a_shift_written_down_makes_the_other_side_crawl() {
     let expected = [Expected::none("client"), Expected::probable("server", "C03")];
     bench("scale_rewriter_down", 6, &expected, |scene| {
         let bare_syn: Choice = Box::new(|_, packet: &Packet| packet.is_bare_syn());
-        between(scene, vec![put(Puts::wscale(2, bare_syn))])?;
+        scene.between_firewalls(vec![put(Puts::wscale(2, bare_syn))])?;
         scene.flows([download(60_000), download(60_000), download(60_000)]);
         Ok(())
     });
@@ -133,7 +118,7 @@ fn a_shift_written_up_harms_nobody_who_needs_less() {
     let expected = [Expected::none("client"), Expected::none("server")];
     bench("scale_rewriter_up", 8, &expected, |scene| {
         scene.server.set("net/ipv4/tcp_rmem", "4096 65536 65536")?;
-        between(scene, vec![put(Puts::wscale(12, syn_ack()))])?;
+        scene.between_firewalls(vec![put(Puts::wscale(12, syn_ack()))])?;
         scene.flows([upload(400_000), upload(300_000)]);
         Ok(())
     });
@@ -193,7 +178,7 @@ fn timestamps_lost_after_the_handshake_do_not_trouble_linux() {
     let expected = [Expected::none("client"), Expected::none("server")];
     bench("timestamps_lost", 4, &expected, |scene| {
         let how = Stripping::Removal;
-        between(scene, vec![put(Strips { kinds: &[TIMESTAMPS], how, from: late() })])?;
+        scene.between_firewalls(vec![put(Strips { kinds: &[TIMESTAMPS], how, from: late() })])?;
         scene.flows([vec![exchange(0, 20_000, 200), exchange(200, 30_000, 200)]]);
         Ok(())
     });
@@ -204,7 +189,7 @@ fn timestamps_lost_after_the_handshake_do_not_trouble_linux() {
 fn a_clock_set_back_in_the_timestamps_confirms_nothing() {
     let expected = [Expected::unsure("client"), Expected::unsure("server")];
     bench("timestamps_back", 5, &expected, |scene| {
-        between(scene, vec![put(SetsClockBack { of: late(), by: 500_000_000 })])?;
+        scene.between_firewalls(vec![put(SetsClockBack { of: late(), by: 500_000_000 })])?;
         scene.flows([vec![exchange(0, 20_000, 200), exchange(200, 30_000, 200)]]);
         scene.flows([download(3000)]);
         Ok(())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{bench, download, exchange, upload};
+use crate::bench::app::Exchange;
 use crate::bench::device::blocker::{BlackHole, Loses};
 use crate::bench::device::copier::{Copies, Damages, OldTranslator};
 use crate::bench::device::{Choice, Link, put, some, some_data};
@@ -17,14 +18,7 @@ fn packets_above_a_size_that_vanish_are_a_fault_of_the_path() {
     let expected = [Expected::probable("client", "C17"), Expected::named("server", "C17")];
     bench("size_threshold_993", 7, &expected, |scene| {
         scene.server.nft(DROP_INVALID)?;
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
-            put(BlackHole { most: 992 }),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
+        scene.between_taps(vec![put(BlackHole { most: 992 })]);
         scene.pings(&[84, 500, 800, 960, 992, 993, 1000, 1200, 1500]);
         let sized = |up, down| vec![exchange(0, 300, 500), exchange(20, up, down)];
         // 52 bytes of headers: 940 are the most that pass.
@@ -47,14 +41,7 @@ fn a_black_hole_for_full_segments_is_found() {
     let expected = [Expected::none("client"), Expected::probable("server", "C17")];
     bench("mtu_black_hole", 7, &expected, |scene| {
         scene.server.nft(DROP_INVALID)?;
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
-            put(BlackHole { most: 1400 }),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
+        scene.between_taps(vec![put(BlackHole { most: 1400 })]);
         let grows = |down| vec![exchange(0, 300, 700), exchange(20, 300, down)];
         scene.flows([download(1000), grows(8_000), grows(12_000), download(1200)]);
         Ok(())
@@ -67,16 +54,29 @@ fn a_black_hole_for_full_segments_of_clients_is_found_beside_them() {
     let expected = [Expected::probable("client", "C17"), Expected::none("server")];
     bench("mtu_black_hole_upload", 7, &expected, |scene| {
         scene.clients.nft(DROP_INVALID)?;
+        scene.between_taps(vec![put(BlackHole { most: 1400 })]);
+        let grows = |up| vec![exchange(0, 300, 700), exchange(20, up, 300)];
+        scene.flows([upload(1000), grows(8_000), grows(12_000), upload(1200)]);
+        Ok(())
+    });
+}
+
+/// Copies of the data that goes one way come seconds late, to a tracker at its receiver.
+fn stale_copies(name: &str, way: Way, round: Exchange) {
+    let expected = [Expected::none("client"), Expected::none("server")];
+    bench(name, 8, &expected, |scene| {
+        let receiver = if way == Way::Away { &scene.server } else { &scene.clients };
+        receiver.nft(DROP_INVALID)?;
+        let stale = Copies { chosen: some_data(8, way, 4), after: Duration::from_millis(900) };
         let elements = vec![
             scene.tap("client"),
-            Link::of(5, 3),
-            put(BlackHole { most: 1400 }),
+            Link::of(20, 3),
+            put(stale),
             Link::of(5, 8),
             scene.tap("server"),
         ];
         scene.before_clients(elements);
-        let grows = |up| vec![exchange(0, 300, 700), exchange(20, up, 300)];
-        scene.flows([upload(1000), grows(8_000), grows(12_000), upload(1200)]);
+        scene.flows([vec![round; 8]]);
         Ok(())
     });
 }
@@ -84,44 +84,13 @@ fn a_black_hole_for_full_segments_of_clients_is_found_beside_them() {
 #[test]
 #[ignore = "between real kernels; takes seconds"]
 fn copies_of_uploads_that_come_seconds_late_harm_no_new_kernel() {
-    let expected = [Expected::none("client"), Expected::none("server")];
-    bench("stale_copies_upload", 8, &expected, |scene| {
-        scene.server.nft(DROP_INVALID)?;
-        let stale =
-            Copies { chosen: some_data(8, Way::Away, 4), after: Duration::from_millis(900) };
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(20, 3),
-            put(stale),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
-        scene.flows([[(); 8].map(|()| exchange(150, 60_000, 300)).to_vec()]);
-        Ok(())
-    });
+    stale_copies("stale_copies_upload", Way::Away, exchange(150, 60_000, 300));
 }
 
 #[test]
 #[ignore = "between real kernels; takes seconds"]
 fn copies_that_come_seconds_late_harm_no_new_kernel() {
-    let expected = [Expected::none("client"), Expected::none("server")];
-    bench("stale_copies", 8, &expected, |scene| {
-        scene.clients.nft(DROP_INVALID)?;
-        let stale =
-            Copies { chosen: some_data(8, Way::Home, 4), after: Duration::from_millis(900) };
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(20, 3),
-            put(stale),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
-        let rounds = [(); 8].map(|()| exchange(150, 300, 60_000));
-        scene.flows([rounds.to_vec()]);
-        Ok(())
-    });
+    stale_copies("stale_copies", Way::Home, exchange(150, 300, 60_000));
 }
 
 #[test]
@@ -171,14 +140,7 @@ fn damaged_packets_are_a_fault_of_the_path() {
     ];
     bench("damage", 8, &expected, |scene| {
         scene.server.nft(DROP_INVALID)?;
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
-            put(Damages(some_data(60, Way::Away, 12))),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
+        scene.between_taps(vec![put(Damages(some_data(60, Way::Away, 12)))]);
         scene.flows([upload(40_000), upload(40_000), upload(3000)]);
         Ok(())
     });
@@ -190,14 +152,7 @@ fn a_path_that_loses_much_is_not_the_firewall() {
     let expected = [Expected::none("client"), Expected::none("server")];
     bench("very_lossy", 8, &expected, |scene| {
         scene.server.nft(DROP_INVALID)?;
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
-            put(Loses(some(100, 31))),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
+        scene.between_taps(vec![put(Loses(some(100, 31)))]);
         scene.flows([upload(60_000), download(60_000), upload(60_000), download(60_000)]);
         Ok(())
     });

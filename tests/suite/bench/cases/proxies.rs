@@ -20,15 +20,7 @@ fn a_syn_proxy_is_recognised_and_harms_nobody() {
     bench("syn_proxy", 6, &expected, |scene| {
         scene.clients.nft(DROP_INVALID)?;
         scene.server.nft(DROP_INVALID)?;
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
-            put(SynProxy::new(7)),
-            put(Loses(some_data(10, Way::Home, 6))),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
+        scene.between_taps(vec![put(SynProxy::new(7)), put(Loses(some_data(10, Way::Home, 6)))]);
         scene.flows([download(150_000), upload(100_000), download(20_000)]);
         Ok(())
     });
@@ -41,14 +33,7 @@ fn a_syn_proxy_with_another_shift_than_the_server_is_found() {
     let expected = [Expected::named("client", "C15"), Expected::probable("server", "C03")];
     bench("syn_proxy_wrong_scale", 6, &expected, |scene| {
         scene.clients.nft(DROP_INVALID)?;
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
-            put(SynProxy::new(0)),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
+        scene.between_taps(vec![put(SynProxy::new(0))]);
         scene.flows([upload(40_000), upload(30_000), upload(30_000)]);
         Ok(())
     });

@@ -13,25 +13,31 @@ use crate::bench::packet::{FIN, PSH, RST, SYN};
 use crate::bench::path::Way;
 use crate::bench::scene::DROP_INVALID;
 
-#[test]
-#[ignore = "between real kernels; takes seconds"]
-fn resets_from_between_are_told_from_those_of_the_ends() {
+/// Resets are sent once so many packets have gone one way.
+fn injected(name: &str, counted: Way, flows: [Vec<Exchange>; 4]) {
     let expected = [Expected::probable("client", "C11"), Expected::probable("server", "C11")];
-    bench("rst_injector", 5, &expected, |scene| {
+    bench(name, 5, &expected, |scene| {
         scene.clients.nft(DROP_INVALID)?;
         scene.server.nft(DROP_INVALID)?;
         let seen = BTreeMap::default();
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
-            put(InjectsResets { counted: Way::Home, after: 30, ttl: 128, seen }),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
-        scene.flows([download(150_000), download(150_000), download(20_000), download(30_000)]);
+        scene.between_taps(vec![put(InjectsResets { counted, after: 30, ttl: 128, seen })]);
+        scene.flows(flows);
         Ok(())
     });
+}
+
+#[test]
+#[ignore = "between real kernels; takes seconds"]
+fn resets_from_between_are_told_from_those_of_the_ends() {
+    let flows = [download(150_000), download(150_000), download(20_000), download(30_000)];
+    injected("rst_injector", Way::Home, flows);
+}
+
+#[test]
+#[ignore = "between real kernels; takes seconds"]
+fn resets_in_the_name_of_a_client_that_uploads_are_told_from_its_own() {
+    let flows = [upload(150_000), upload(150_000), upload(20_000), download(30_000)];
+    injected("rst_injector_upload", Way::Away, flows);
 }
 
 /// Connections that pause for 0.5, 1, 2.1, 4.2, 4.7 and 5.2 s.
@@ -48,14 +54,7 @@ fn idle(name: &str, does: Forgotten) {
     bench(name, 9, &expected, |scene| {
         scene.clients.nft(DROP_INVALID)?;
         let killer = IdleKiller::new(Duration::from_millis(3200), does);
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
-            put(killer),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
+        scene.between_taps(vec![put(killer)]);
         scene.flows(pausing());
         Ok(())
     });
@@ -80,40 +79,15 @@ fn a_device_that_forgets_servers_which_think_for_long_is_found_beside_them() {
     let expected = [Expected::none("client"), Expected::probable("server", "C12")];
     bench("idle_killer_server", 9, &expected, |scene| {
         scene.server.nft(DROP_INVALID)?;
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
-            put(IdleKiller::new(Duration::from_millis(3200), Forgotten::Drops)),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
+        scene.between_taps(vec![put(IdleKiller::new(
+            Duration::from_millis(3200),
+            Forgotten::Drops,
+        ))]);
         let thinks = |millis| {
             let think = Duration::from_millis(millis);
             vec![exchange(0, 400, 2000), Exchange { think, ..exchange(100, 500, 2000) }]
         };
         scene.flows([500, 1000, 2100, 4200, 4700, 5200].map(thinks));
-        Ok(())
-    });
-}
-
-#[test]
-#[ignore = "between real kernels; takes seconds"]
-fn resets_in_the_name_of_a_client_that_uploads_are_told_from_its_own() {
-    let expected = [Expected::probable("client", "C11"), Expected::probable("server", "C11")];
-    bench("rst_injector_upload", 5, &expected, |scene| {
-        scene.clients.nft(DROP_INVALID)?;
-        scene.server.nft(DROP_INVALID)?;
-        let seen = BTreeMap::default();
-        let elements = vec![
-            scene.tap("client"),
-            Link::of(5, 3),
-            put(InjectsResets { counted: Way::Away, after: 30, ttl: 128, seen }),
-            Link::of(5, 8),
-            scene.tap("server"),
-        ];
-        scene.before_clients(elements);
-        scene.flows([upload(150_000), upload(150_000), upload(20_000), download(30_000)]);
         Ok(())
     });
 }

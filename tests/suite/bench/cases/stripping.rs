@@ -2,11 +2,9 @@
 
 use super::{bench, download, exchange, upload};
 use crate::bench::device::options::{Puts, Stripping, Strips};
-use crate::bench::device::{Choice, Link, put};
+use crate::bench::device::{Choice, put};
 use crate::bench::judge::Expected;
 use crate::bench::packet::{Packet, SACK_PERMITTED, SYN, TIMESTAMPS, WSCALE};
-use crate::bench::path::Element;
-use crate::bench::scene::{DROP_INVALID, Scene};
 
 /// The segments of a handshake from which something is taken.
 const SYNS: [&str; 3] = ["syn", "syn_ack", "both"];
@@ -19,22 +17,13 @@ fn chosen(syns: &str) -> Choice {
     }
 }
 
-/// Puts a device in the middle of a path of 20 ms, and firewalls on both hosts.
-fn between(scene: &mut Scene, device: Element) -> std::io::Result<()> {
-    scene.clients.nft(DROP_INVALID)?;
-    scene.server.nft(DROP_INVALID)?;
-    let (client, server) = (scene.tap("client"), scene.tap("server"));
-    scene.before_clients(vec![client, Link::of(5, 3), device, Link::of(5, 8), server]);
-    Ok(())
-}
-
 /// Takes an option away in each manner from each of these segments: nobody is harmed.
 fn strip(option: &str, kinds: &'static [u8], from: &[&str]) {
     for (manner, how) in [("nop", Stripping::Nops), ("removed", Stripping::Removal)] {
         for syns in from {
             let expected = [Expected::none("client"), Expected::none("server")];
             bench(&format!("{option}_{manner}_{syns}_in_turn"), 5, &expected, |scene| {
-                between(scene, put(Strips { kinds, how, from: chosen(syns) }))?;
+                scene.between_firewalls(vec![put(Strips { kinds, how, from: chosen(syns) })])?;
                 scene.flows([upload(15_000), upload(14_000), download(60_000)]);
                 Ok(())
             });
@@ -66,7 +55,7 @@ fn timestamps_taken_from_the_handshake_harm_nobody() {
 fn a_shift_of_the_server_written_down_makes_the_client_crawl() {
     let expected = [Expected::probable("client", "C03"), Expected::none("server")];
     bench("scale_rewriter_down_syn_ack", 6, &expected, |scene| {
-        between(scene, put(Puts::wscale(2, chosen("syn_ack"))))?;
+        scene.between_firewalls(vec![put(Puts::wscale(2, chosen("syn_ack")))])?;
         scene.flows([upload(60_000), upload(60_000), upload(60_000)]);
         Ok(())
     });
@@ -77,7 +66,7 @@ fn a_shift_of_the_server_written_down_makes_the_client_crawl() {
 fn a_shift_of_the_client_written_up_harms_nobody_who_needs_less() {
     let expected = [Expected::none("client"), Expected::none("server")];
     bench("scale_rewriter_up_syn", 6, &expected, |scene| {
-        between(scene, put(Puts::wscale(12, chosen("syn"))))?;
+        scene.between_firewalls(vec![put(Puts::wscale(12, chosen("syn")))])?;
         scene.flows([vec![exchange(0, 400, 50_000), exchange(50, 400, 60_000)], download(90_000)]);
         Ok(())
     });
