@@ -34,26 +34,30 @@ impl Members {
     }
 
     /// Returns whether no policy is in the set.
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|&word| word == 0)
+    pub const fn is_empty(&self) -> bool {
+        let Self([low, middle, high]) = *self;
+        low | middle | high == 0
     }
 
     /// Returns what is in either set.
     #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| word(self, i) | word(other, i)))
+    pub const fn or(self, other: Self) -> Self {
+        let (Self([low, middle, high]), Self(others)) = (self, other);
+        Self([low | others[0], middle | others[1], high | others[2]])
     }
 
     /// Returns what is in both sets.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| word(self, i) & word(other, i)))
+    pub const fn and(self, other: Self) -> Self {
+        let (Self([low, middle, high]), Self(others)) = (self, other);
+        Self([low & others[0], middle & others[1], high & others[2]])
     }
 
     /// Returns what is in this set and not in the other.
     #[must_use]
-    pub fn minus(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| word(self, i) & !word(other, i)))
+    pub const fn minus(self, other: Self) -> Self {
+        let Self([low, middle, high]) = other;
+        self.and(Self([!low, !middle, !high]))
     }
 }
 
@@ -66,8 +70,4 @@ fn bits(mut word: u64) -> impl Iterator<Item = usize> {
         word &= word.wrapping_sub(1);
         (lowest < u64::BITS).then_some(lowest as usize)
     })
-}
-
-fn word(members: Members, index: usize) -> u64 {
-    members.0.get(index).copied().unwrap_or(0)
 }

@@ -36,6 +36,8 @@ const CHUNK_BITS: u32 = 16;
 const CHUNK: usize = 1 << CHUNK_BITS;
 /// The smallest index, as a power of two.
 const MIN_BITS: u32 = 10;
+/// Elements that a sweep removes together.
+const SWEPT_TOGETHER: usize = 64;
 /// Elements below which no sweep is due.
 const MIN_SWEEP: usize = 1 << 12;
 /// The most elements that a table holds: positions are 32 bits, and the last marks emptiness.
@@ -196,25 +198,41 @@ impl<T: Keyed> Table<T> {
 
     /// Removes every element that `is_over`, handing each to `bury`, in slab order.
     pub fn sweep(&mut self, is_over: impl Fn(&T) -> bool, mut bury: impl FnMut(T)) {
-        let mut index = 0u32;
-        for chunk in 0..self.chunks.len() {
-            for within in 0..CHUNK {
-                let element = self.chunks.get(chunk).and_then(|chunk| chunk.get(within));
-                if element.and_then(Option::as_ref).is_some_and(&is_over)
-                    && let Some(element) = self.remove(Position(index))
-                {
-                    bury(element);
-                }
-                index += 1;
-            }
+        let mut over = Vec::with_capacity(SWEPT_TOGETHER);
+        let mut from = 0;
+        loop {
+            let elements = self.positions_from(from);
+            let swept = elements.filter(|(_, element)| is_over(element));
+            over.extend(swept.map(|(position, _)| position).take(SWEPT_TOGETHER));
+            let Some(&Position(last)) = over.last() else { break };
+            from = last as usize + 1;
+            // The reads do not depend on each other, so that waiting for memory overlaps.
+            let slots = over.iter().filter_map(|&position| {
+                let hash = self.hash(self.get(position)?.key());
+                Some(self.slot(self.home(tag_of(hash))))
+            });
+            std::hint::black_box(slots.fold(0, u64::wrapping_add));
+            over.drain(..).filter_map(|position| self.remove(position)).for_each(&mut bury);
         }
         self.sweep_at = (self.len + self.len / 2).max(MIN_SWEEP);
     }
 
     /// Returns all elements with their positions, in slab order.
     pub fn positions(&self) -> impl Iterator<Item = (Position, &T)> {
-        let places = self.chunks.iter().flatten();
-        (0..).zip(places).filter_map(|(index, place)| Some((Position(index), place.as_ref()?)))
+        self.positions_from(0)
+    }
+
+    /// Returns the elements from a place in the slab on, with their positions.
+    fn positions_from(&self, from: usize) -> impl Iterator<Item = (Position, &T)> {
+        let first = from / CHUNK;
+        let chunks = (first * CHUNK..).step_by(CHUNK).zip(self.chunks.iter().skip(first));
+        chunks.flat_map(move |(start, chunk)| {
+            let skipped = from.saturating_sub(start);
+            let places = (start + skipped..).zip(chunk.iter().skip(skipped));
+            places.filter_map(|(index, place)| {
+                Some((Position(u32::try_from(index).ok()?), place.as_ref()?))
+            })
+        })
     }
 
     /// Removes all elements, handing each to `bury`, in slab order.
