@@ -8,7 +8,7 @@ use std::path::Path;
 
 use tcp_window_audit::conntrack::table::Position;
 use tcp_window_audit::conntrack::{
-    Arrival, Keyed, Members, Opinions, Panel, Policy, Sysctls, Table, Track, Verdict,
+    Arrival, Entry, Keyed, Members, Opinions, Panel, Policy, Sysctls, Table, Track, Verdict,
 };
 use tcp_window_audit::flow::{FlowAudit, Observation};
 use tcp_window_audit::frame::{Batch, Frame};
@@ -60,8 +60,11 @@ impl<const STAGE: u8> Keyed for Flow<STAGE> {
     #[inline]
     fn touch(&self) -> u64 {
         let [.., word] = self.key.words();
-        let of_audit = if STAGE >= ANALYSE { self.audit.touch() } else { 0 };
-        word.wrapping_add(self.track.touch()).wrapping_add(of_audit)
+        if STAGE >= ANALYSE {
+            return word.wrapping_add(self.audit.touch());
+        }
+        let number = |entry: &Entry| u64::from(entry.sides.original.end.0 ^ entry.last.end.0);
+        word.wrapping_add(self.track.entry().map_or(0, number))
     }
 }
 
@@ -204,7 +207,7 @@ fn judge<const STAGE: u8>(
     if flow.audit.take_next(item.ts, &arrival, &mut flow.track, panel) {
         return;
     }
-    flow.audit.fall_out_of_step();
+    flow.audit.fall_out_of_step(&mut flow.track);
     let verdict = flow.track.judge(&arrival, panel, opinions);
     analyse(flow, item, verdict, (panel, opinions));
     flow.audit.step_with(&flow.track, panel);

@@ -56,18 +56,21 @@ impl Default for Last {
     }
 }
 
-/// One tracked connection: `struct ip_ct_tcp` with the timer and status of its `struct nf_conn`.
+/// One tracked connection: `struct ip_ct_tcp` with the timer and status of its `struct nf_conn`. The
+/// order of the fields is that in memory: the timer is in the second line of the cache.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[repr(C)]
 pub struct Entry {
     /// What each side has sent and may send.
     pub sides: Sides,
     /// The last segment.
     pub last: Last,
+    /// How many seconds sooner than told the entry expires for kernels before 5.3, which see a closed
+    /// window where the low 16 bits of the scaled one are 0. Policies of both generations share the
+    /// entry until then.
+    pub sooner_s: u32,
     /// When the entry expires unless a packet renews it.
     pub expires: Timestamp,
-    /// How many seconds sooner it does for kernels before 5.3, which see a closed window where the
-    /// low 16 bits of the scaled one are 0. Policies of both generations share the entry until then.
-    pub sooner_s: u32,
     /// The state.
     pub state: TcpState,
     /// How often the last acknowledgement was repeated.

@@ -55,7 +55,7 @@ pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use repeats::Repeats;
 pub use state::{Class, TcpState};
-pub use steady::Next;
+pub use steady::{Headway, LEAST_ACK_WINDOW, Next, SideHeadway};
 pub use sysctl::{Policy, SysctlError, Sysctls, TableSize};
 pub use table::{Keyed, Table};
 pub use track::{Opinions, Panel, Track, judge_alone};

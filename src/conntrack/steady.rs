@@ -17,10 +17,13 @@ use crate::conntrack::state::{Class, TcpState, Transition, transition};
 use crate::conntrack::window::{MAX_ACK_WINDOW, Side, SideFlags};
 use crate::seq::SeqNum;
 use crate::time::Timestamp;
-use crate::tuple::Orientation;
+use crate::tuple::{Orientation, PerOrientation};
 
 /// The largest window that scaling gives: 65535 × 2¹⁴ bytes, and a little.
 const MAX_WINDOW: u32 = 1 << 30;
+
+/// The acknowledgement window of a sender that never announced a larger one, in bytes.
+pub const LEAST_ACK_WINDOW: u32 = MAX_ACK_WINDOW;
 
 /// The next segment of a steady connection: of the flags that count it has ACK, perhaps FIN, and no
 /// other, there is no SACK block, it begins at the sender's end, and it acknowledges more than the
@@ -46,20 +49,65 @@ pub struct Next {
 }
 
 impl Next {
-    /// A segment without FIN, before any FIN.
-    pub const USUAL: u8 = 0;
-    /// Any other.
-    pub const ANY: u8 = 1;
-
     #[inline]
     const fn end(&self) -> SeqNum {
         self.seq.plus(self.len)
+    }
+
+    const fn class(&self) -> Class {
+        if self.is_fin { Class::Fin } else { Class::Ack }
     }
 
     /// Returns the window in bytes.
     #[inline]
     const fn window(&self) -> u32 {
         (self.win as u32) << self.shift
+    }
+}
+
+/// How far an established connection has come since its entry was last brought up to date: by
+/// segments that only went on, within the bounds of [`Track::can_fall_behind`].
+///
+/// [`Track::can_fall_behind`]: crate::conntrack::Track::can_fall_behind
+#[derive(Clone, Copy, Debug)]
+pub struct Headway {
+    /// How far each side has.
+    pub sides: PerOrientation<SideHeadway>,
+    /// Which way the last segment went.
+    pub last_way: Orientation,
+    /// Its payload bytes.
+    pub last_len: u32,
+    /// Its raw window field.
+    pub last_win: u16,
+}
+
+/// How far one side has come.
+#[derive(Clone, Copy, Debug)]
+pub struct SideHeadway {
+    /// The end of what it sent.
+    pub end: SeqNum,
+    /// The highest acknowledgement that it sent.
+    pub ack: SeqNum,
+    /// The rightmost edge of the windows that it announced.
+    pub edge: SeqNum,
+    /// The largest of them, in bytes, if that was larger than any before.
+    pub window: u32,
+}
+
+impl SideHeadway {
+    /// Returns whether a side of an entry goes on just where this one does, and whether all that can
+    /// come from both, as long as segments begin at the end of their side and keep to the window that
+    /// was announced last, keeps the bounds of the tracker too.
+    fn runs_with(&self, peer: &Self, side: &Side, shift: Option<u8>) -> bool {
+        let room = side.max_end.offset_from(side.end);
+        let unacknowledged = side.end.offset_from(peer.ack);
+        (side.end, side.max_ack) == (self.end, self.ack)
+            && shift.is_none_or(|shift| side.scale == shift)
+            && (0..=MAX_WINDOW.cast_signed()).contains(&room)
+            && !peer.edge.is_after(side.max_end)
+            && unacknowledged >= 0
+            && side.flags.contains(SideFlags::DATA_UNACKNOWLEDGED) == (unacknowledged > 0)
+            && self.window <= side.max_win
     }
 }
 
@@ -128,32 +176,87 @@ impl Entry {
         ends_within & acks_within & is_read_alike & !is_again & (next.now < self.expires)
     }
 
+    /// Returns whether the entry of a steady connection may fall behind: see [`SideHeadway::runs_with`].
+    pub(super) fn can_fall_behind(
+        &self,
+        headway: &Headway,
+        shifts: PerOrientation<Option<u8>>,
+    ) -> bool {
+        let runs = |way: Orientation| {
+            let (own, peer) = (&headway.sides[way], &headway.sides[way.flip()]);
+            own.runs_with(peer, &self.sides[self.direction_of(way)], shifts[way])
+        };
+        // No segment that goes on is the last one again.
+        let sender = &self.sides[self.last.direction];
+        let is_past =
+            !self.last.end.is_after(sender.end) && !self.last.ack.is_after(sender.max_ack);
+        self.state == TcpState::Established
+            && is_past
+            && runs(Orientation::LowToHigh)
+            && runs(Orientation::HighToLow)
+    }
+
+    /// Renews the entry of a connection that goes on; the rest may fall behind.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub(super) fn renew(&mut self, now: Timestamp, is_due: bool, renewals: &Renewals) {
+        let timeout = select_unpredictable(is_due, renewals.unacknowledged, renewals.idle);
+        self.expires = now.plus_nanos(timeout);
+    }
+
+    /// Brings the entry of a connection that went on up to date.
+    pub(super) fn catch_up(&mut self, headway: &Headway) {
+        for way in [Orientation::LowToHigh, Orientation::HighToLow] {
+            let (own, peer) = (&headway.sides[way], &headway.sides[way.flip()]);
+            let direction = self.direction_of(way);
+            let side = &mut self.sides[direction];
+            side.end = own.end;
+            side.max_ack = own.ack;
+            side.max_win = side.max_win.max(own.window);
+            side.max_end = side.max_end.latest(peer.edge);
+            side.flags.remove(SideFlags::DATA_UNACKNOWLEDGED);
+            side.flags.insert(SideFlags::DATA_UNACKNOWLEDGED.only_if(own.end != peer.ack));
+        }
+        let Headway { last_way, last_len, last_win, .. } = *headway;
+        let direction = self.direction_of(last_way);
+        let sender = &self.sides[direction];
+        self.last.seq = sender.end.minus(last_len);
+        self.last.ack = sender.max_ack;
+        self.last.end = sender.end;
+        self.last.win = last_win;
+        self.last.scaled_win = low_half(u32::from(last_win) << sender.scale);
+        self.last.direction = direction;
+        self.last.class = Class::Ack;
+        self.retrans = Repeats::default();
+    }
+
     /// Goes on by a segment that was admitted, which neither ends a side nor follows upon one that did.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
     pub(super) fn go_on(&mut self, next: &Next, renewals: &Renewals) {
         self.remember_next(next);
         let is_due = self.move_on(next);
-        let timeout = if is_due { renewals.unacknowledged } else { renewals.idle };
-        self.expires = next.now.plus_nanos(timeout);
+        self.renew(next.now, is_due, renewals);
     }
 
-    /// Goes on by a segment that was admitted, up to the end of the connection; returns whether that
-    /// was possible, and leaves the entry as it is when not.
-    #[inline(never)]
-    pub(super) fn end(&mut self, next: &Next, limits: &Limits, choices: &mut Choices) -> bool {
+    /// Returns the state after a segment that was admitted, up to the end of the connection; none where
+    /// a closer look is needed.
+    pub(super) fn state_after(&self, next: &Next, choices: &mut Choices) -> Option<TcpState> {
         let direction = self.direction_of(next.orientation);
-        let class = if next.is_fin { Class::Fin } else { Class::Ack };
-        let new = match transition(direction, class, self.state, choices) {
+        let new = match transition(direction, next.class(), self.state, choices) {
             Transition::To(new) if is_between_handshake_and_end(new) => new,
-            _ => return false,
+            _ => return None,
         };
         // A FIN leaves alone what is remembered of acknowledgements.
         let is_repeated = self.retrans != Repeats::default();
         let is_closed = self.last.win == 0 || self.last.scaled_win == 0;
-        if next.is_fin && (is_repeated || is_closed) {
-            return false;
-        }
+        let is_plain = !(next.is_fin && (is_repeated || is_closed));
+        is_plain.then_some(new)
+    }
+
+    /// Goes on by a segment that was admitted, up to the end of the connection, to the state after it.
+    pub(super) fn end(&mut self, next: &Next, new: TcpState, limits: &Limits) {
+        let (direction, class) = (self.direction_of(next.orientation), next.class());
         if class == Class::Ack {
             self.remember_next(next);
         }
@@ -167,7 +270,6 @@ impl Entry {
         let normal = limits.timeouts.by_state.get(new as usize).copied().unwrap_or(0);
         let due = limits.timeouts.unacknowledged;
         self.expires = next.now.plus_nanos(if is_due { normal.min(due) } else { normal });
-        true
     }
 
     /// Remembers an acknowledgement that repeats none.

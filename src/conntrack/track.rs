@@ -13,9 +13,10 @@ use crate::conntrack::members::{MAX_POLICIES, Members};
 use crate::conntrack::ordinary;
 use crate::conntrack::policy::{Choices, Feature, Features, Limits};
 use crate::conntrack::state::TcpState;
-use crate::conntrack::steady::{Next, Renewals};
+use crate::conntrack::steady::{Headway, Next, Renewals};
 use crate::conntrack::verdict::Verdict;
 use crate::time::Timestamp;
+use crate::tuple::PerOrientation;
 
 /// The policies that judge every packet of a run; number 0 is the one that the report speaks of.
 #[derive(Clone, Debug)]
@@ -207,6 +208,7 @@ impl Opinions {
 
 /// One connection as all policies of a panel see it.
 #[derive(Clone, Default, Debug)]
+#[repr(C)]
 pub struct Track {
     entry: Option<Entry>,
     forks: Option<Box<Forks>>,
@@ -244,25 +246,50 @@ impl Track {
         self.entry.as_ref().filter(|entry| is_shared && entry.is_steady())
     }
 
-    /// Returns whether the connection is established, and neither side has ended it.
+    /// Returns whether the entry of a steady connection may fall behind: it is established, both ends
+    /// have come just as far as `headway` says and read windows by these shift counts, where there are
+    /// any to come, and every segment that begins at the end of its side, keeps to the window that was announced last, and
+    /// acknowledges what was sent, within the [acknowledgement window], is let pass without a word.
+    /// [`Track::catch_up`] is to be called before the entry is asked for more than when it expires.
+    ///
+    /// [acknowledgement window]: crate::conntrack::LEAST_ACK_WINDOW
+    pub fn can_fall_behind(&self, headway: &Headway, shifts: PerOrientation<Option<u8>>) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.can_fall_behind(headway, shifts))
+    }
+
+    /// Returns whether there is an entry, and it has not expired.
     #[inline]
-    pub fn is_open(&self) -> bool {
-        self.entry.as_ref().is_some_and(|entry| entry.state == TcpState::Established)
+    pub fn lives_at(&self, now: Timestamp) -> bool {
+        self.entry.as_ref().is_some_and(|entry| now < entry.expires)
+    }
+
+    /// Renews the entry of a connection whose entry may fall behind; `is_due` says whether data of one
+    /// side is not acknowledged.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub fn renew(&mut self, now: Timestamp, is_due: bool, panel: &Panel) {
+        if let (Some(entry), Some(renewals)) = (&mut self.entry, &panel.renewals) {
+            entry.renew(now, is_due, renewals);
+        }
+    }
+
+    /// Brings an entry that fell behind up to date.
+    pub fn catch_up(&mut self, headway: &Headway) {
+        if let Some(entry) = &mut self.entry {
+            entry.catch_up(headway);
+        }
     }
 
     /// Takes the next segment of a steady connection, if the tracker lets it pass without a word:
-    /// what [`Track::judge`] does with it. Else nothing changes. `KIND` is [`Next::USUAL`] for one
-    /// without FIN while [`Track::is_open`], [`Next::ANY`] for any.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
-    pub fn take_next<const KIND: u8>(&mut self, next: &Next, panel: &Panel) -> bool {
+    /// what [`Track::judge`] does with it. Else nothing changes.
+    pub fn take_next(&mut self, next: &Next, panel: &Panel) -> bool {
         let (Some(entry), Some(renewals)) = (&mut self.entry, &panel.renewals) else {
             return false;
         };
         if !entry.admits(next) {
             return false;
         }
-        if KIND != Next::USUAL && (next.is_fin || entry.state != TcpState::Established) {
+        if next.is_fin || entry.state != TcpState::Established {
             return Self::end(entry, next, panel);
         }
         entry.go_on(next, renewals);
@@ -272,13 +299,11 @@ impl Track {
     /// Takes the next segment of a steady connection that ends, or is ending, if all policies agree.
     fn end(entry: &mut Entry, next: &Next, panel: &Panel) -> bool {
         let mut choices = Choices::new(panel.own);
-        let mut after = *entry;
-        let is_taken = after.end(next, &panel.limits, &mut choices)
-            && choices.consulted().and(panel.everyone.varying).is_empty();
-        if is_taken {
-            *entry = after;
-        }
-        is_taken
+        let after = entry.state_after(next, &mut choices);
+        let are_agreed = choices.consulted().and(panel.everyone.varying).is_empty();
+        let Some(after) = after.filter(|_| are_agreed) else { return false };
+        entry.end(next, after, &panel.limits);
+        true
     }
 
     /// Judges a segment that is not ordinary, or on which policies have parted.
@@ -304,13 +329,6 @@ impl Track {
     pub fn judge_error(&self, arrival: &ErrorArrival, panel: &Panel, policy: usize) -> Verdict {
         let mut choices = Choices::new(panel.features(policy));
         judge_error(self.entry_of(policy), arrival, &mut choices)
-    }
-
-    /// Reads a word of each of its lines of the cache, and returns their sum.
-    #[inline]
-    pub fn touch(&self) -> u64 {
-        let Some(entry) = &self.entry else { return 0 };
-        u64::from(entry.sides.original.end.0) + u64::from(entry.last.end.0)
     }
 
     /// Returns the bytes that this takes outside of its own place.

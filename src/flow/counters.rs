@@ -84,7 +84,7 @@ impl Step<'_> {
             }
             if !self.own.is(Half::TIMESTAMPS) || is_newer {
                 if segment.end() == segment.seq && self.own.is(Half::TIMESTAMPS) {
-                    self.own.time(Probe::Echo(value), self.look.now);
+                    self.own.time(Probe::echo(value), self.look.now);
                 }
                 self.own.tsval = value;
                 self.own.set(Half::TIMESTAMPS);

@@ -88,11 +88,32 @@ impl Exchange {
     #[inline]
     pub(super) fn take(&mut self, look: &Look<'_>) -> Option<Taken> {
         if look.silence < LEAST_STALL_US && self.is_regular(look.segment, look.orientation) {
+            #[cfg(debug_assertions)]
+            let before = self.is_busy().then(|| self.clone());
             self.carry_on(look.segment, look.orientation, look.now);
+            #[cfg(debug_assertions)]
+            if let Some(mut by_step) = before {
+                by_step.look_closely(look);
+                assert_eq!(self.comparable(), by_step.comparable(), "{look:?}");
+            }
             return None;
         }
+        Some(self.look_closely(look))
+    }
+
+    fn look_closely(&mut self, look: &Look<'_>) -> Taken {
         let (own, peer) = pair(&mut self.halves, look.orientation);
-        Some(Step::new(own, peer, &mut self.detail, &mut self.history, *look).take())
+        Step::new(own, peer, &mut self.detail, &mut self.history, *look).take()
+    }
+
+    /// Returns the same, without the identifications that mean nothing.
+    #[cfg(debug_assertions)]
+    fn comparable(&self) -> Self {
+        let mut same = self.clone();
+        for half in [&mut same.halves.low_to_high, &mut same.halves.high_to_low] {
+            half.ip_id *= u16::from(!half.is(Half::RANDOM_ID));
+        }
+        same
     }
 
     /// Returns whether a segment that comes without a stall only carries on what its flow was
@@ -101,8 +122,8 @@ impl Exchange {
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
     pub(super) fn is_regular(&self, segment: &Segment, sender: Orientation) -> bool {
         let (own, peer) = (&self.halves[sender], &self.halves[sender.flip()]);
-        if (own.marks | peer.marks) & Half::ALERT != 0 {
-            return false;
+        if self.is_busy() {
+            return self.brings_only_data(segment, sender);
         }
         let is_told = new_marks(own, segment) == 0;
         // Where something went wrong, the last segments are remembered until scaling is proven.
@@ -123,21 +144,16 @@ impl Exchange {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
     pub(super) fn carry_on(&mut self, segment: &Segment, sender: Orientation, now: Tick) {
+        if self.is_busy() {
+            self.remember_data(segment, sender);
+        }
         let (own, peer) = pair(&mut self.halves, sender);
         let new_letters = new_marks(own, segment);
         if new_letters != 0 {
             own.marks |= new_letters;
             self.history.push_marks(new_letters, sender == Orientation::HighToLow);
         }
-        advance(own, peer, segment, now);
-    }
-
-    /// Takes a regular segment that is not the first of its kind.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
-    pub(super) fn advance(&mut self, segment: &Segment, sender: Orientation, now: Tick) {
-        let (own, peer) = pair(&mut self.halves, sender);
-        advance(own, peer, segment, now);
+        carry_on(own, peer, segment, now);
     }
 
     /// Keeps everything that happens from here on.
@@ -230,9 +246,8 @@ pub(super) const fn new_marks(own: &Half, segment: &Segment) -> u16 {
 fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
     const KNOWN: u8 = Half::SEQ | Half::ACK;
     let is_known = own.is(KNOWN) & peer.is(KNOWN);
-    let is_plain = segment.flags.0 & IRREGULAR_FLAGS == Flags::ACK.0
-        && segment.win != 0
-        && segment.options.sack.is_empty();
+    let is_plain =
+        segment.flags.0 & IRREGULAR_FLAGS == Flags::ACK.0 && segment.options.sack.is_empty();
     let more_acked = segment.ack.offset_from(own.ack);
     let acks_what_was_sent = !segment.ack.is_after(peer.max_end);
     let brings_more = (more_acked > 0) | (more_acked == 0) & (segment.end() != segment.seq);
@@ -240,11 +255,18 @@ fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
     if !(is_known & is_plain & is_next) {
         return false;
     }
-    let window = u32::from(segment.win) << own.shift;
-    let window_stays =
-        !segment.ack.plus(window).is_before(own.edge()) & (window >= u32::from(own.mss));
     let data_fits = segment.len == 0 || fits(own, peer, segment.end());
-    window_stays && data_fits && is_in_sequence(own, segment)
+    goes_on_in_window(own, segment) && data_fits && is_in_sequence(own, segment)
+}
+
+/// Returns whether the window of a segment is open, large enough for a whole segment, and ends where
+/// the one before did, or further.
+#[inline]
+pub(super) fn goes_on_in_window(own: &Half, segment: &Segment) -> bool {
+    let window = u32::from(segment.win) << own.shift;
+    segment.win != 0
+        && window >= u32::from(own.mss)
+        && !segment.ack.plus(window).is_before(own.edge())
 }
 
 /// Returns whether the bytes of a segment up to `end` leave some of the window that they were offered, and do
@@ -252,32 +274,46 @@ fn continues(own: &Half, peer: &Half, segment: &Segment) -> bool {
 #[inline]
 pub(super) fn fits(own: &Half, peer: &Half, end: SeqNum) -> bool {
     let is_raw_end = end == peer.ack.plus(u32::from(peer.win));
-    end.is_before(peer.edge()) & !(is_raw_end & may_be_blind(own, peer))
+    end.is_before(peer.edge()) && !(is_raw_end && may_be_blind(own, peer))
 }
 
 /// Returns whether a sender may not know that the windows which it is offered are scaled.
 #[inline]
 pub(super) const fn may_be_blind(own: &Half, peer: &Half) -> bool {
-    (peer.shift > 0) & !own.is(Half::SCALES)
+    peer.shift > 0 && !own.is(Half::SCALES)
 }
 
 /// Returns whether the sender's own counters say that this segment left after all seen before.
 #[inline]
 pub(super) fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
-    let time_goes_on = match segment.options.timestamps {
-        Some(timestamps) => {
-            own.is(Half::TIMESTAMPS) && timestamps.value.wrapping_sub(own.tsval).cast_signed() >= 0
-        }
-        None => !own.is(Half::TIMESTAMPS),
+    let (has_clock, clock) = match segment.options.timestamps {
+        Some(timestamps) => (true, timestamps.value),
+        None => (false, own.tsval),
     };
+    let time_goes_on =
+        has_clock == own.is(Half::TIMESTAMPS) && clock.wrapping_sub(own.tsval).cast_signed() >= 0;
     let step = segment.ip_id.wrapping_sub(own.ip_id).cast_signed();
     time_goes_on && (own.is(Half::RANDOM_ID) || step > 0 && step < MAX_ID_STEP)
 }
 
-/// Moves both sides on by a regular segment.
-#[inline]
-fn advance(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
-    // Without branches: nobody knows whether data or an acknowledgement comes next.
+/// Moves both sides on by a regular segment, wherever speed does not matter.
+#[inline(never)]
+fn carry_on(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
+    advance(own, peer, (segment, segment.end()), now);
+}
+
+/// Moves both sides on by a regular segment that ends at `end`.
+///
+/// Without branches: nobody knows whether data or an acknowledgement comes next, and whether it answers
+/// what is being timed. Both sides are known, and the numbers of a regular segment go on.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a call costs a third of the work")]
+pub(super) fn advance(
+    own: &mut Half,
+    peer: &mut Half,
+    (segment, end): (&Segment, SeqNum),
+    now: Tick,
+) {
     let is_same = segment.ack == own.ack;
     own.ack = segment.ack;
     own.dup_acks = select_unpredictable(is_same, own.dup_acks, 0);
@@ -285,15 +321,25 @@ fn advance(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
     peer.answered(segment, now);
     own.win = segment.win;
     own.max_edge = own.max_edge.latest(own.edge());
-    let has_new_clock = segment.options.timestamps.filter(|ts| ts.value != own.tsval);
-    if segment.end() != segment.seq {
-        take_new_bytes(own, peer, segment, now);
-    } else if let Some(timestamps) = has_new_clock {
-        own.time(Probe::Echo(timestamps.value), now);
+
+    let is_new = end != segment.seq;
+    let before = own.max_end.offset_from(peer.ack);
+    own.progress_at = select_unpredictable(is_new && before <= 0, now, own.progress_at);
+    own.max_end = end;
+    let flight = end.offset_from(peer.ack).max(0).cast_unsigned();
+    let largest = own.max_flight.max(flight);
+    own.max_flight = select_unpredictable(is_new, largest, own.max_flight);
+    own.set_if(is_new & (flight > u32::from(peer.win)), Half::SCALES);
+    if !peer.is(Half::MSS) {
+        peer.mss = peer.mss.max(u16::try_from(segment.len).unwrap_or(u16::MAX));
     }
-    if let Some(timestamps) = segment.options.timestamps {
-        own.tsval = timestamps.value;
-    }
+
+    let (has_clock, clock) = match segment.options.timestamps {
+        Some(timestamps) => (timestamps.value != own.tsval, timestamps.value),
+        None => (false, own.tsval),
+    };
+    own.time_if(is_new | has_clock, Probe::of(is_new, end, clock), now);
+    own.tsval = clock;
     own.ip_id = segment.ip_id;
     own.last_at = now;
 }
@@ -314,5 +360,5 @@ pub(super) fn take_new_bytes(own: &mut Half, peer: &mut Half, segment: &Segment,
         let len = u16::try_from(segment.len).unwrap_or(u16::MAX);
         peer.mss = peer.mss.max(len);
     }
-    own.time(Probe::Ack(segment.end()), now);
+    own.time(Probe::ack(segment.end()), now);
 }

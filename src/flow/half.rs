@@ -5,6 +5,8 @@
 //!
 //! Does not: classify anything.
 
+use std::hint::select_unpredictable;
+
 use crate::flow::history::Letter;
 use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
@@ -39,13 +41,35 @@ impl Tick {
 /// No round trip measured.
 const NO_RTT: u32 = u32::MAX;
 
-/// What a probe waits for.
+/// What is being timed: a number, and what ends it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Probe {
-    /// An acknowledgement of this number.
-    Ack(SeqNum),
-    /// An echo of this timestamp.
-    Echo(u32),
+pub(super) struct Probe {
+    number: u32,
+    mark: u16,
+}
+
+impl Probe {
+    /// Waits for an acknowledgement of this number.
+    #[inline]
+    pub(super) const fn ack(end: SeqNum) -> Self {
+        Self { number: end.0, mark: Half::PROBE_ACK }
+    }
+
+    /// Waits for an echo of this timestamp.
+    #[inline]
+    pub(super) const fn echo(value: u32) -> Self {
+        Self { number: value, mark: Half::PROBE_ECHO }
+    }
+
+    /// Waits for an acknowledgement of data up to `end`, where there is data, or else for an echo.
+    #[inline]
+    pub(super) fn of(has_data: bool, end: SeqNum, value: u32) -> Self {
+        let (ack, echo) = (Self::ack(end), Self::echo(value));
+        Self {
+            number: select_unpredictable(has_data, ack.number, echo.number),
+            mark: select_unpredictable(has_data, ack.mark, echo.mark),
+        }
+    }
 }
 
 /// What a window scale option said, in the words of the SYN that carried it or did not.
@@ -165,6 +189,17 @@ impl Half {
         self.quirks |= quirks;
     }
 
+    /// Does so if the condition holds, without a branch.
+    #[inline]
+    pub(super) const fn set_if(&mut self, holds: bool, quirk: u8) {
+        self.quirks |= quirk * holds as u8;
+    }
+
+    #[inline]
+    const fn has_mark(&self, mark: u16) -> bool {
+        self.marks & mark != 0
+    }
+
     /// Returns whether this side has sent more than SYNs and RSTs.
     #[inline]
     pub(super) const fn has_spoken(&self) -> bool {
@@ -246,21 +281,18 @@ impl Half {
 
     /// Begins to time a segment unless one is being timed.
     #[inline]
-    pub(super) const fn time(&mut self, probe: Probe, now: Tick) {
-        if self.marks & (Self::PROBE_ACK | Self::PROBE_ECHO) != 0 {
-            return;
-        }
-        self.probe_at = now;
-        match probe {
-            Probe::Ack(end) => {
-                self.probe = end.0;
-                self.marks |= Self::PROBE_ACK;
-            }
-            Probe::Echo(value) => {
-                self.probe = value;
-                self.marks |= Self::PROBE_ECHO;
-            }
-        }
+    pub(super) fn time(&mut self, probe: Probe, now: Tick) {
+        self.time_if(true, probe, now);
+    }
+
+    /// Does so if the condition holds, without branches.
+    #[inline]
+    pub(super) fn time_if(&mut self, holds: bool, probe: Probe, now: Tick) {
+        let Probe { number, mark } = probe;
+        let starts = holds && self.marks & (Self::PROBE_ACK | Self::PROBE_ECHO) == 0;
+        self.probe = select_unpredictable(starts, number, self.probe);
+        self.probe_at = select_unpredictable(starts, now, self.probe_at);
+        self.marks |= mark * u16::from(starts);
     }
 
     /// Stops timing: what was timed has been sent again, so that an answer would be ambiguous
@@ -283,35 +315,34 @@ impl Half {
         self.probe_at = Tick(0);
     }
 
-    /// Takes an answer of the other side, which may end what is being timed.
+    /// Takes an answer of the other side, which may end what is being timed. Without branches: whether it
+    /// does is anybody's guess.
     #[inline]
     pub(super) fn answered(&mut self, answer: &Segment, now: Tick) {
-        let waiting = self.marks & (Self::PROBE_ACK | Self::PROBE_ECHO);
-        if waiting == 0 {
-            return;
-        }
-        let has_come = if waiting == Self::PROBE_ACK {
-            answer.has(Flags::ACK) && !answer.ack.is_before(SeqNum(self.probe))
-        } else {
-            let Some(timestamps) = answer.options.timestamps else { return };
-            let further = timestamps.echo.wrapping_sub(self.probe).cast_signed();
-            if further > 0 {
-                // That very segment is never answered: the other side waited for a later one.
-                self.spoil_probe();
-            }
-            further == 0
-        };
-        if has_come {
-            self.spoil_probe();
-            self.sample(now.since(self.probe_at));
-        }
+        let is_acked = self.has_mark(Self::PROBE_ACK)
+            & answer.has(Flags::ACK)
+            & !answer.ack.is_before(SeqNum(self.probe));
+        let further = answer
+            .options
+            .timestamps
+            .map_or(-1, |timestamps| timestamps.echo.wrapping_sub(self.probe).cast_signed());
+        let is_timed_by_clock = self.has_mark(Self::PROBE_ECHO);
+        let is_echoed = is_timed_by_clock && further == 0;
+        // That very segment is never answered: the other side waited for a later one.
+        let is_passed = is_timed_by_clock && further > 0;
+        let has_come = is_acked | is_echoed;
+        let timing = Self::PROBE_ACK | Self::PROBE_ECHO;
+        self.marks &= !(timing * u16::from(has_come | is_passed));
+        self.sample_if(has_come, now.since(self.probe_at));
     }
 
     #[inline]
-    fn sample(&mut self, rtt: u32) {
-        self.min_rtt = self.min_rtt.min(rtt);
+    fn sample_if(&mut self, holds: bool, rtt: u32) {
+        self.min_rtt = select_unpredictable(holds, self.min_rtt.min(rtt), self.min_rtt);
         // An eighth of the new sample, as RFC 6298, section 2 smooths.
-        self.srtt = if self.srtt == NO_RTT { rtt } else { self.srtt - self.srtt / 8 + rtt / 8 };
+        let smoothed = self.srtt.wrapping_sub(self.srtt / 8).wrapping_add(rtt / 8);
+        let next = select_unpredictable(self.srtt == NO_RTT, rtt, smoothed);
+        self.srtt = select_unpredictable(holds, next, self.srtt);
     }
 
     /// Returns the shortest time between a segment of this side and the other side's answer, in
@@ -344,7 +375,7 @@ mod tests {
     #[test]
     fn a_probe_ends_with_the_first_acknowledgement_that_covers_it() {
         let mut half = Half::new();
-        half.time(Probe::Ack(SeqNum(100)), Tick(5));
+        half.time(Probe::ack(SeqNum(100)), Tick(5));
         let ack = |n| Segment { ack: SeqNum(n), flags: Flags::ACK, ..Segment::default() };
         half.answered(&ack(99), Tick(10));
         assert_eq!(half.min_rtt(), None);
@@ -360,11 +391,11 @@ mod tests {
             segment.options.timestamps = Some(TcpTimestamps { value: 1, echo });
             segment
         };
-        half.time(Probe::Echo(100), Tick(5));
+        half.time(Probe::echo(100), Tick(5));
         half.answered(&echo(99), Tick(10));
         half.answered(&echo(101), Tick(20));
         assert_eq!(half.min_rtt(), None);
-        half.time(Probe::Echo(102), Tick(30));
+        half.time(Probe::echo(102), Tick(30));
         half.answered(&echo(102), Tick(37));
         assert_eq!(half.min_rtt(), Some(7));
     }
@@ -372,7 +403,7 @@ mod tests {
     #[test]
     fn a_segment_sent_again_gives_no_sample() {
         let mut half = Half::new();
-        half.time(Probe::Ack(SeqNum(100)), Tick(5));
+        half.time(Probe::ack(SeqNum(100)), Tick(5));
         half.spoil_probe();
         let ack = Segment { ack: SeqNum(100), flags: Flags::ACK, ..Segment::default() };
         half.answered(&ack, Tick(25));

@@ -1,17 +1,25 @@
 //! Flows on which tracker and analysis agree, and where nothing is under way: the next segment of
 //! such a flow is compared once for both.
 //!
+//! While a connection is established and goes on like that, the analysis alone takes its segments: of
+//! the tracker's entry only the time at which it expires is kept, because all else follows from what
+//! the analysis knows. [`FlowAudit::bring_up`] brings the entry up to date.
+//!
 //! Does not: know more of the tracker than its numbers.
 
 use std::hint::select_unpredictable;
 
-use crate::conntrack::{Arrival, Entry, Next, Panel, Track};
+use crate::conntrack::{
+    Arrival, Entry, Headway, LEAST_ACK_WINDOW, Next, Panel, SideHeadway, Track,
+};
 use crate::flow::exchange::{
-    Exchange, fits, is_in_sequence, is_read_as_agreed, may_be_blind, new_marks,
+    Exchange, advance, fits, goes_on_in_window, is_in_sequence, is_read_as_agreed, may_be_blind,
+    new_marks, pair,
 };
 use crate::flow::half::{Half, Tick};
 use crate::flow::history::Letter;
 use crate::flow::vantage::Copies;
+use crate::flow::way::Counts;
 use crate::flow::{FlowAudit, LEAST_STALL_NS};
 use crate::segment::{Flags, Segment};
 use crate::time::Timestamp;
@@ -20,27 +28,92 @@ use crate::tuple::{Orientation, PerOrientation};
 /// The flags that count of those which every next segment has, or has not.
 const COUNT: u8 = Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0;
 
+/// Whether tracker and analysis go on together.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Pace {
+    /// They do not, or it is not known.
+    #[default]
+    Apart,
+    /// They have the same numbers, and neither has anything else to look for.
+    InStep,
+    /// Besides, the tracker's entry may fall behind.
+    Free,
+    /// It has.
+    Ahead,
+}
+
 impl FlowAudit {
     /// Finds out whether the analysis has the numbers that the tracker has, and neither has anything
     /// else to look for: [`FlowAudit::take_next`] is then to be asked first.
     pub fn step_with(&mut self, track: &Track, panel: &Panel) {
-        self.is_in_step = self.agrees_with(track, panel);
-    }
-
-    /// Notes that one of both is to be changed.
-    #[inline]
-    pub const fn fall_out_of_step(&mut self) {
-        self.is_in_step = false;
-    }
-
-    fn agrees_with(&self, track: &Track, panel: &Panel) -> bool {
-        if self.exchange.is_on_alert() {
-            return false;
+        self.pace = Pace::Apart;
+        let Some(entry) = self.entry_in_step(track, panel) else { return };
+        self.pace = Pace::InStep;
+        for way in [Orientation::LowToHigh, Orientation::HighToLow] {
+            let window = entry.sides[entry.direction_of(way)].max_win;
+            let raw = window >> self.exchange.halves[way].shift;
+            self.counts[way].peak_win = u16::try_from(raw).unwrap_or(u16::MAX);
         }
-        let Some(entry) = track.steady(panel) else { return false };
-        matches!(self.copies, Copies::None)
-            && !self.is_pausing()
-            && self.exchange.is_in_step_with(entry)
+        let PerOrientation { low_to_high: low, high_to_low: high } = &self.exchange.halves;
+        // The first windows of a side are looked at closely: until then it may seem to have no scale.
+        let shift = |half: &Half| half.has_spoken().then_some(half.shift);
+        let shifts = PerOrientation { low_to_high: shift(low), high_to_low: shift(high) };
+        if track.can_fall_behind(&self.headway(), shifts) {
+            self.pace = Pace::Free;
+        }
+    }
+
+    /// Brings the tracker's entry up to date, and notes that one of both is to be changed.
+    #[inline]
+    pub fn fall_out_of_step(&mut self, track: &mut Track) {
+        self.bring_up(track);
+        self.pace = Pace::Apart;
+    }
+
+    /// Brings the tracker's entry up to date.
+    #[inline]
+    pub fn bring_up(&mut self, track: &mut Track) {
+        if self.pace == Pace::Ahead {
+            track.catch_up(&self.headway());
+            self.pace = Pace::Free;
+        }
+    }
+
+    /// Forgets what is kept for the tracker, so that analyses can be compared.
+    #[cfg(debug_assertions)]
+    pub fn forget_pace(&mut self) {
+        self.last_way = Orientation::default();
+        for counts in [&mut self.counts.low_to_high, &mut self.counts.high_to_low] {
+            (counts.peak_win, counts.last_len) = (0, 0);
+        }
+    }
+
+    /// Returns how far the analysis has come.
+    fn headway(&self) -> Headway {
+        let side = |way: Orientation| {
+            let half = &self.exchange.halves[way];
+            let window = u32::from(self.counts[way].peak_win) << half.shift;
+            SideHeadway { end: half.max_end, ack: half.ack, edge: half.max_edge, window }
+        };
+        Headway {
+            sides: PerOrientation {
+                low_to_high: side(Orientation::LowToHigh),
+                high_to_low: side(Orientation::HighToLow),
+            },
+            last_way: self.last_way,
+            last_len: u32::from(self.counts[self.last_way].last_len),
+            last_win: self.exchange.halves[self.last_way].win,
+        }
+    }
+
+    /// Returns the tracker's entry, if the analysis is in step with it.
+    fn entry_in_step<'a>(&self, track: &'a Track, panel: &Panel) -> Option<&'a Entry> {
+        if self.exchange.is_busy() {
+            return None;
+        }
+        let entry = track.steady(panel)?;
+        let is_alone = matches!(self.copies, Copies::None) && !self.is_pausing();
+        (is_alone && self.exchange.is_in_step_with(entry)).then_some(entry)
     }
 
     /// Takes the next segment of a flow that is in step with its tracker, on both; returns whether it
@@ -54,32 +127,62 @@ impl FlowAudit {
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
-        if !self.is_in_step {
-            return false;
-        }
-        let own = &self.exchange.halves[arrival.orientation];
-        if is_usual(own, arrival.segment) && track.is_open() {
-            self.take::<{ Next::USUAL }>(ts, arrival, track, panel)
-        } else {
-            self.take_unusual(ts, arrival, track, panel)
+        match self.pace {
+            Pace::Apart => false,
+            Pace::InStep => self.take_on_both(ts, arrival, track, panel),
+            Pace::Free | Pace::Ahead => {
+                self.run(ts, arrival, track, panel) || self.take_on_both(ts, arrival, track, panel)
+            }
         }
     }
 
-    /// Takes a segment that has a FIN or follows upon one, or is the first of its kind.
-    #[inline(never)]
-    fn take_unusual(
+    /// Takes a segment that leaves nothing to the tracker but to renew its entry.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
+    fn run(
         &mut self,
         ts: Timestamp,
         arrival: &Arrival<'_>,
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
-        self.take::<{ Next::ANY }>(ts, arrival, track, panel)
+        let Arrival { segment, orientation, now } = *arrival;
+        let (own, peer) = pair(&mut self.exchange.halves, orientation);
+        let counts = &mut self.counts[orientation];
+        let has_detail = self.exchange.detail.is_some();
+        let silence = ts.0.wrapping_sub(self.last_ts.0).cast_unsigned();
+        let is_at_once = silence < LEAST_STALL_NS.cast_unsigned();
+        if !(is_at_once
+            && track.lives_at(now)
+            && counts.has_room(segment)
+            && runs_on(own, peer, segment, has_detail)
+            && is_acknowledgement_seen(own, peer, counts, segment))
+        {
+            return false;
+        }
+        let letter = select_unpredictable(segment.len > 0, Letter::Data.mark(), Letter::Ack.mark());
+        if own.marks & letter == 0 {
+            if has_detail || !own.has_spoken() {
+                return false;
+            }
+            own.marks |= letter;
+            self.exchange.history.push_marks(letter, orientation == Orientation::HighToLow);
+        }
+        advance(own, peer, (segment, segment.seq.plus(segment.len)), Tick::of(ts));
+        counts.add_within(segment);
+        counts.keep_for_tracker(segment);
+        self.last_ts = ts;
+        self.last_seen = now;
+        self.last_way = orientation;
+        self.pace = Pace::Ahead;
+        let is_due = own.max_end != peer.ack || peer.max_end != own.ack;
+        track.renew(now, is_due, panel);
+        true
     }
 
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
-    fn take<const KIND: u8>(
+    /// Takes a segment on both, if it is one: with a FIN, or after one, or the first of its kind.
+    #[inline(never)]
+    fn take_on_both(
         &mut self,
         ts: Timestamp,
         arrival: &Arrival<'_>,
@@ -88,37 +191,30 @@ impl FlowAudit {
     ) -> bool {
         let Arrival { segment, orientation, now } = *arrival;
         let is_at_once = ts.nanos_since(self.last_ts) < LEAST_STALL_NS;
-        if !(is_at_once && self.exchange.is_next::<KIND>(segment, orientation)) {
+        if !(is_at_once && self.exchange.is_next(segment, orientation)) {
             return false;
         }
+        self.bring_up(track);
         let Segment { seq, ack, win, .. } = *segment;
-        let is_fin = KIND != Next::USUAL && segment.has(Flags::FIN);
+        let is_fin = segment.has(Flags::FIN);
         let len = segment.len.wrapping_add(u32::from(is_fin));
         let shift = self.exchange.halves[orientation].shift;
         let next = Next { orientation, seq, len, is_fin, ack, win, shift, now };
-        if !track.take_next::<KIND>(&next, panel) {
+        if !track.take_next(&next, panel) {
             return false;
+        }
+        if is_fin {
+            self.pace = Pace::InStep;
         }
         self.last_ts = ts;
         self.last_seen = now;
         self.count(segment, orientation);
-        let now = Tick::of(ts);
-        if KIND == Next::USUAL {
-            self.exchange.advance(segment, orientation, now);
-        } else {
-            self.exchange.carry_on(segment, orientation, now);
-        }
+        self.exchange.carry_on(segment, orientation, Tick::of(ts));
         true
     }
 }
 
 impl Exchange {
-    /// Returns whether every segment has to be looked at closely.
-    const fn is_on_alert(&self) -> bool {
-        let PerOrientation { low_to_high: low, high_to_low: high } = &self.halves;
-        (low.marks | high.marks) & Half::ALERT != 0
-    }
-
     fn is_in_step_with(&self, entry: &Entry) -> bool {
         let agrees = |way: Orientation| {
             let (half, peer) = (&self.halves[way], &self.halves[way.flip()]);
@@ -131,46 +227,68 @@ impl Exchange {
     }
 
     /// Returns whether a segment goes on where its sender stopped, in every respect but what the
-    /// tracker compares as well. Next to no branches: few of them could be foretold.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
-    #[expect(
-        clippy::needless_bitwise_bool,
-        reason = "a branch that nobody could foretell costs more"
-    )]
-    fn is_next<const KIND: u8>(&self, segment: &Segment, sender: Orientation) -> bool {
+    /// tracker compares as well.
+    fn is_next(&self, segment: &Segment, sender: Orientation) -> bool {
         let (own, peer) = (&self.halves[sender], &self.halves[sender.flip()]);
-        let is_usual = KIND == Next::USUAL;
-        let fin = if is_usual { 0 } else { u32::from(segment.flags.0 & Flags::FIN.0) };
-        let end = segment.seq.plus(segment.len).plus(fin);
-        let more_acked = segment.ack.offset_from(own.ack);
-        let brings_more = (more_acked > 0) | (more_acked == 0) & (end != segment.seq);
-        let is_plain = (is_usual || segment.flags.0 & COUNT == Flags::ACK.0)
-            & segment.fault.is_none()
-            & !segment.options_cut
-            & segment.options.sack.is_empty();
+        let has_detail = self.detail.is_some();
+        let is_plain = segment.flags.0 & COUNT == Flags::ACK.0 && is_bare(segment);
         // A letter more in the history is nothing to stop for, but the first one of a side is.
-        let is_told =
-            is_usual || own.has_spoken() & (self.detail.is_none() | (new_marks(own, segment) == 0));
-        let window = u32::from(segment.win) << own.shift;
-        let window_stays = !segment.ack.plus(window).is_before(own.edge())
-            & (window >= u32::from(own.mss))
-            & (window != 0);
-        // Where something went wrong, the last segments are remembered until scaling is proven.
-        let is_remembered = self.detail.is_some() & may_be_blind(own, peer);
-        let data_fits = (segment.len == 0) | fits(own, peer, end) & !is_remembered;
-        let is_next = brings_more & is_plain & is_told & (segment.seq == own.max_end);
-        is_next & window_stays & data_fits && is_in_sequence(own, segment)
+        let is_told = own.has_spoken() && (!has_detail || new_marks(own, segment) == 0);
+        is_plain
+            && is_told
+            && goes_on(own, peer, segment, has_detail)
+            && is_in_sequence(own, segment)
     }
 }
 
-/// Returns whether a segment is one of a kind that its sender has sent before, and of the flags that
-/// count has ACK alone.
+/// Returns whether a segment has no fault, all of its options, and no SACK block.
+#[inline]
+fn is_bare(segment: &Segment) -> bool {
+    segment.fault.is_none() && !segment.options_cut && segment.options.sack.is_empty()
+}
+
+/// Returns whether a segment begins at its sender's end, brings something, keeps to the window that it
+/// was given, and leaves its own where it was, or further.
+fn goes_on(own: &Half, peer: &Half, segment: &Segment, has_detail: bool) -> bool {
+    let end = segment.end();
+    let more_acked = segment.ack.offset_from(own.ack);
+    let brings_more = more_acked > 0 || more_acked == 0 && end != segment.seq;
+    // Where something went wrong, the last segments are remembered until scaling is proven.
+    let is_remembered = has_detail && may_be_blind(own, peer);
+    let data_fits = segment.len == 0 || fits(own, peer, end) && !is_remembered;
+    brings_more && segment.seq == own.max_end && goes_on_in_window(own, segment) && data_fits
+}
+
+/// Returns whether a segment without FIN certainly does that and has nothing else to it. One test after
+/// the other: each of them nearly always holds.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "asked for every packet")]
-fn is_usual(own: &Half, segment: &Segment) -> bool {
-    let letter = select_unpredictable(segment.len > 0, Letter::Data.mark(), Letter::Ack.mark());
-    (segment.flags.0 & (COUNT | Flags::FIN.0) == Flags::ACK.0) && (own.marks & letter != 0)
+#[expect(clippy::inline_always, reason = "what is compared stays in registers")]
+fn runs_on(own: &Half, peer: &Half, segment: &Segment, has_detail: bool) -> bool {
+    let Segment { seq, ack, len, .. } = *segment;
+    let end = seq.plus(len);
+    let more_acked = ack.offset_from(own.ack);
+    let is_remembered = has_detail && len > 0 && may_be_blind(own, peer);
+    segment.flags.0 & (COUNT | Flags::FIN.0) == Flags::ACK.0
+        && is_bare(segment)
+        && seq == own.max_end
+        && more_acked >= 0
+        && more_acked.cast_unsigned() | len != 0
+        && goes_on_in_window(own, segment)
+        && fits(own, peer, end)
+        && !is_remembered
+        && u16::try_from(len).is_ok()
+        && is_in_sequence(own, segment)
+}
+
+/// Returns whether the tracker takes an acknowledgement without a closer look: what it acknowledges was
+/// sent, not too long ago, and its window is no multiple of 2¹⁶, which kernels before 5.3 take for 0.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what is compared stays in registers")]
+fn is_acknowledgement_seen(own: &Half, peer: &Half, counts: &Counts, segment: &Segment) -> bool {
+    let unacknowledged = peer.max_end.0.wrapping_sub(segment.ack.0);
+    let peak = u32::from(counts.peak_win) << own.shift;
+    let low_half = (u32::from(segment.win) << own.shift) & 0xffff;
+    low_half != 0 && (unacknowledged <= LEAST_ACK_WINDOW || unacknowledged <= peak)
 }
 
 /// Returns whether nothing but letters in the history sets the first segment of its kind apart from
@@ -178,4 +296,142 @@ fn is_usual(own: &Half, segment: &Segment) -> bool {
 fn lets_letters_pass(half: &Half, peer: &Half) -> bool {
     let is_timed = !half.has_spoken() && half.min_rtt().is_none();
     !is_timed && (!half.has_spoken() || is_read_as_agreed(half, peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conntrack::{Limits, Members, Opinions, Profile};
+    use crate::flow::Observation;
+    use crate::segment::{Options, TcpTimestamps};
+    use crate::seq::SeqNum;
+    use Orientation::{HighToLow, LowToHigh};
+
+    /// A small pseudo-random sequence (`SplitMix64`), the same in every run.
+    struct Random(u64);
+
+    impl Random {
+        fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            choices[(mixed >> 40) as usize % choices.len()]
+        }
+    }
+
+    /// A host that speaks TCP with another one, more or less.
+    #[derive(Clone, Copy)]
+    struct Host {
+        next: SeqNum,
+        heard: SeqNum,
+        win: u16,
+        ip_id: u16,
+    }
+
+    impl Host {
+        fn say(&mut self, flags: u8, len: u32, clock: u32) -> Segment {
+            self.ip_id += 1;
+            let timestamps = Some(TcpTimestamps { value: clock, echo: clock.wrapping_sub(3) });
+            let is_syn = flags & Flags::SYN.0 != 0;
+            let options = Options {
+                timestamps,
+                wscale: is_syn.then_some(7),
+                sack_permitted: is_syn,
+                mss: is_syn.then_some(1460),
+                ..Options::default()
+            };
+            let segment = Segment {
+                seq: self.next,
+                ack: self.heard,
+                len,
+                win: self.win,
+                flags: Flags(flags),
+                header_len: 40,
+                options,
+                ttl: 64,
+                ip_id: self.ip_id,
+                ..Segment::default()
+            };
+            self.next = segment.end();
+            segment
+        }
+    }
+
+    /// Lets a flow take a segment as a shard does; returns whether it took the way of this file, and
+    /// the entry could fall behind.
+    fn take(
+        (track, audit): (&mut Track, &mut FlowAudit),
+        (frame, ts): (u64, Timestamp),
+        arrival: Arrival<'_>,
+        panel: &Panel,
+    ) -> bool {
+        if audit.take_next(ts, &arrival, track, panel) {
+            return audit.pace == Pace::Ahead;
+        }
+        audit.fall_out_of_step(track);
+        let verdict = track.judge(&arrival, panel, &mut Opinions::default());
+        let (liberal, invalid_for) = (verdict.ctstate, Members::default());
+        audit.observe(&Observation { frame, ts, arrival, verdict, liberal, invalid_for });
+        audit.step_with(track, panel);
+        false
+    }
+
+    /// Runs a conversation with and without this file; returns how often the entry fell behind.
+    fn converse(random: &mut Random, panel: &Panel) -> u32 {
+        let isn = random.of(&[1, u32::MAX - 900, 1 << 31]);
+        let host = |win, isn| Host { next: SeqNum(isn), heard: SeqNum(0), win, ip_id: 1 };
+        let (mut client, mut server) = (host(64_240, isn), host(65_160, isn ^ 0x5555));
+        let (mut track, mut long_way, mut ran) = (Track::default(), Track::default(), 0);
+        let mut audit = None;
+        let mut ts = Timestamp(1_700_000_000_000_000_000);
+        for (frame, clock) in (1..=60).zip(7000..) {
+            let way = match frame {
+                1 | 3 => LowToHigh,
+                2 => HighToLow,
+                _ => random.of(&[LowToHigh, HighToLow]),
+            };
+            let (own, peer) = match way {
+                LowToHigh => (&mut client, &mut server),
+                HighToLow => (&mut server, &mut client),
+            };
+            let len = random.of(&[0, 0, 90, 1448, 30_000]);
+            own.heard = random.of(&[peer.next, peer.next, own.heard]);
+            let segment = match frame {
+                1 => Segment { ack: SeqNum(0), ..own.say(Flags::SYN.0, 0, clock) },
+                2 => {
+                    own.heard = peer.next;
+                    own.say(Flags::SYN.0 | Flags::ACK.0, 0, clock)
+                }
+                3 => {
+                    own.heard = peer.next;
+                    own.say(Flags::ACK.0, 0, clock)
+                }
+                58.. => own.say(Flags::ACK.0 | Flags::FIN.0, 0, clock),
+                _ => own.say(Flags::ACK.0, len, clock),
+            };
+            own.win = random.of(&[502, 502, 503, 700, 512, 64_000]);
+            ts = ts.plus_nanos(random.of(&[1000, 90_000_000, 250_000_000]));
+            let arrival = Arrival { segment: &segment, orientation: way, now: ts };
+            let audit = audit.get_or_insert_with(|| FlowAudit::new(frame, ts, &arrival));
+            ran += u32::from(take((&mut track, audit), (frame, ts), arrival, panel));
+            long_way.judge(&arrival, panel, &mut Opinions::default());
+            assert_eq!(track.expires(), long_way.expires(), "frame {frame}: {segment:?}");
+            if random.of(&[true, false, false]) {
+                audit.bring_up(&mut track);
+                assert_eq!(track.entry(), long_way.entry(), "frame {frame}: {segment:?}");
+            }
+        }
+        audit.as_mut().expect("there were frames").bring_up(&mut track);
+        assert_eq!(track.entry(), long_way.entry());
+        ran
+    }
+
+    #[test]
+    fn an_entry_that_fell_behind_catches_up_with_what_the_long_way_makes_of_it() {
+        let mut random = Random(7);
+        let features = Profile::all().map(Profile::features).collect();
+        let panel = Panel::new(features, Limits::default());
+        let ran: u32 = (0..300).map(|_| converse(&mut random, &panel)).sum();
+        assert!(ran > 2000, "entries fell behind only {ran} times");
+    }
 }

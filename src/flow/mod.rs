@@ -7,6 +7,7 @@
 //! Does not: judge packets, name causes, or know other flows.
 
 mod acks;
+mod busy;
 mod bytes;
 pub mod community_id;
 mod counters;
@@ -53,6 +54,7 @@ use crate::tuple::{Orientation, PerOrientation};
 use detail::Detail;
 use exchange::{Exchange, Look};
 use half::{Half, Tick};
+use in_step::Pace;
 use vantage::Copies;
 use way::{Counts, Facts};
 
@@ -142,7 +144,10 @@ pub struct FlowAudit {
     copies: Copies,
     /// Whether the tracker has the same numbers, and nothing is under way on either side.
     #[serde(skip)]
-    is_in_step: bool,
+    pace: Pace,
+    /// Which way the last packet went, where the tracker may not know it yet.
+    #[serde(skip)]
+    last_way: Orientation,
     /// Whether it follows upon another flow of the same endpoints that the tracker still held.
     pub reopened: bool,
     /// The findings; none for a clean flow.
@@ -167,7 +172,8 @@ impl FlowAudit {
             tracked: false,
             picked_up: false,
             copies: Copies::None,
-            is_in_step: false,
+            pace: Pace::Apart,
+            last_way: arrival.orientation,
             reopened: false,
             evidence: None,
             first_frame: frame,
@@ -230,8 +236,11 @@ impl FlowAudit {
     pub fn is_regular(&self, ts: Timestamp, arrival: &Arrival<'_>) -> bool {
         let is_at_once = ts.nanos_since(self.last_ts) < LEAST_STALL_NS;
         let is_alone = matches!(self.copies, Copies::None);
+        // Builds with debug assertions compare, in `Exchange::take`.
+        let is_compared = cfg!(debug_assertions) && self.exchange.is_busy();
         is_at_once
             && is_alone
+            && !is_compared
             && !self.is_pausing()
             && self.exchange.is_regular(arrival.segment, arrival.orientation)
     }
@@ -249,9 +258,7 @@ impl FlowAudit {
 
     #[inline]
     fn count(&mut self, segment: &Segment, orientation: Orientation) {
-        if self.counts[orientation].add(segment) {
-            self.facts[orientation].wrap();
-        }
+        self.counts[orientation].add(segment, &mut self.facts[orientation]);
     }
 
     /// Takes what the packet tells about the two ends.

@@ -50,7 +50,7 @@ impl Step<'_> {
         self.own.progress_at = self.look.now;
         self.own.set(Half::SEQ);
         self.own.spoil_probe();
-        self.own.time(Probe::Ack(segment.end()), self.look.now);
+        self.own.time(Probe::ack(segment.end()), self.look.now);
     }
 
     fn take_syn_again(&mut self) -> Outcome {
@@ -70,7 +70,7 @@ impl Step<'_> {
         // With a timestamp the answer will say which of the SYNs it answers; without, nobody knows.
         self.own.spoil_probe();
         if let Some(timestamps) = segment.options.timestamps {
-            self.own.time(Probe::Echo(timestamps.value), now);
+            self.own.time(Probe::echo(timestamps.value), now);
         }
         let same = self.own.offers_the_same(segment);
         let handshake = &mut self.detail().handshake;

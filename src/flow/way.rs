@@ -33,10 +33,17 @@ pub struct OneWay {
 /// The part that every packet changes.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Counts {
-    bytes: u64,
-    /// Packets; those beyond 2³² are in [`Facts::wraps`].
+    /// Payload bytes; how often they were counted to 2³² is in [`Facts`].
+    bytes: u32,
+    /// Packets; likewise.
     packets: u32,
     largest: u16,
+    /// A window field that this side has sent, and the tracker may not know yet.
+    #[serde(skip)]
+    pub(super) peak_win: u16,
+    /// The payload bytes of the last packet, where the tracker may not know it yet.
+    #[serde(skip)]
+    pub(super) last_len: u16,
     /// TTL or hop limit of the last packet; 0 before the first.
     pub(super) ttl: u8,
     marks: u8,
@@ -49,8 +56,10 @@ pub(super) struct Facts {
     first_seq: SeqNum,
     /// Valid with [`Counts::HANDSHAKE`].
     handshake_us: u32,
-    /// How often the packets have been counted to 2³².
-    wraps: u32,
+    /// How often packets have been counted to 2³².
+    packet_wraps: u16,
+    /// How often bytes have.
+    byte_wraps: u16,
     /// Where the first packet this way was captured.
     pub(super) vantage: Vantage,
     /// The longest pause after which a packet this way was answered, in seconds; 0 for none.
@@ -71,17 +80,42 @@ impl Counts {
         self.marks & mark != 0
     }
 
-    /// Counts a segment; returns whether the packets have been counted to 2³², so that
-    /// [`Facts::wrap`] is to be called.
+    /// Counts a segment; what it has counted to 2³² goes to the other part.
     #[inline]
-    pub(super) fn add(&mut self, segment: &Segment) -> bool {
-        self.bytes += u64::from(segment.len);
+    pub(super) fn add(&mut self, segment: &Segment, facts: &mut Facts) {
+        if !self.has_room(segment) {
+            facts.wrap(*self, segment);
+        }
+        self.add_within(segment);
+    }
+
+    /// Returns whether counting a segment leaves the other part alone.
+    #[inline]
+    pub(super) const fn has_room(&self, segment: &Segment) -> bool {
+        self.bytes.checked_add(segment.len).is_some() && self.packets != u32::MAX
+    }
+
+    /// Counts a segment there is room for.
+    #[inline]
+    pub(super) fn add_within(&mut self, segment: &Segment) {
+        self.bytes = self.bytes.wrapping_add(segment.len);
+        self.packets = self.packets.wrapping_add(1);
         if segment.len > u32::from(self.largest) {
             self.largest = u16::try_from(segment.len).unwrap_or(u16::MAX);
         }
         self.ttl = segment.ttl;
-        self.packets = self.packets.wrapping_add(1);
-        self.packets == 0
+    }
+
+    /// Keeps a window field for the tracker, and a length that is no larger than 65535.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the caller has looked")]
+    pub(super) const fn keep_for_tracker(&mut self, segment: &Segment) {
+        // A branch, as together with the fields beside it two comparisons would become one of vectors,
+        // whose fields have just been written apart: that waits for memory.
+        if segment.win > self.peak_win {
+            self.peak_win = segment.win;
+        }
+        self.last_len = segment.len as u16;
     }
 
     /// Returns whether a packet has ended a pause, and was not answered yet.
@@ -114,15 +148,22 @@ impl Facts {
         }
     }
 
-    /// Notes that the packets have been counted to 2³².
+    /// Notes what a segment counts to 2³².
     #[cold]
-    pub(super) const fn wrap(&mut self) {
-        self.wraps = self.wraps.saturating_add(1);
+    fn wrap(&mut self, counts: Counts, segment: &Segment) {
+        let wraps = |counted: u32, more: u32| u16::from(counted.checked_add(more).is_none());
+        self.packet_wraps = self.packet_wraps.saturating_add(wraps(counts.packets, 1));
+        self.byte_wraps = self.byte_wraps.saturating_add(wraps(counts.bytes, segment.len));
     }
 
     /// Returns the packets.
     pub(super) const fn packets(&self, counts: Counts) -> u64 {
-        (self.wraps as u64) << 32 | counts.packets as u64
+        (self.packet_wraps as u64) << 32 | counts.packets as u64
+    }
+
+    /// Returns the payload bytes.
+    const fn bytes(&self, counts: Counts) -> u64 {
+        (self.byte_wraps as u64) << 32 | counts.bytes as u64
     }
 
     /// Returns the first sequence number.
@@ -157,7 +198,7 @@ impl Facts {
     pub(super) fn joined(&self, counts: Counts) -> OneWay {
         OneWay {
             packets: self.packets(counts),
-            bytes: counts.bytes,
+            bytes: self.bytes(counts),
             first_seq: self.first_seq(counts),
             syn_seen: counts.has_syn(),
             handshake_us: counts.is(Counts::HANDSHAKE).then_some(self.handshake_us),
@@ -174,14 +215,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_are_counted_beyond_the_hot_part() {
+    fn packets_and_bytes_are_counted_beyond_the_hot_part() {
         let mut facts = Facts::default();
-        let mut counts = Counts { packets: u32::MAX, ..Counts::default() };
-        assert!(counts.add(&Segment { len: 70_000, ..Segment::default() }));
-        facts.wrap();
+        let mut counts = Counts { packets: u32::MAX, bytes: u32::MAX - 1, ..Counts::default() };
+        let large = Segment { len: 70_000, ..Segment::default() };
+        counts.add(&large, &mut facts);
         let joined = facts.joined(counts);
-        assert_eq!((joined.packets, joined.bytes, joined.largest), (1 << 32, 70_000, u16::MAX));
-        assert!(!counts.add(&Segment::default()));
-        assert_eq!(facts.packets(counts), (1 << 32) + 1);
+        assert_eq!((joined.packets, joined.bytes), (1 << 32, (1 << 32) + 69_998));
+        assert_eq!(joined.largest, u16::MAX);
+        counts.add(&large, &mut facts);
+        let joined = facts.joined(counts);
+        assert_eq!((joined.packets, joined.bytes), ((1 << 32) + 1, (1 << 32) + 139_998));
     }
 }

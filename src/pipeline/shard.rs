@@ -206,7 +206,9 @@ impl Shard {
     #[inline(never)]
     fn take_elsewhere(&mut self, item: &Item) {
         let position = self.find_or_start(item);
-        if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
+        if let Some(flow) = position.and_then(|position| self.table.get_mut(position))
+            && !self.desk.let_pass(flow, item)
+        {
             self.desk.take(flow, item);
         }
     }
@@ -216,9 +218,9 @@ impl Shard {
         let arrival =
             ErrorArrival { quoted: item.packet.orientation, traits, now: item.stamp.clock };
         let position = self.table.find(&item.packet.key, item.hash);
-        let flow = position.and_then(|position| self.table.get(position));
-        let flow = flow.filter(|flow| !flow.is_over(item.stamp.clock));
-        let judge = |policy| match flow {
+        let flow = position.and_then(|position| self.table.get_mut(position));
+        let mut flow = flow.filter(|flow| !flow.is_over(item.stamp.clock));
+        let mut judge = |policy| match &mut flow {
             Some(flow) => flow.track().judge_error(&arrival, &self.desk.panel, policy),
             None => Track::default().judge_error(&arrival, &self.desk.panel, policy),
         };
@@ -448,10 +450,8 @@ impl Desk {
             self.meets_copies.remove(&flow.key);
         }
         self.ledger.change(flow.key.section(), flow.bytes as usize, 0);
-        if let Some(entry) = flow.track().entry()
-            && entry.expires <= end
-        {
-            self.totals.occupancy.close(entry.expires, Group::Tcp);
+        if let Some(expires) = flow.expires().filter(|expires| *expires <= end) {
+            self.totals.occupancy.close(expires, Group::Tcp);
         }
         account::settle((flow.key, end), flow.into_audit(), &mut self.totals, &mut self.findings);
     }

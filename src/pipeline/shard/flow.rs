@@ -8,7 +8,8 @@ use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 
 /// A flow while the tracker remembers it. The order of the fields is that in memory: a packet that
-/// nothing is to be said of reads and writes these lines of the cache, and no other.
+/// nothing is to be said of reads and writes the lines of the cache from the second to the fifth, in
+/// which the timer of the entry is, the key, and the first part of the analysis.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Flow {
@@ -29,7 +30,7 @@ impl Keyed for Flow {
     #[inline]
     fn touch(&self) -> u64 {
         let [.., word] = self.key.words();
-        word.wrapping_add(self.track.touch()).wrapping_add(self.audit.touch())
+        word.wrapping_add(self.audit.touch())
     }
 }
 
@@ -38,7 +39,14 @@ impl Flow {
         Self { track, key, audit, bytes: 0 }
     }
 
-    pub(super) const fn track(&self) -> &Track {
+    /// Returns when the tracker's entry expires, if there is one.
+    pub(super) fn expires(&self) -> Option<Timestamp> {
+        self.track.entry().map(|entry| entry.expires)
+    }
+
+    /// Returns the tracker's view, brought up to date.
+    pub(super) fn track(&mut self) -> &Track {
+        self.audit.bring_up(&mut self.track);
         &self.track
     }
 
@@ -48,13 +56,12 @@ impl Flow {
 
     /// Returns both parts for changing: from now on they may not be in step.
     #[inline]
-    pub(super) const fn open(&mut self) -> (&mut Track, &mut FlowAudit) {
-        self.audit.fall_out_of_step();
+    pub(super) fn open(&mut self) -> (&mut Track, &mut FlowAudit) {
+        self.audit.fall_out_of_step(&mut self.track);
         (&mut self.track, &mut self.audit)
     }
 
-    pub(super) fn into_audit(mut self) -> FlowAudit {
-        self.audit.fall_out_of_step();
+    pub(super) fn into_audit(self) -> FlowAudit {
         self.audit
     }
 
@@ -75,14 +82,24 @@ impl Flow {
         panel: &Panel,
     ) -> bool {
         #[cfg(debug_assertions)]
-        let mut before = (self.track.clone(), self.audit.clone());
+        let before = self.up_to_date();
         let is_next = self.audit.take_next(ts, arrival, &mut self.track, panel);
         #[cfg(debug_assertions)]
         if is_next {
-            take_the_long_way(&mut before, ts, arrival, panel);
-            assert_eq!((self.track.entry(), &self.audit), (before.0.entry(), &before.1));
+            let expected = take_the_long_way(before, ts, arrival, panel);
+            let (track, audit) = self.up_to_date();
+            assert_eq!((track.entry(), &audit), (expected.0.entry(), &expected.1));
         }
         is_next
+    }
+
+    /// Returns tracker and analysis as they would be without this way.
+    #[cfg(debug_assertions)]
+    fn up_to_date(&self) -> (Track, FlowAudit) {
+        let (mut track, mut audit) = (self.track.clone(), self.audit.clone());
+        audit.fall_out_of_step(&mut track);
+        audit.forget_pace();
+        (track, audit)
     }
 
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
@@ -105,14 +122,15 @@ pub(super) const FLOW_BYTES: usize = size_of::<Option<Flow>>() + Table::<Flow>::
 /// Takes a segment of which nothing is to be said as any other is taken.
 #[cfg(debug_assertions)]
 fn take_the_long_way(
-    (track, audit): &mut (Track, FlowAudit),
+    (mut track, mut audit): (Track, FlowAudit),
     ts: Timestamp,
     arrival: &Arrival<'_>,
     panel: &Panel,
-) {
+) -> (Track, FlowAudit) {
     let mut opinions = Opinions::default();
     assert!(audit.is_regular(ts, arrival), "{arrival:?} is not the next one of {audit:?}");
     let verdict = track.judge(arrival, panel, &mut opinions);
     assert!(verdict.is_silent() && opinions.is_unanimous(), "{verdict:?} on {arrival:?}");
     audit.carry_on(ts, arrival);
+    (track, audit)
 }

@@ -69,7 +69,7 @@ impl Shard {
                 let Some(flow) = self.table.remove(position) else { return 0 };
                 forgotten.flows = 1;
                 let freed = u64::from(flow.bytes);
-                if flow.track().entry().is_some_and(|entry| entry.expires > now) {
+                if flow.expires().is_some_and(|expires| expires > now) {
                     self.desk.totals.occupancy.close(now, Group::Tcp);
                 }
                 self.desk.bury(flow, now);

@@ -16,7 +16,13 @@ use crate::wire::Packet;
 impl Desk {
     /// Tells the verdict on a packet of a flow, or that of a tracker that meets its copies too.
     #[cold]
-    pub(super) fn tell_of(&mut self, flow: &Flow, item: &Item, verdict: Verdict, liberal: CtState) {
+    pub(super) fn tell_of(
+        &mut self,
+        flow: &mut Flow,
+        item: &Item,
+        verdict: Verdict,
+        liberal: CtState,
+    ) {
         if flow.audit().is_seen_twice() && verdict.ctstate != CtState::Untracked {
             self.tell_of_all(flow, item);
         } else {
@@ -90,8 +96,8 @@ impl Desk {
 
     /// Has the tracker forget a flow that starts over.
     fn track_anew(&mut self, flow: &mut Flow, item: &Item) {
-        if let Some(entry) = flow.track().entry() {
-            let end = entry.expires.min(item.stamp.clock);
+        if let Some(expires) = flow.expires() {
+            let end = expires.min(item.stamp.clock);
             self.totals.occupancy.close(end, Group::Tcp);
         }
         *flow.open().0 = Track::default();
@@ -148,7 +154,7 @@ impl Desk {
 
     /// Tells what a tracker says that meets the copies of this flow as well.
     #[cold]
-    fn tell_of_all(&mut self, flow: &Flow, item: &Item) {
+    fn tell_of_all(&mut self, flow: &mut Flow, item: &Item) {
         if self.wanted == Wanted::Findings || self.is_releasing {
             return;
         }
