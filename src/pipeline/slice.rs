@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::audit::Tally;
-use crate::frame::{Batch, Frame, Outline, Place};
+use crate::frame::{Batch, Frame, LinkType, Outline, Place};
 use crate::pipeline::datagrams::Datagram;
 use crate::pipeline::ledger::{Budget, Census};
 use crate::pipeline::times::Times;
@@ -73,20 +73,20 @@ impl Items {
         self.used = 0;
     }
 
-    /// Returns the next place, which holds some earlier packet.
+    /// Returns the next place, which holds some earlier packet; none where it must be made first.
     #[inline]
     fn next(&mut self) -> Option<&mut Item> {
-        if self.used == self.places.len() {
-            self.grow();
-        }
+        let place = self.places.get_mut(self.used)?;
         self.used += 1;
-        self.places.get_mut(self.used - 1)
+        Some(place)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self) {
-        self.places.push(Item::default());
+    /// Returns the next place, which is made where there is none.
+    fn next_or_new(&mut self) -> Option<&mut Item> {
+        if self.used == self.places.len() {
+            self.places.push(Item::default());
+        }
+        self.next()
     }
 
     /// Puts the packets into capture order.
@@ -112,6 +112,12 @@ impl Stamp {
     #[inline]
     const fn of(frame: &Frame<'_>) -> Self {
         let Frame { number, ts, clock, interface, .. } = *frame;
+        Self { number, ts, clock, interface, part: 0 }
+    }
+
+    #[inline]
+    const fn of_outline(outline: &Outline<'_>) -> Self {
+        let Outline { number, ts, clock, interface, .. } = *outline;
         Self { number, ts, clock, interface, part: 0 }
     }
 
@@ -141,13 +147,13 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Returns which shard owns a flow, none for one that is not audited here.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "called for every packet: a call costs a tenth of it")]
     fn owner(&self, key: FlowKey) -> Option<usize> {
-        if self.shards == 1 && self.share.is_all() {
-            return Some(0);
-        }
-        self.share.worker(&key, self.shards)
+        self.only_owner().or_else(|| self.share.worker(&key, self.shards))
+    }
+
+    /// Returns the shard that owns all flows, where there is one.
+    fn only_owner(&self) -> Option<usize> {
+        (self.shards == 1 && self.share.is_all()).then_some(0)
     }
 
     /// Returns how many frames come before the next census, given how many came in all.
@@ -314,63 +320,110 @@ impl Slice {
     fn call(&mut self, census: Census, next: Option<Frame<'_>>) {
         let Some(next) = next else { return };
         let stamp = Stamp::of(&next);
-        for place in self.items.iter_mut().filter_map(Items::next) {
+        for place in self.items.iter_mut().filter_map(Items::next_or_new) {
             *place = Item { stamp, kind: Kind::Census(census), ..Item::default() };
         }
     }
 
-    /// Decodes a run of frames. Stands alone, so that its variables stay in registers.
-    #[inline(never)]
+    /// Decodes a run of frames.
     fn decode_run(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
         self.times.add_all(batch.times(range.clone()));
         self.sample_some(batch, &range);
         let takes_plain = how.checksums == Checksums::Ignored && how.exemptions.is_empty();
-        for (position, outline) in batch.outlines(range) {
-            if takes_plain && let Some(plain) = wire::plain_v4(outline.link, outline.bytes) {
-                self.take_plain(outline, plain, how);
-            } else if !takes_plain || !self.take_plain_v6(batch, position, how) {
-                self.decode_any(batch, position, how);
+        let mut rest = range;
+        while !rest.is_empty() {
+            if takes_plain {
+                let range = rest.clone();
+                rest.start += match how.only_owner() {
+                    Some(_) => self.take_plain::<true>(batch, range, how),
+                    None => self.take_plain::<false>(batch, range, how),
+                };
+            }
+            if !rest.is_empty() {
+                self.decode_any(batch, rest.start, how);
+                rest.start += 1;
             }
         }
+    }
+
+    /// Takes frames up to the first one that is not plain, and returns how many. Stands alone, and
+    /// knows whether one shard owns all flows, so that its variables stay in registers.
+    #[inline(never)]
+    fn take_plain<const ONE: bool>(
+        &mut self,
+        batch: &Batch,
+        range: Range<usize>,
+        how: &Decoder,
+    ) -> usize {
+        let mut taken = 0;
+        for outline in batch.outlines(range) {
+            let is_taken = match wire::plain_v4(outline.link, outline.bytes) {
+                Some(plain) => self.take_found::<ONE>(Stamp::of_outline(&outline), plain, how),
+                None => {
+                    let stamp = Stamp::of_outline(&outline);
+                    self.take_plain_v6::<ONE>(stamp, outline.link, outline.bytes, how)
+                }
+            };
+            if !is_taken {
+                break;
+            }
+            taken += 1;
+        }
+        self.tally.segments += taken as u64;
+        taken
     }
 
     /// Takes a frame if it is a plain one of IPv6. Stands alone, so that it takes no registers from
     /// IPv4.
     #[inline(never)]
-    fn take_plain_v6(&mut self, batch: &Batch, position: usize, how: &Decoder) -> bool {
-        let Some((_, outline)) = batch.outlines(position..position + 1).next() else {
-            return false;
-        };
-        let Some(plain) = wire::plain_v6(outline.link, outline.bytes) else { return false };
-        self.take_plain(outline, plain, how);
-        true
+    fn take_plain_v6<const ONE: bool>(
+        &mut self,
+        stamp: Stamp,
+        link: LinkType,
+        bytes: &[u8],
+        how: &Decoder,
+    ) -> bool {
+        let plain = wire::plain_v6(link, bytes);
+        plain.is_some_and(|plain| self.take_found::<ONE>(stamp, plain, how))
     }
 
+    /// Takes what was found of a plain frame; returns whether there was a place for it.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
-    fn take_plain(&mut self, outline: Outline<'_>, plain: wire::Plain<'_>, how: &Decoder) {
-        let Outline { number, ts, clock, interface, .. } = outline;
-        self.tally.segments += 1;
-        if let Some(item) = self.next(plain.key, how) {
-            item.stamp = Stamp { number, ts, clock, interface, part: 0 };
-            item.kind = Kind::Segment;
-            item.packet.orientation = plain.orientation;
-            plain.read(&mut item.packet.segment);
-        }
+    fn take_found<const ONE: bool>(
+        &mut self,
+        stamp: Stamp,
+        plain: wire::Plain<'_>,
+        how: &Decoder,
+    ) -> bool {
+        let owner = if ONE { Some(0) } else { how.owner(plain.key) };
+        let Some(owner) = owner else { return true };
+        let Some(item) = self.items.get_mut(owner).and_then(Items::next) else { return false };
+        item.packet.key = plain.key;
+        item.hash = plain.key.hash_with(how.seed);
+        item.stamp = stamp;
+        item.kind = Kind::Segment;
+        item.packet.orientation = plain.orientation;
+        plain.read(&mut item.packet.segment);
+        true
     }
 
     /// Looks at the TCP checksums of those frames of a run that are a sample of all.
     fn sample_some(&mut self, batch: &Batch, range: &Range<usize>) {
-        if let Some((first, last)) = batch.numbers(range)
-            && last / SAMPLE_EVERY == first.saturating_sub(1) / SAMPLE_EVERY
-        {
-            return;
+        let Some((first, last)) = batch.numbers(range) else {
+            return self.sample_unordered(batch, range.clone());
+        };
+        let mut number = first.next_multiple_of(SAMPLE_EVERY);
+        while number <= last {
+            if let Some(frame) = batch.numbered(number, range) {
+                self.sample(&frame);
+            }
+            number += SAMPLE_EVERY;
         }
-        self.sample_of(batch, range.clone());
     }
 
     #[cold]
-    fn sample_of(&mut self, batch: &Batch, range: Range<usize>) {
+    fn sample_unordered(&mut self, batch: &Batch, range: Range<usize>) {
         for frame in batch.frames(range) {
             if frame.number.is_multiple_of(SAMPLE_EVERY) {
                 self.sample(&frame);
@@ -479,19 +532,9 @@ impl Slice {
     }
 
     fn route(&mut self, stamp: Stamp, packet: &Packet, kind: Kind, how: &Decoder) {
-        if let Some(item) = self.next(packet.key, how) {
-            *item = Item { stamp, hash: item.hash, packet: *packet, kind };
+        let items = how.owner(packet.key).and_then(|owner| self.items.get_mut(owner));
+        if let Some(item) = items.and_then(Items::next_or_new) {
+            *item = Item { stamp, hash: packet.key.hash_with(how.seed), packet: *packet, kind };
         }
-    }
-
-    /// Returns the place for the next packet of a flow, with key and hash filled in; none for a flow
-    /// that is not audited here.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "called for every packet: a call costs a tenth of it")]
-    fn next(&mut self, key: FlowKey, how: &Decoder) -> Option<&mut Item> {
-        let item = self.items.get_mut(how.owner(key)?)?.next()?;
-        item.packet.key = key;
-        item.hash = key.hash_with(how.seed);
-        Some(item)
     }
 }
