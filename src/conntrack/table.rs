@@ -7,7 +7,7 @@
 //!
 //! Does not: know what it holds, or when that expires.
 
-use std::hint::select_unpredictable;
+use std::num::NonZeroU32;
 
 use crate::memory::prefer_large_pages;
 use crate::tuple::FlowKey;
@@ -23,11 +23,38 @@ pub trait Keyed {
 }
 
 /// Where an element stands in its table; valid until the element is removed.
+///
+/// The complement of its index in the slab, so that no position takes as little room as one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Position(u32);
+pub struct Position(NonZeroU32);
+
+impl Position {
+    #[inline]
+    const fn of(index: u32) -> Option<Self> {
+        match NonZeroU32::new(!index) {
+            Some(complement) => Some(Self(complement)),
+            None => None,
+        }
+    }
+
+    #[inline]
+    const fn index(self) -> u32 {
+        !self.0.get()
+    }
+
+    /// Returns the chunk, and the place within it.
+    #[inline]
+    const fn parts(self) -> (usize, usize) {
+        let index = self.index() as usize;
+        (index >> CHUNK_BITS, index % CHUNK)
+    }
+}
 
 /// An index slot without element.
 const EMPTY: u64 = u64::MAX;
+/// Elements of so many bytes are in a core's own cache most of the time, as what is looked up often is:
+/// there is nothing to bring.
+const NEAR_BYTES: usize = 512 << 10;
 /// The slots from its home on in which an element is nearly always: no more than half of all are taken.
 const NEAR: usize = 4;
 /// Elements of a slab chunk, as a power of two: many, so that a chunk consists of large pages. What
@@ -108,8 +135,9 @@ impl<T: Keyed> Table<T> {
             }
             if tag_of(slot) == tag {
                 let position = position_of(slot);
-                if self.get(position).is_some_and(|element| element.key() == key) {
-                    return Some(position);
+                let element = position.and_then(|position| self.get(position));
+                if element.is_some_and(|element| element.key() == key) {
+                    return position;
                 }
             }
             at = self.next(at);
@@ -127,39 +155,45 @@ impl<T: Keyed> Table<T> {
         hashes: impl Iterator<Item = u64> + Clone,
         guesses: &mut Vec<Option<Position>>,
     ) {
-        let slots = hashes.clone().map(|hash| self.slot(self.home(tag_of(hash))));
-        std::hint::black_box(slots.fold(0, u64::wrapping_add));
+        let is_near = self.len <= NEAR_BYTES / size_of::<Option<T>>();
+        if !is_near {
+            let slots = hashes.clone().map(|hash| self.slot(self.home(tag_of(hash))));
+            std::hint::black_box(slots.fold(0, u64::wrapping_add));
+        }
         guesses.clear();
         guesses.extend(hashes.map(|hash| self.likely(tag_of(hash))));
-        let elements = guesses.iter().flatten().filter_map(|&position| self.get(position));
-        std::hint::black_box(elements.fold(0, |sum, element| element.touch().wrapping_add(sum)));
+        if !is_near {
+            let elements = guesses.iter().flatten().filter_map(|&position| self.get(position));
+            let touched = |sum, element: &T| element.touch().wrapping_add(sum);
+            std::hint::black_box(elements.fold(0, touched));
+        }
     }
 
-    /// Returns the first position with this tag among the slots where nearly every element is. Which of
-    /// them it is takes no branch, as none could be foretold.
+    /// Returns a position with this tag among the slots where nearly every element is. Which of them
+    /// it is takes no branch, as none could be foretold.
     #[inline]
     fn likely(&self, tag: u32) -> Option<Position> {
         let home = self.home(tag);
-        let mut found = EMPTY;
-        for step in (0..NEAR).rev() {
-            let slot = self.slot((home + step) & (self.slots.len() - 1));
-            found = select_unpredictable(tag_of(slot) == tag, slot, found);
-        }
-        (found != EMPTY).then_some(position_of(found))
+        // At the end of the index an element is looked for without a guess.
+        let near = self.slots.get(home..)?.first_chunk::<NEAR>()?;
+        // A slot with this tag differs from it in the position only: of all differences it is the least.
+        let wanted = u64::from(tag) << 32;
+        let least = near.iter().fold(EMPTY, |least, slot| least.min(slot ^ wanted));
+        if tag_of(least) == 0 { position_of(least) } else { None }
     }
 
     /// Returns the element at a position.
     #[inline]
-    pub fn get(&self, Position(index): Position) -> Option<&T> {
-        let chunk = self.chunks.get((index >> CHUNK_BITS) as usize)?;
-        chunk.get(index as usize % CHUNK)?.as_ref()
+    pub fn get(&self, position: Position) -> Option<&T> {
+        let (chunk, within) = position.parts();
+        self.chunks.get(chunk)?.get(within)?.as_ref()
     }
 
     /// Returns the element at a position for changing; its key must stay.
     #[inline]
-    pub fn get_mut(&mut self, Position(index): Position) -> Option<&mut T> {
-        let chunk = self.chunks.get_mut((index >> CHUNK_BITS) as usize)?;
-        chunk.get_mut(index as usize % CHUNK)?.as_mut()
+    pub fn get_mut(&mut self, position: Position) -> Option<&mut T> {
+        let (chunk, within) = position.parts();
+        self.chunks.get_mut(chunk)?.get_mut(within)?.as_mut()
     }
 
     /// Adds an element whose key is not in the table yet; `hash` is that of its key.
@@ -175,7 +209,7 @@ impl<T: Keyed> Table<T> {
         let index = self.place(element);
         self.link(u64::from(tag_of(hash)) << 32 | u64::from(index));
         self.len += 1;
-        Some(Position(index))
+        Position::of(index)
     }
 
     /// Returns the elements, in slab order.
@@ -186,10 +220,10 @@ impl<T: Keyed> Table<T> {
     /// Removes and returns the element at a position.
     pub fn remove(&mut self, position: Position) -> Option<T> {
         let hash = self.hash(self.get(position)?.key());
-        self.unlink(u64::from(tag_of(hash)) << 32 | u64::from(position.0));
-        let chunk = self.chunks.get_mut((position.0 >> CHUNK_BITS) as usize)?;
-        let element = chunk.get_mut(position.0 as usize % CHUNK)?.take();
-        self.free.push(position.0);
+        self.unlink(u64::from(tag_of(hash)) << 32 | u64::from(position.index()));
+        let (chunk, within) = position.parts();
+        let element = self.chunks.get_mut(chunk)?.get_mut(within)?.take();
+        self.free.push(position.index());
         self.len -= 1;
         element
     }
@@ -201,7 +235,7 @@ impl<T: Keyed> Table<T> {
             for within in 0..CHUNK {
                 let element = self.chunks.get(chunk).and_then(|chunk| chunk.get(within));
                 if element.and_then(Option::as_ref).is_some_and(&is_over)
-                    && let Some(element) = self.remove(Position(index))
+                    && let Some(element) = Position::of(index).and_then(|at| self.remove(at))
                 {
                     bury(element);
                 }
@@ -214,7 +248,7 @@ impl<T: Keyed> Table<T> {
     /// Returns all elements with their positions, in slab order.
     pub fn positions(&self) -> impl Iterator<Item = (Position, &T)> {
         let places = self.chunks.iter().flatten();
-        (0..).zip(places).filter_map(|(index, place)| Some((Position(index), place.as_ref()?)))
+        (0..).zip(places).filter_map(|(index, place)| Some((Position::of(index)?, place.as_ref()?)))
     }
 
     /// Removes all elements, handing each to `bury`, in slab order.
@@ -317,11 +351,11 @@ const fn tag_of(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
-/// Returns the position in a slot: its lower half.
+/// Returns the position in a slot: its lower half; none of an empty one.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
-const fn position_of(slot: u64) -> Position {
-    Position(slot as u32)
+const fn position_of(slot: u64) -> Option<Position> {
+    Position::of(slot as u32)
 }
 
 #[cfg(test)]
