@@ -154,7 +154,8 @@ impl FlowKey {
 
     /// Builds the key of an IPv4 packet from the words in which its headers hold both addresses and
     /// both ports, those of the source in the upper halves.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "made for every packet: the key stays in registers")]
     pub fn of_v4_words(protocol: u8, addresses: u64, ports: u32) -> (Self, Orientation) {
         // Which endpoint is the lower one is whether the words are lower than the same with both
         // exchanged: one comparison, and no branch.
@@ -183,6 +184,10 @@ impl FlowKey {
     }
 
     #[inline]
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "a branch that nobody could foretell costs more"
+    )]
     fn from_words(src: [u64; 2], dst: [u64; 2], ports: u32, tail: u64) -> (Self, Orientation) {
         let number = |[upper, lower]: [u64; 2]| u128::from(upper) << 64 | u128::from(lower);
         let (from, to, turned) = (number(src), number(dst), ports.rotate_left(16));

@@ -56,6 +56,28 @@ pub(super) struct Item {
     pub(super) kind: Kind,
 }
 
+impl Item {
+    /// Reads a plain frame into this place.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
+    fn fill(&mut self, stamp: Stamp, plain: wire::Plain<'_>, seed: u64) {
+        self.packet.key = plain.key;
+        self.hash = plain.key.hash_with(seed);
+        self.stamp = stamp;
+        self.kind = Kind::Segment;
+        self.packet.orientation = plain.orientation;
+        plain.read(&mut self.packet.segment);
+    }
+
+    /// Reads a frame into this place if it is a plain one of IPv6. Stands alone, so that it takes no
+    /// registers from IPv4.
+    #[inline(never)]
+    fn fill_v6(&mut self, stamp: Stamp, link: LinkType, bytes: &[u8], seed: u64) -> bool {
+        let plain = wire::plain_v6(link, bytes);
+        plain.map(|plain| self.fill(stamp, plain, seed)).is_some()
+    }
+}
+
 /// Packets in places that are used again, so that each is written once, where it stays.
 #[derive(Default, Debug)]
 pub(super) struct Items {
@@ -334,10 +356,12 @@ impl Slice {
         while !rest.is_empty() {
             if takes_plain {
                 let range = rest.clone();
-                rest.start += match how.only_owner() {
-                    Some(_) => self.take_plain::<true>(batch, range, how),
-                    None => self.take_plain::<false>(batch, range, how),
+                let taken = match how.only_owner() {
+                    Some(owner) => self.take_plain_for(owner, batch, range, how),
+                    None => self.take_plain(batch, range, how),
                 };
+                self.tally.segments += taken as u64;
+                rest.start += taken;
             }
             if !rest.is_empty() {
                 self.decode_any(batch, rest.start, how);
@@ -346,66 +370,47 @@ impl Slice {
         }
     }
 
-    /// Takes frames up to the first one that is not plain, and returns how many. Stands alone, and
-    /// knows whether one shard owns all flows, so that its variables stay in registers.
+    /// Takes frames up to the first one that is not plain, or for which a place must first be made, and
+    /// returns how many. Stands alone, so that its variables stay in registers.
     #[inline(never)]
-    fn take_plain<const ONE: bool>(
+    fn take_plain(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) -> usize {
+        let mut taken = 0;
+        for outline in batch.outlines(range) {
+            let Some(plain) = wire::plain(outline.link, outline.bytes) else { break };
+            if let Some(owner) = how.owner(plain.key) {
+                let Some(item) = self.items.get_mut(owner).and_then(Items::next) else { break };
+                item.fill(Stamp::of_outline(&outline), plain, how.seed);
+            }
+            taken += 1;
+        }
+        taken
+    }
+
+    /// Does the same where one shard owns all flows, so that place follows upon place.
+    #[inline(never)]
+    fn take_plain_for(
         &mut self,
+        owner: usize,
         batch: &Batch,
         range: Range<usize>,
         how: &Decoder,
     ) -> usize {
+        let Some(items) = self.items.get_mut(owner) else { return 0 };
+        let spare = items.places.get_mut(items.used..).unwrap_or_default();
         let mut taken = 0;
-        for outline in batch.outlines(range) {
-            let is_taken = match wire::plain_v4(outline.link, outline.bytes) {
-                Some(plain) => self.take_found::<ONE>(Stamp::of_outline(&outline), plain, how),
-                None => {
-                    let stamp = Stamp::of_outline(&outline);
-                    self.take_plain_v6::<ONE>(stamp, outline.link, outline.bytes, how)
+        for (item, outline) in spare.iter_mut().zip(batch.outlines(range)) {
+            if let Some(plain) = wire::plain_v4(outline.link, outline.bytes) {
+                item.fill(Stamp::of_outline(&outline), plain, how.seed);
+            } else {
+                let stamp = Stamp::of_outline(&outline);
+                if !item.fill_v6(stamp, outline.link, outline.bytes, how.seed) {
+                    break;
                 }
-            };
-            if !is_taken {
-                break;
             }
             taken += 1;
         }
-        self.tally.segments += taken as u64;
+        items.used += taken;
         taken
-    }
-
-    /// Takes a frame if it is a plain one of IPv6. Stands alone, so that it takes no registers from
-    /// IPv4.
-    #[inline(never)]
-    fn take_plain_v6<const ONE: bool>(
-        &mut self,
-        stamp: Stamp,
-        link: LinkType,
-        bytes: &[u8],
-        how: &Decoder,
-    ) -> bool {
-        let plain = wire::plain_v6(link, bytes);
-        plain.is_some_and(|plain| self.take_found::<ONE>(stamp, plain, how))
-    }
-
-    /// Takes what was found of a plain frame; returns whether there was a place for it.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
-    fn take_found<const ONE: bool>(
-        &mut self,
-        stamp: Stamp,
-        plain: wire::Plain<'_>,
-        how: &Decoder,
-    ) -> bool {
-        let owner = if ONE { Some(0) } else { how.owner(plain.key) };
-        let Some(owner) = owner else { return true };
-        let Some(item) = self.items.get_mut(owner).and_then(Items::next) else { return false };
-        item.packet.key = plain.key;
-        item.hash = plain.key.hash_with(how.seed);
-        item.stamp = stamp;
-        item.kind = Kind::Segment;
-        item.packet.orientation = plain.orientation;
-        plain.read(&mut item.packet.segment);
-        true
     }
 
     /// Looks at the TCP checksums of those frames of a run that are a sample of all.

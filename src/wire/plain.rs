@@ -28,12 +28,8 @@ pub struct Plain<'a> {
     pub key: FlowKey,
     /// Which way it travels.
     pub orientation: Orientation,
-    header_len: u8,
-    /// Payload bytes by the IP length.
-    len: u32,
     network: Network<'a>,
-    header: &'a [u8; TCP_LEN],
-    options: &'a [u8],
+    header: Header<'a>,
 }
 
 /// What stands before the TCP header.
@@ -41,6 +37,17 @@ pub struct Plain<'a> {
 enum Network<'a> {
     Ipv4(&'a [u8; IPV4_LEN]),
     Ipv6(&'a [u8; IPV6_LEN]),
+}
+
+/// A TCP header that is whole and without fault.
+#[derive(Clone, Copy, Debug)]
+struct Header<'a> {
+    fixed: &'a [u8; TCP_LEN],
+    options: &'a [u8],
+    /// Bytes of both.
+    len: u8,
+    /// Payload bytes by the IP length.
+    payload_len: u32,
 }
 
 /// Finds the segment of a plain frame whose checksums are not to be judged; none when the frame
@@ -61,11 +68,10 @@ pub fn plain_v4(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
     if !is_ipv4 || be32(headers, 20)? & 0x3fff_00ff != u32::from(TCP) {
         return None;
     }
-    let len = u32::from(be16(headers, 16)?).checked_sub(20)?;
-    let network = Network::Ipv4(headers.first_chunk()?);
-    Plain::new(len, network, headers.last_chunk()?, rest, || {
-        Some(FlowKey::of_v4_words(TCP, be64(headers, 26)?, be32(headers, IPV4_LEN)?))
-    })
+    let header = Header::new(headers.last_chunk()?, rest, (be16(headers, 16)?, 20))?;
+    let (addresses, ports) = (be64(headers, 26)?, be32(headers, IPV4_LEN)?);
+    let (key, orientation) = FlowKey::of_v4_words(TCP, addresses, ports);
+    Some(Plain { key, orientation, network: Network::Ipv4(headers.first_chunk()?), header })
 }
 
 /// Finds the segment of a plain frame of IPv6, as [`plain`] does.
@@ -76,40 +82,36 @@ pub fn plain_v6(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
     if !is_ipv6 || headers[20] != TCP {
         return None;
     }
-    let len = u32::from(be16(headers, 18)?);
-    let network = Network::Ipv6(headers.first_chunk()?);
-    Plain::new(len, network, headers.last_chunk()?, rest, || {
-        let address = |at: usize| Some([be64(headers, at)?, be64(headers, at + 8)?]);
-        Some(FlowKey::of_v6_words(TCP, address(22)?, address(38)?, be32(headers, IPV6_LEN)?))
-    })
+    let header = Header::new(headers.last_chunk()?, rest, (be16(headers, 18)?, 0))?;
+    let address = |at: usize| Some([be64(headers, at)?, be64(headers, at + 8)?]);
+    let (src, dst, ports) = (address(22)?, address(38)?, be32(headers, IPV6_LEN)?);
+    let (key, orientation) = FlowKey::of_v6_words(TCP, src, dst, ports);
+    Some(Plain { key, orientation, network: Network::Ipv6(headers.first_chunk()?), header })
 }
 
-impl<'a> Plain<'a> {
-    /// Makes sure that a TCP header is whole and without fault, `len` bytes of segment by the IP
-    /// header, and asks for its flow last.
+impl<'a> Header<'a> {
+    /// Finds the options in the `rest` of a frame; the length in the IP header is `len`, of which the
+    /// TCP header begins at `at`.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
-    fn new(
-        len: u32,
-        network: Network<'a>,
-        header: &'a [u8; TCP_LEN],
-        rest: &'a [u8],
-        flow: impl FnOnce() -> Option<(FlowKey, Orientation)>,
-    ) -> Option<Self> {
-        let header_len = header[12] >> 4 << 2;
-        let options = rest.get(..usize::from(header_len.checked_sub(20)?))?;
-        let len = len.checked_sub(u32::from(header_len))?;
-        if !is_valid_combination(Flags(header[13])) {
-            return None;
-        }
-        let (key, orientation) = flow()?;
-        Some(Self { key, orientation, header_len, len, network, header, options })
+    fn new(fixed: &'a [u8; TCP_LEN], rest: &'a [u8], (len, at): (u16, u32)) -> Option<Self> {
+        let header_len = fixed[12] >> 4 << 2;
+        let wide = u32::from(header_len);
+        let options = rest.get(..wide.checked_sub(20)? as usize)?;
+        let payload_len = u32::from(len).checked_sub(at + wide)?;
+        let is_valid = is_valid_combination(Flags(fixed[13]));
+        is_valid.then_some(Self { fixed, options, len: header_len, payload_len })
     }
+}
 
+impl Plain<'_> {
     /// Returns how many bytes of the frame it was found by.
     pub(super) fn headers_len(&self) -> usize {
-        let ip = if self.key.is_ipv4() { IPV4_LEN } else { IPV6_LEN };
-        ip + TCP_LEN + self.options.len()
+        let before = match self.network {
+            Network::Ipv4(headers) => headers.len(),
+            Network::Ipv6(headers) => headers.len(),
+        };
+        before + usize::from(self.header.len)
     }
 
     /// Reads the segment into its place, which saves moving it there. What is read here need not be
@@ -117,21 +119,21 @@ impl<'a> Plain<'a> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
     pub fn read(self, segment: &mut Segment) {
-        let number = |at| be32(self.header, at).unwrap_or_default();
+        let Header { fixed, options, len, payload_len } = self.header;
         let (ttl, ip_id) = match self.network {
             Network::Ipv4(headers) => (headers[22], be16(headers, 18).unwrap_or_default()),
             Network::Ipv6(headers) => (headers[21], 0),
         };
-        segment.seq = SeqNum(number(4));
-        segment.ack = SeqNum(number(8));
-        segment.len = self.len;
-        segment.win = be16(self.header, 14).unwrap_or_default();
-        segment.flags = Flags(self.header[13]);
-        segment.header_len = self.header_len;
+        segment.seq = SeqNum(be32(fixed, 4).unwrap_or_default());
+        segment.ack = SeqNum(be32(fixed, 8).unwrap_or_default());
+        segment.len = payload_len;
+        segment.win = be16(fixed, 14).unwrap_or_default();
+        segment.flags = Flags(fixed[13]);
+        segment.header_len = len;
         segment.fault = None;
         segment.options_cut = false;
         segment.ttl = ttl;
         segment.ip_id = ip_id;
-        options::read(self.options, &mut segment.options);
+        options::read(options, &mut segment.options);
     }
 }
