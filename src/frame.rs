@@ -400,13 +400,12 @@ impl Batch {
     #[inline]
     fn bytes_of(&self, record: &Record) -> &[u8] {
         let start = record.start as usize;
-        match self.buffer.get(start..start + record.captured.len()) {
-            Some(bytes) => bytes,
+        if let Some(bytes) = self.buffer.get(start..start + record.captured.len()) {
+            bytes
+        } else {
             // Never so: a branch costs less than to choose between both.
-            None => {
-                cold_path();
-                &[]
-            }
+            cold_path();
+            &[]
         }
     }
 

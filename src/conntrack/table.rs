@@ -157,11 +157,11 @@ impl<T: Keyed> Table<T> {
     ) {
         let is_near = self.len <= NEAR_BYTES / size_of::<Option<T>>();
         if !is_near {
-            let slots = hashes.clone().map(|hash| self.slot(self.home(tag_of(hash))));
+            let slots = hashes.clone().map(|hash| self.slot(self.home_of(hash)));
             std::hint::black_box(slots.fold(0, u64::wrapping_add));
         }
         guesses.clear();
-        guesses.extend(hashes.map(|hash| self.likely(tag_of(hash))));
+        guesses.extend(hashes.map(|hash| self.likely(hash)));
         if !is_near {
             let elements = guesses.iter().flatten().filter_map(|&position| self.get(position));
             let touched = |sum, element: &T| element.touch().wrapping_add(sum);
@@ -169,17 +169,17 @@ impl<T: Keyed> Table<T> {
         }
     }
 
-    /// Returns a position with this tag among the slots where nearly every element is. Which of them
-    /// it is takes no branch, as none could be foretold.
+    /// Returns a position with the tag of this hash among the slots where nearly every element is.
+    /// Which of them it is takes no branch, as none could be foretold.
     #[inline]
-    fn likely(&self, tag: u32) -> Option<Position> {
-        let home = self.home(tag);
+    fn likely(&self, hash: u64) -> Option<Position> {
+        let home = self.home_of(hash);
         // At the end of the index an element is looked for without a guess.
-        let near = self.slots.get(home..)?.first_chunk::<NEAR>()?;
+        let near: &[u64; NEAR] = self.slots.get(home..home + NEAR)?.try_into().ok()?;
         // A slot with this tag differs from it in the position only: of all differences it is the least.
-        let wanted = u64::from(tag) << 32;
+        let wanted = u64::from(tag_of(hash)) << 32;
         let least = near.iter().fold(EMPTY, |least, slot| least.min(slot ^ wanted));
-        if tag_of(least) == 0 { position_of(least) } else { None }
+        position_of(least.min(u64::from(u32::MAX)))
     }
 
     /// Returns the element at a position.
@@ -261,7 +261,15 @@ impl<T: Keyed> Table<T> {
     /// Returns the slot where the search for a tag begins.
     #[inline]
     fn home(&self, tag: u32) -> usize {
-        (u64::from(tag) << self.bits >> 32) as usize
+        self.home_of(u64::from(tag) << 32)
+    }
+
+    /// Returns the same for a hash with that tag: as many of its upper bits as number all slots, which are
+    /// never more than 32.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "what is cut off is always 0")]
+    const fn home_of(&self, hash: u64) -> usize {
+        (hash >> (u64::BITS - self.bits)) as u32 as usize
     }
 
     #[inline]
