@@ -155,14 +155,13 @@ impl<T: Keyed> Table<T> {
         hashes: impl Iterator<Item = u64> + Clone,
         guesses: &mut Vec<Option<Position>>,
     ) {
-        let is_near = self.len <= NEAR_BYTES / size_of::<Option<T>>();
-        if !is_near {
+        if self.slots.len() > NEAR_BYTES / size_of::<u64>() {
             let slots = hashes.clone().map(|hash| self.slot(self.home_of(hash)));
             std::hint::black_box(slots.fold(0, u64::wrapping_add));
         }
         guesses.clear();
         guesses.extend(hashes.map(|hash| self.likely(hash)));
-        if !is_near {
+        if self.len > NEAR_BYTES / size_of::<Option<T>>() {
             let elements = guesses.iter().flatten().filter_map(|&position| self.get(position));
             let touched = |sum, element: &T| element.touch().wrapping_add(sum);
             std::hint::black_box(elements.fold(0, touched));
