@@ -2,6 +2,8 @@
 //!
 //! Does not: know file formats, packets or flows.
 
+use std::hint::cold_path;
+
 use crate::time::{CaptureClock, Timestamp};
 
 /// What the first bytes of a frame are: a LINKTYPE_ value of the pcap registry
@@ -325,18 +327,23 @@ impl Batch {
         range.zip(records).map(|(position, record)| self.frame_of(position, record))
     }
 
-    /// Returns the frames `range` without what few ask for, with their positions.
+    /// Returns the frames `range` without what few ask for.
     #[inline]
-    pub fn outlines(
-        &self,
-        range: std::ops::Range<usize>,
-    ) -> impl Iterator<Item = (usize, Outline<'_>)> {
+    pub fn outlines(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = Outline<'_>> {
         let records = self.records.get(range.clone()).unwrap_or_default();
-        range.zip(records).map(|(position, record)| {
+        // Most batches list neither numbers nor interfaces: one question for both.
+        let is_listed = !self.numbers.is_empty() || self.interface == 0;
+        let first = self.first_number + range.start as u64;
+        let only = self.interface_of(range.start);
+        records.iter().enumerate().map(move |(at, record)| {
             let Record { ts, clock, link, numbers_skipped, .. } = *record;
-            let number = self.number_of(position, numbers_skipped);
-            let (interface, bytes) = (self.interface_of(position), self.bytes_of(record));
-            (position, Outline { number, ts, clock, link, interface, bytes })
+            let (number, interface) = if is_listed {
+                let position = range.start + at;
+                (self.number_of(position, numbers_skipped), self.interface_of(position))
+            } else {
+                (first + at as u64 + u64::from(numbers_skipped), only)
+            };
+            Outline { number, ts, clock, link, interface, bytes: self.bytes_of(record) }
         })
     }
 
@@ -361,6 +368,20 @@ impl Batch {
         ascend.then(|| number(range.start).zip(number(range.end.checked_sub(1)?))).flatten()
     }
 
+    /// Returns the frame with this number among the frames `range`, where numbers ascend.
+    pub fn numbered(&self, number: u64, range: &std::ops::Range<usize>) -> Option<Frame<'_>> {
+        let (mut from, mut to) = (range.start, range.end);
+        while from < to {
+            let middle = from.midpoint(to);
+            if self.frame(middle)?.number < number {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        self.frame(from).filter(|frame| frame.number == number)
+    }
+
     #[inline]
     fn number_of(&self, position: usize, skipped: u16) -> u64 {
         let follows = self.first_number + position as u64 + u64::from(skipped);
@@ -379,7 +400,13 @@ impl Batch {
     #[inline]
     fn bytes_of(&self, record: &Record) -> &[u8] {
         let start = record.start as usize;
-        self.buffer.get(start..start + record.captured.len()).unwrap_or_default()
+        if let Some(bytes) = self.buffer.get(start..start + record.captured.len()) {
+            bytes
+        } else {
+            // Never so: a branch costs less than to choose between both.
+            cold_path();
+            &[]
+        }
     }
 
     #[inline]

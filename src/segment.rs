@@ -200,6 +200,10 @@ pub struct SackBlocks {
 }
 
 impl SackBlocks {
+    /// No blocks.
+    pub const NONE: Self =
+        Self { blocks: [SackBlock { left: SeqNum(0), right: SeqNum(0) }; 4], count: 0 };
+
     /// Appends a block; a fifth is not kept (40 option bytes cannot hold it).
     pub fn push(&mut self, block: SackBlock) {
         if let Some(slot) = self.blocks.get_mut(usize::from(self.count)) {
@@ -246,6 +250,18 @@ pub struct Options {
     pub sack: SackBlocks,
     /// How the options are laid out, for those that are not merely timestamps.
     pub layout: Layout,
+}
+
+impl Options {
+    /// No options.
+    pub const NONE: Self = Self {
+        mss: None,
+        wscale: None,
+        sack_permitted: false,
+        timestamps: None,
+        sack: SackBlocks::NONE,
+        layout: Layout { kinds: 0, longest_nops: 0 },
+    };
 }
 
 /// How options follow one another: stacks differ in it, and devices that remove options leave

@@ -101,17 +101,27 @@ impl CaptureClock {
     /// Moves the clock to a frame's capture time and returns the tracker's time.
     #[inline]
     pub const fn advance(&mut self, captured: Timestamp) -> Timestamp {
-        let is_shifted = self.shift_ns != 0;
-        let time = if is_shifted { captured.plus_nanos(self.shift_ns) } else { captured };
-        if self.now.0 <= time.0 {
-            self.now = time;
-            return time;
-        }
-        let behind_ns = self.now.nanos_since(time);
-        if behind_ns > Self::TOLERANCE_NS {
-            self.shift_ns = self.shift_ns.saturating_add(behind_ns);
+        if self.shift_ns == 0 && self.now.0 <= captured.0 {
+            self.now = captured;
+        } else {
+            *self = self.after(captured);
         }
         self.now
+    }
+
+    /// Returns the clock moved to a frame's capture time. Stands alone, and takes the clock by its value,
+    /// so that it stays in registers where time goes on.
+    #[inline(never)]
+    const fn after(self, captured: Timestamp) -> Self {
+        let Self { now, shift_ns } = self;
+        let time = captured.plus_nanos(shift_ns);
+        if now.0 <= time.0 {
+            return Self { now: time, shift_ns };
+        }
+        let behind_ns = now.nanos_since(time);
+        let is_disorder = behind_ns <= Self::TOLERANCE_NS;
+        let shift_ns = if is_disorder { shift_ns } else { shift_ns.saturating_add(behind_ns) };
+        Self { now, shift_ns }
     }
 }
 

@@ -140,31 +140,64 @@ impl FlowKey {
     #[inline]
     pub fn of(protocol: u8, src: Endpoint, dst: Endpoint) -> (Self, Orientation) {
         let family = if src.addr.is_ipv4() { 4 } else { 6 };
-        Self::from_words(
-            (words(src.addr), src.port),
-            (words(dst.addr), dst.port),
-            family << 8 | u64::from(protocol),
-        )
+        let ports = u32::from(src.port) << 16 | u32::from(dst.port);
+        let tail = family << 8 | u64::from(protocol);
+        Self::from_words(words(src.addr), words(dst.addr), ports, tail)
     }
 
     /// Builds the key of an IPv4 packet; the addresses are in host byte order.
     #[inline]
     pub fn of_v4(protocol: u8, src: (u32, u16), dst: (u32, u16)) -> (Self, Orientation) {
-        // Endpoints as one number each, so that ordering them takes no branch.
-        let number = |(addr, port): (u32, u16)| u64::from(addr) << 16 | u64::from(port);
-        let (src, dst) = (number(src), number(dst));
-        let (low, high) = (src.min(dst), src.max(dst));
-        let orientation = if src <= dst { Orientation::LowToHigh } else { Orientation::HighToLow };
-        let ports = (low & 0xffff) << 48 | (high & 0xffff) << 32;
-        let rest = ports | 4 << 8 | u64::from(protocol);
-        (Self { low: [0, low >> 16], high: [0, high >> 16], rest }, orientation)
+        let addresses = u64::from(src.0) << 32 | u64::from(dst.0);
+        Self::of_v4_words(protocol, addresses, u32::from(src.1) << 16 | u32::from(dst.1))
+    }
+
+    /// Builds the key of an IPv4 packet from the words in which its headers hold both addresses and
+    /// both ports, those of the source in the upper halves.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "made for every packet: the key stays in registers")]
+    pub fn of_v4_words(protocol: u8, addresses: u64, ports: u32) -> (Self, Orientation) {
+        // Which endpoint is the lower one is whether the words are lower than the same with both
+        // exchanged: one comparison, and no branch.
+        let turned = (addresses.rotate_left(32), ports.rotate_left(16));
+        let number =
+            |(addresses, ports): (u64, u32)| u128::from(addresses) << 64 | u128::from(ports);
+        let is_low = number((addresses, ports)) <= number(turned);
+        let orientation = if is_low { Orientation::LowToHigh } else { Orientation::HighToLow };
+        let addresses = select_unpredictable(is_low, addresses, turned.0);
+        let ports = select_unpredictable(is_low, ports, turned.1);
+        let rest = u64::from(ports) << 32 | 4 << 8 | u64::from(protocol);
+        let (low, high) = ([0, addresses >> 32], [0, addresses & 0xffff_ffff]);
+        (Self { low, high, rest }, orientation)
+    }
+
+    /// Builds the key of an IPv6 packet from the words of both addresses and the one in which its
+    /// header holds both ports, that of the source in the upper half.
+    #[inline]
+    pub fn of_v6_words(
+        protocol: u8,
+        src: [u64; 2],
+        dst: [u64; 2],
+        ports: u32,
+    ) -> (Self, Orientation) {
+        Self::from_words(src, dst, ports, 6 << 8 | u64::from(protocol))
     }
 
     #[inline]
-    fn from_words(src: ([u64; 2], u16), dst: ([u64; 2], u16), tail: u64) -> (Self, Orientation) {
-        let (low, high, orientation) = ordered(src, dst);
-        let rest = u64::from(low.1) << 48 | u64::from(high.1) << 32 | tail;
-        (Self { low: low.0, high: high.0, rest }, orientation)
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "a branch that nobody could foretell costs more"
+    )]
+    fn from_words(src: [u64; 2], dst: [u64; 2], ports: u32, tail: u64) -> (Self, Orientation) {
+        let number = |[upper, lower]: [u64; 2]| u128::from(upper) << 64 | u128::from(lower);
+        let (from, to, turned) = (number(src), number(dst), ports.rotate_left(16));
+        let is_low = (from < to) | (from == to) & (ports <= turned);
+        let orientation = if is_low { Orientation::LowToHigh } else { Orientation::HighToLow };
+        let choose = |low: u64, high: u64| select_unpredictable(is_low, low, high);
+        let low = [choose(src[0], dst[0]), choose(src[1], dst[1])];
+        let high = [choose(dst[0], src[0]), choose(dst[1], src[1])];
+        let rest = u64::from(select_unpredictable(is_low, ports, turned)) << 32 | tail;
+        (Self { low, high, rest }, orientation)
     }
 
     /// Returns source and destination of a packet that travels this way.
@@ -239,13 +272,35 @@ impl FlowKey {
     /// not be able to fill with collisions.
     #[inline]
     pub const fn hash_with(&self, seed: u64) -> u64 {
-        let [low0, low1, high0, high1, rest] = self.words();
-        let low = fold_product(low0 ^ seed, low1 ^ seed.rotate_left(13) ^ 0xA409_3822_299F_31D0);
-        let high = fold_product(high0 ^ seed.rotate_left(29), high1 ^ !seed);
-        let all = fold_product(low ^ high.rotate_left(7) ^ rest, seed | 0x9E37_79B9_7F4A_7C15);
+        // Of IPv4 one word holds both addresses, and nothing is lost.
+        let addresses = if self.is_ipv4() {
+            self.low[1] << 32 | self.high[1]
+        } else {
+            self.fold_addresses(seed)
+        };
+        let all = fold_product(
+            addresses ^ seed,
+            self.rest ^ seed.rotate_left(43) ^ 0x243F_6A88_85A3_08D3,
+        );
         // One product keeps consecutive ports in a progression, whose step under some seeds is nearly
         // a whole turn: they would lie side by side.
         fold_product(all, 0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// Returns a hash of the key under `seed`, for tables that are only modelled: it is the same in
+    /// every version, as what is said of them rests on it.
+    pub const fn model_hash(&self, seed: u64) -> u64 {
+        let addresses = self.fold_addresses(seed);
+        let all = fold_product(addresses ^ self.rest, seed | 0x9E37_79B9_7F4A_7C15);
+        fold_product(all, 0x9E37_79B9_7F4A_7C15)
+    }
+
+    #[inline]
+    const fn fold_addresses(&self, seed: u64) -> u64 {
+        let ([low0, low1], [high0, high1]) = (self.low, self.high);
+        let low = fold_product(low0 ^ seed, low1 ^ seed.rotate_left(13) ^ 0xA409_3822_299F_31D0);
+        let high = fold_product(high0 ^ seed.rotate_left(29), high1 ^ !seed);
+        low ^ high.rotate_left(7)
     }
 
     /// Returns a hash of the endpoint that packets this way go to: the same in every run.
@@ -281,12 +336,6 @@ impl FlowKey {
             IpAddr::V6(Ipv6Addr::from_bits(u128::from(words[0]) << 64 | u128::from(words[1])))
         }
     }
-}
-
-/// Puts the lower one first, and says which way a packet from `src` to `dst` goes.
-#[inline]
-fn ordered<T: PartialOrd>(src: T, dst: T) -> (T, T, Orientation) {
-    if src <= dst { (src, dst, Orientation::LowToHigh) } else { (dst, src, Orientation::HighToLow) }
 }
 
 #[inline]

@@ -7,7 +7,7 @@
 //!
 //! Does not: know what it holds, or when that expires.
 
-use std::hint::select_unpredictable;
+use std::num::NonZeroU32;
 
 use crate::memory::prefer_large_pages;
 use crate::tuple::FlowKey;
@@ -23,11 +23,38 @@ pub trait Keyed {
 }
 
 /// Where an element stands in its table; valid until the element is removed.
+///
+/// The complement of its index in the slab, so that no position takes as little room as one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Position(u32);
+pub struct Position(NonZeroU32);
+
+impl Position {
+    #[inline]
+    const fn of(index: u32) -> Option<Self> {
+        match NonZeroU32::new(!index) {
+            Some(complement) => Some(Self(complement)),
+            None => None,
+        }
+    }
+
+    #[inline]
+    const fn index(self) -> u32 {
+        !self.0.get()
+    }
+
+    /// Returns the chunk, and the place within it.
+    #[inline]
+    const fn parts(self) -> (usize, usize) {
+        let index = self.index() as usize;
+        (index >> CHUNK_BITS, index % CHUNK)
+    }
+}
 
 /// An index slot without element.
 const EMPTY: u64 = u64::MAX;
+/// Elements of so many bytes are in a core's own cache most of the time, as what is looked up often is:
+/// there is nothing to bring.
+const NEAR_BYTES: usize = 512 << 10;
 /// The slots from its home on in which an element is nearly always: no more than half of all are taken.
 const NEAR: usize = 4;
 /// Elements of a slab chunk, as a power of two: many, so that a chunk consists of large pages. What
@@ -110,8 +137,9 @@ impl<T: Keyed> Table<T> {
             }
             if tag_of(slot) == tag {
                 let position = position_of(slot);
-                if self.get(position).is_some_and(|element| element.key() == key) {
-                    return Some(position);
+                let element = position.and_then(|position| self.get(position));
+                if element.is_some_and(|element| element.key() == key) {
+                    return position;
                 }
             }
             at = self.next(at);
@@ -129,39 +157,44 @@ impl<T: Keyed> Table<T> {
         hashes: impl Iterator<Item = u64> + Clone,
         guesses: &mut Vec<Option<Position>>,
     ) {
-        let slots = hashes.clone().map(|hash| self.slot(self.home(tag_of(hash))));
-        std::hint::black_box(slots.fold(0, u64::wrapping_add));
+        if self.slots.len() > NEAR_BYTES / size_of::<u64>() {
+            let slots = hashes.clone().map(|hash| self.slot(self.home_of(hash)));
+            std::hint::black_box(slots.fold(0, u64::wrapping_add));
+        }
         guesses.clear();
-        guesses.extend(hashes.map(|hash| self.likely(tag_of(hash))));
-        let elements = guesses.iter().flatten().filter_map(|&position| self.get(position));
-        std::hint::black_box(elements.fold(0, |sum, element| element.touch().wrapping_add(sum)));
+        guesses.extend(hashes.map(|hash| self.likely(hash)));
+        if self.len > NEAR_BYTES / size_of::<Option<T>>() {
+            let elements = guesses.iter().flatten().filter_map(|&position| self.get(position));
+            let touched = |sum, element: &T| element.touch().wrapping_add(sum);
+            std::hint::black_box(elements.fold(0, touched));
+        }
     }
 
-    /// Returns the first position with this tag among the slots where nearly every element is. Which of
-    /// them it is takes no branch, as none could be foretold.
+    /// Returns a position with the tag of this hash among the slots where nearly every element is.
+    /// Which of them it is takes no branch, as none could be foretold.
     #[inline]
-    fn likely(&self, tag: u32) -> Option<Position> {
-        let home = self.home(tag);
-        let mut found = EMPTY;
-        for step in (0..NEAR).rev() {
-            let slot = self.slot((home + step) & (self.slots.len() - 1));
-            found = select_unpredictable(tag_of(slot) == tag, slot, found);
-        }
-        (found != EMPTY).then_some(position_of(found))
+    fn likely(&self, hash: u64) -> Option<Position> {
+        let home = self.home_of(hash);
+        // At the end of the index an element is looked for without a guess.
+        let near: &[u64; NEAR] = self.slots.get(home..home + NEAR)?.try_into().ok()?;
+        // A slot with this tag differs from it in the position only: of all differences it is the least.
+        let wanted = u64::from(tag_of(hash)) << 32;
+        let least = near.iter().fold(EMPTY, |least, slot| least.min(slot ^ wanted));
+        position_of(least.min(u64::from(u32::MAX)))
     }
 
     /// Returns the element at a position.
     #[inline]
-    pub fn get(&self, Position(index): Position) -> Option<&T> {
-        let chunk = self.chunks.get((index >> CHUNK_BITS) as usize)?;
-        chunk.get(index as usize % CHUNK)?.as_ref()
+    pub fn get(&self, position: Position) -> Option<&T> {
+        let (chunk, within) = position.parts();
+        self.chunks.get(chunk)?.get(within)?.as_ref()
     }
 
     /// Returns the element at a position for changing; its key must stay.
     #[inline]
-    pub fn get_mut(&mut self, Position(index): Position) -> Option<&mut T> {
-        let chunk = self.chunks.get_mut((index >> CHUNK_BITS) as usize)?;
-        chunk.get_mut(index as usize % CHUNK)?.as_mut()
+    pub fn get_mut(&mut self, position: Position) -> Option<&mut T> {
+        let (chunk, within) = position.parts();
+        self.chunks.get_mut(chunk)?.get_mut(within)?.as_mut()
     }
 
     /// Adds an element whose key is not in the table yet; `hash` is that of its key.
@@ -177,7 +210,7 @@ impl<T: Keyed> Table<T> {
         let index = self.place(element);
         self.link(u64::from(tag_of(hash)) << 32 | u64::from(index));
         self.len += 1;
-        Some(Position(index))
+        Position::of(index)
     }
 
     /// Returns the elements, in slab order.
@@ -188,10 +221,10 @@ impl<T: Keyed> Table<T> {
     /// Removes and returns the element at a position.
     pub fn remove(&mut self, position: Position) -> Option<T> {
         let hash = self.hash(self.get(position)?.key());
-        self.unlink(u64::from(tag_of(hash)) << 32 | u64::from(position.0));
-        let chunk = self.chunks.get_mut((position.0 >> CHUNK_BITS) as usize)?;
-        let element = chunk.get_mut(position.0 as usize % CHUNK)?.take();
-        self.free.push(position.0);
+        self.unlink(u64::from(tag_of(hash)) << 32 | u64::from(position.index()));
+        let (chunk, within) = position.parts();
+        let element = self.chunks.get_mut(chunk)?.get_mut(within)?.take();
+        self.free.push(position.index());
         self.len -= 1;
         element
     }
@@ -204,8 +237,8 @@ impl<T: Keyed> Table<T> {
             let elements = self.positions_from(from);
             let swept = elements.filter(|(_, element)| is_over(element));
             over.extend(swept.map(|(position, _)| position).take(SWEPT_TOGETHER));
-            let Some(&Position(last)) = over.last() else { break };
-            from = last as usize + 1;
+            let Some(last) = over.last() else { break };
+            from = last.index() as usize + 1;
             // The reads do not depend on each other, so that waiting for memory overlaps.
             let slots = over.iter().filter_map(|&position| {
                 let hash = self.hash(self.get(position)?.key());
@@ -230,7 +263,7 @@ impl<T: Keyed> Table<T> {
             let skipped = from.saturating_sub(start);
             let places = (start + skipped..).zip(chunk.iter().skip(skipped));
             places.filter_map(|(index, place)| {
-                Some((Position(u32::try_from(index).ok()?), place.as_ref()?))
+                Some((Position::of(u32::try_from(index).ok()?)?, place.as_ref()?))
             })
         })
     }
@@ -245,7 +278,15 @@ impl<T: Keyed> Table<T> {
     /// Returns the slot where the search for a tag begins.
     #[inline]
     fn home(&self, tag: u32) -> usize {
-        (u64::from(tag) << self.bits >> 32) as usize
+        self.home_of(u64::from(tag) << 32)
+    }
+
+    /// Returns the same for a hash with that tag: as many of its upper bits as number all slots, which are
+    /// never more than 32.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "what is cut off is always 0")]
+    const fn home_of(&self, hash: u64) -> usize {
+        (hash >> (u64::BITS - self.bits)) as u32 as usize
     }
 
     #[inline]
@@ -335,11 +376,11 @@ const fn tag_of(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
-/// Returns the position in a slot: its lower half.
+/// Returns the position in a slot: its lower half; none of an empty one.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
-const fn position_of(slot: u64) -> Position {
-    Position(slot as u32)
+const fn position_of(slot: u64) -> Option<Position> {
+    Position::of(slot as u32)
 }
 
 #[cfg(test)]

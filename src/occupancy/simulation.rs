@@ -119,7 +119,7 @@ pub fn longest_chain<'a>(lives: impl Iterator<Item = &'a Life>, buckets: u64) ->
 /// Returns the buckets of the two directions of an entry.
 fn buckets_of(life: &Life, buckets: usize) -> [usize; 2] {
     let scaled = |seed| {
-        let product = u128::from(life.key.hash_with(seed)) * buckets as u128;
+        let product = u128::from(life.key.model_hash(seed)) * buckets as u128;
         usize::try_from(product >> 64).unwrap_or(0)
     };
     let way = life.original as u64;

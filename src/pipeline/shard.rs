@@ -122,14 +122,21 @@ impl Shard {
         let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {
             self.table.fetch(run.iter().map(|item| item.hash), &mut guesses);
-            for (item, guess) in run.iter().zip(&guesses) {
-                match item.kind {
-                    Kind::Segment => self.take_segment(item, *guess),
-                    _ => self.take_other(item),
-                }
-            }
+            self.take_run(run, &guesses);
         }
         self.guesses = guesses;
+    }
+
+    /// Takes packets of which it is known where their flows most probably are. Stands alone, so that
+    /// its variables stay in registers.
+    #[inline(never)]
+    fn take_run(&mut self, run: &[Item], guesses: &[Option<Position>]) {
+        for (item, guess) in run.iter().zip(guesses) {
+            match item.kind {
+                Kind::Segment => self.take_segment(item, *guess),
+                _ => self.take_other(item),
+            }
+        }
     }
 
     /// Takes what is no segment to be tracked.

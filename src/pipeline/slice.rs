@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::audit::Tally;
-use crate::frame::{Batch, Frame, Outline, Place};
+use crate::frame::{Batch, Frame, LinkType, Outline, Place};
 use crate::pipeline::datagrams::Datagram;
 use crate::pipeline::ledger::{Budget, Census};
 use crate::pipeline::times::Times;
@@ -56,6 +56,28 @@ pub(super) struct Item {
     pub(super) kind: Kind,
 }
 
+impl Item {
+    /// Reads a plain frame into this place.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
+    fn fill(&mut self, stamp: Stamp, plain: wire::Plain<'_>, seed: u64) {
+        self.packet.key = plain.key;
+        self.hash = plain.key.hash_with(seed);
+        self.stamp = stamp;
+        self.kind = Kind::Segment;
+        self.packet.orientation = plain.orientation;
+        plain.read(&mut self.packet.segment);
+    }
+
+    /// Reads a frame into this place if it is a plain one of IPv6. Stands alone, so that it takes no
+    /// registers from IPv4.
+    #[inline(never)]
+    fn fill_v6(&mut self, stamp: Stamp, link: LinkType, bytes: &[u8], seed: u64) -> bool {
+        let plain = wire::plain_v6(link, bytes);
+        plain.map(|plain| self.fill(stamp, plain, seed)).is_some()
+    }
+}
+
 /// Packets in places that are used again, so that each is written once, where it stays.
 #[derive(Default, Debug)]
 pub(super) struct Items {
@@ -73,20 +95,20 @@ impl Items {
         self.used = 0;
     }
 
-    /// Returns the next place, which holds some earlier packet.
+    /// Returns the next place, which holds some earlier packet; none where it must be made first.
     #[inline]
     fn next(&mut self) -> Option<&mut Item> {
-        if self.used == self.places.len() {
-            self.grow();
-        }
+        let place = self.places.get_mut(self.used)?;
         self.used += 1;
-        self.places.get_mut(self.used - 1)
+        Some(place)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self) {
-        self.places.push(Item::default());
+    /// Returns the next place, which is made where there is none.
+    fn next_or_new(&mut self) -> Option<&mut Item> {
+        if self.used == self.places.len() {
+            self.places.push(Item::default());
+        }
+        self.next()
     }
 
     /// Puts the packets into capture order.
@@ -112,6 +134,12 @@ impl Stamp {
     #[inline]
     const fn of(frame: &Frame<'_>) -> Self {
         let Frame { number, ts, clock, interface, .. } = *frame;
+        Self { number, ts, clock, interface, part: 0 }
+    }
+
+    #[inline]
+    const fn of_outline(outline: &Outline<'_>) -> Self {
+        let Outline { number, ts, clock, interface, .. } = *outline;
         Self { number, ts, clock, interface, part: 0 }
     }
 
@@ -141,13 +169,13 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Returns which shard owns a flow, none for one that is not audited here.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "called for every packet: a call costs a tenth of it")]
     fn owner(&self, key: FlowKey) -> Option<usize> {
-        if self.shards == 1 && self.share.is_all() {
-            return Some(0);
-        }
-        self.share.worker(&key, self.shards)
+        self.only_owner().or_else(|| self.share.worker(&key, self.shards))
+    }
+
+    /// Returns the shard that owns all flows, where there is one.
+    fn only_owner(&self) -> Option<usize> {
+        (self.shards == 1 && self.share.is_all()).then_some(0)
     }
 
     /// Returns how many frames come before the next census, given how many came in all.
@@ -314,63 +342,93 @@ impl Slice {
     fn call(&mut self, census: Census, next: Option<Frame<'_>>) {
         let Some(next) = next else { return };
         let stamp = Stamp::of(&next);
-        for place in self.items.iter_mut().filter_map(Items::next) {
+        for place in self.items.iter_mut().filter_map(Items::next_or_new) {
             *place = Item { stamp, kind: Kind::Census(census), ..Item::default() };
         }
     }
 
-    /// Decodes a run of frames. Stands alone, so that its variables stay in registers.
-    #[inline(never)]
+    /// Decodes a run of frames.
     fn decode_run(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) {
         self.times.add_all(batch.times(range.clone()));
         self.sample_some(batch, &range);
         let takes_plain = how.checksums == Checksums::Ignored && how.exemptions.is_empty();
-        for (position, outline) in batch.outlines(range) {
-            if takes_plain && let Some(plain) = wire::plain_v4(outline.link, outline.bytes) {
-                self.take_plain(outline, plain, how);
-            } else if !takes_plain || !self.take_plain_v6(batch, position, how) {
-                self.decode_any(batch, position, how);
+        let mut rest = range;
+        while !rest.is_empty() {
+            if takes_plain {
+                let range = rest.clone();
+                let taken = match how.only_owner() {
+                    Some(owner) => self.take_plain_for(owner, batch, range, how),
+                    None => self.take_plain(batch, range, how),
+                };
+                self.tally.segments += taken as u64;
+                rest.start += taken;
+            }
+            if !rest.is_empty() {
+                self.decode_any(batch, rest.start, how);
+                rest.start += 1;
             }
         }
     }
 
-    /// Takes a frame if it is a plain one of IPv6. Stands alone, so that it takes no registers from
-    /// IPv4.
+    /// Takes frames up to the first one that is not plain, or for which a place must first be made, and
+    /// returns how many. Stands alone, so that its variables stay in registers.
     #[inline(never)]
-    fn take_plain_v6(&mut self, batch: &Batch, position: usize, how: &Decoder) -> bool {
-        let Some((_, outline)) = batch.outlines(position..position + 1).next() else {
-            return false;
-        };
-        let Some(plain) = wire::plain_v6(outline.link, outline.bytes) else { return false };
-        self.take_plain(outline, plain, how);
-        true
+    fn take_plain(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) -> usize {
+        let mut taken = 0;
+        for outline in batch.outlines(range) {
+            let Some(plain) = wire::plain(outline.link, outline.bytes) else { break };
+            if let Some(owner) = how.owner(plain.key) {
+                let Some(item) = self.items.get_mut(owner).and_then(Items::next) else { break };
+                item.fill(Stamp::of_outline(&outline), plain, how.seed);
+            }
+            taken += 1;
+        }
+        taken
     }
 
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
-    fn take_plain(&mut self, outline: Outline<'_>, plain: wire::Plain<'_>, how: &Decoder) {
-        let Outline { number, ts, clock, interface, .. } = outline;
-        self.tally.segments += 1;
-        if let Some(item) = self.next(plain.key, how) {
-            item.stamp = Stamp { number, ts, clock, interface, part: 0 };
-            item.kind = Kind::Segment;
-            item.packet.orientation = plain.orientation;
-            plain.read(&mut item.packet.segment);
+    /// Does the same where one shard owns all flows, so that place follows upon place.
+    #[inline(never)]
+    fn take_plain_for(
+        &mut self,
+        owner: usize,
+        batch: &Batch,
+        range: Range<usize>,
+        how: &Decoder,
+    ) -> usize {
+        let Some(items) = self.items.get_mut(owner) else { return 0 };
+        let spare = items.places.get_mut(items.used..).unwrap_or_default();
+        let mut taken = 0;
+        for (item, outline) in spare.iter_mut().zip(batch.outlines(range)) {
+            if let Some(plain) = wire::plain_v4(outline.link, outline.bytes) {
+                item.fill(Stamp::of_outline(&outline), plain, how.seed);
+            } else {
+                let stamp = Stamp::of_outline(&outline);
+                if !item.fill_v6(stamp, outline.link, outline.bytes, how.seed) {
+                    break;
+                }
+            }
+            taken += 1;
         }
+        items.used += taken;
+        taken
     }
 
     /// Looks at the TCP checksums of those frames of a run that are a sample of all.
     fn sample_some(&mut self, batch: &Batch, range: &Range<usize>) {
-        if let Some((first, last)) = batch.numbers(range)
-            && last / SAMPLE_EVERY == first.saturating_sub(1) / SAMPLE_EVERY
-        {
-            return;
+        let Some((first, last)) = batch.numbers(range) else {
+            return self.sample_unordered(batch, range.clone());
+        };
+        let mut number = first.next_multiple_of(SAMPLE_EVERY);
+        while number <= last {
+            if let Some(frame) = batch.numbered(number, range) {
+                self.sample(&frame);
+            }
+            number += SAMPLE_EVERY;
         }
-        self.sample_of(batch, range.clone());
     }
 
     #[cold]
-    fn sample_of(&mut self, batch: &Batch, range: Range<usize>) {
+    fn sample_unordered(&mut self, batch: &Batch, range: Range<usize>) {
         for frame in batch.frames(range) {
             if frame.number.is_multiple_of(SAMPLE_EVERY) {
                 self.sample(&frame);
@@ -479,19 +537,9 @@ impl Slice {
     }
 
     fn route(&mut self, stamp: Stamp, packet: &Packet, kind: Kind, how: &Decoder) {
-        if let Some(item) = self.next(packet.key, how) {
-            *item = Item { stamp, hash: item.hash, packet: *packet, kind };
+        let items = how.owner(packet.key).and_then(|owner| self.items.get_mut(owner));
+        if let Some(item) = items.and_then(Items::next_or_new) {
+            *item = Item { stamp, hash: packet.key.hash_with(how.seed), packet: *packet, kind };
         }
-    }
-
-    /// Returns the place for the next packet of a flow, with key and hash filled in; none for a flow
-    /// that is not audited here.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "called for every packet: a call costs a tenth of it")]
-    fn next(&mut self, key: FlowKey, how: &Decoder) -> Option<&mut Item> {
-        let item = self.items.get_mut(how.owner(key)?)?.next()?;
-        item.packet.key = key;
-        item.hash = key.hash_with(how.seed);
-        Some(item)
     }
 }

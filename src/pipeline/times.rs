@@ -44,18 +44,19 @@ impl Times {
         let Some(first) = times.next() else { return };
         self.add(first);
         // Those of most frames follow one another: the span is looked at in the end.
-        let (mut last, mut longest) = (first, self.longest_silence);
+        let (mut last, mut longest) = (first, 0);
         for ts in times {
-            let step = ts.nanos_since(last);
-            if step < 0 {
-                self.longest_silence = longest;
+            if ts < last {
                 self.end_at(last);
                 self.add(ts);
+            } else {
+                // Without a sign there is room for every step.
+                longest = longest.max(ts.0.abs_diff(last.0));
             }
-            longest = longest.max(step);
             last = ts;
         }
-        self.longest_silence = longest;
+        let longest = i64::try_from(longest).unwrap_or(i64::MAX);
+        self.longest_silence = self.longest_silence.max(longest);
         self.end_at(last);
     }
 

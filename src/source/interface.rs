@@ -163,7 +163,7 @@ impl Ticks {
     }
 
     #[inline]
-    fn timestamp(self, ticks: u64) -> Timestamp {
+    fn timestamp(&self, ticks: u64) -> Timestamp {
         // What nearly every capture has needs no wide arithmetic.
         if let Unit::Nanoseconds(tick_ns) = self.unit
             && self.origin_ns == 0
@@ -176,7 +176,7 @@ impl Ticks {
     }
 
     #[cold]
-    fn any_timestamp(self, ticks: u64) -> Timestamp {
+    fn any_timestamp(&self, ticks: u64) -> Timestamp {
         let nanos = match self.unit {
             Unit::Nanoseconds(tick_ns) => i128::from(ticks) * i128::from(tick_ns),
             Unit::PerNanosecond(count) => i128::from(ticks.checked_div(count).unwrap_or(0)),

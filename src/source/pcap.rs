@@ -75,33 +75,43 @@ impl Pcap {
 
     /// Adds the whole records that `bytes`, the start of the batch's buffer, consists of.
     pub(super) fn walk(&self, bytes: &[u8], batch: &mut Batch, clock: &mut CaptureClock) -> Walked {
-        // A loop for each byte order, so that no record asks for it.
-        match self.endian {
-            Endian::Little => self.walk_in(u32::from_le_bytes, bytes, batch, clock),
-            Endian::Big => self.walk_in(u32::from_be_bytes, bytes, batch, clock),
+        // A loop for each byte order, and one for the usual order of the lengths, so that no record
+        // asks for them.
+        let lengths = self.lengths;
+        match (self.endian, lengths) {
+            (Endian::Little, Lengths::CapturedFirst) => {
+                self.walk_in(|head| head.map(u32::from_le_bytes), bytes, batch, clock)
+            }
+            (Endian::Little, _) => {
+                let head = |head: [[u8; 4]; 4]| lengths.in_order(head.map(u32::from_le_bytes));
+                self.walk_in(head, bytes, batch, clock)
+            }
+            (Endian::Big, _) => {
+                let head = |head: [[u8; 4]; 4]| lengths.in_order(head.map(u32::from_be_bytes));
+                self.walk_in(head, bytes, batch, clock)
+            }
         }
     }
 
-    /// Stands alone, so that its few variables stay in registers.
+    /// Walks over records of which `numbers` reads the header: seconds, ticks, captured length,
+    /// original length. Stands alone, so that its few variables stay in registers.
     #[inline(never)]
     fn walk_in(
         &self,
-        number: impl Fn([u8; 4]) -> u32,
+        numbers: impl Fn([[u8; 4]; 4]) -> [u32; 4],
         bytes: &[u8],
         batch: &mut Batch,
         clock: &mut CaptureClock,
     ) -> Walked {
-        let Self { tick_ns, record_header_bytes, lengths, link, .. } = *self;
-        let mut consumed = 0;
+        let Self { tick_ns, record_header_bytes, link, .. } = *self;
+        // In a place of its own, which no record can be thought to change.
+        let mut running = *clock;
         let mut rest = bytes;
         let stop = loop {
-            let Some(head) = rest.first_chunk::<RECORD_HEADER_BYTES>() else {
+            let Some(head) = rest.as_chunks::<4>().0.first_chunk::<4>() else {
                 break Stop::Incomplete(record_header_bytes);
             };
-            let [s0, s1, s2, s3, t0, t1, t2, t3, a0, a1, a2, a3, b0, b1, b2, b3] = *head;
-            let (seconds, ticks) = (number([s0, s1, s2, s3]), number([t0, t1, t2, t3]));
-            let (captured_len, original_len) =
-                lengths.of(number([a0, a1, a2, a3]), number([b0, b1, b2, b3]));
+            let [seconds, ticks, captured_len, original_len] = numbers(*head);
             if captured_len > MAX_ELEMENT_BYTES {
                 break Stop::Damaged(Damage::RecordLength(captured_len));
             }
@@ -109,15 +119,15 @@ impl Pcap {
             let Some(after) = rest.get(needed..) else { break Stop::Incomplete(needed) };
             // Two numbers of 32 bits, so that nothing can overflow.
             let ts = Timestamp(i64::from(seconds) * NANOS_PER_SEC + i64::from(ticks) * tick_ns);
-            let start = buffer_offset(consumed + record_header_bytes);
+            let start = buffer_offset(bytes.len() - rest.len() + record_header_bytes);
             let (interface, is_outbound) = (0, false);
             let header =
                 FrameHeader { ts, link, interface, start, captured_len, original_len, is_outbound };
-            batch.push(header, clock);
-            consumed += needed;
+            batch.push(header, &mut running);
             rest = after;
         };
-        Walked { consumed, stop }
+        *clock = running;
+        Walked { consumed: bytes.len() - rest.len(), stop }
     }
 
     /// Returns the one interface that a pcap file has.
@@ -142,19 +152,21 @@ impl Pcap {
 }
 
 impl Lengths {
-    /// Returns the captured and the original length.
+    /// Returns the numbers of a record header with the captured length before the original one.
     #[inline]
-    const fn of(self, first: u32, second: u32) -> (u32, u32) {
+    const fn in_order(self, [seconds, ticks, first, second]: [u32; 4]) -> [u32; 4] {
         match self {
-            Self::OriginalFirst => (second, first),
-            Self::SmallerIsCaptured if first > second => (second, first),
-            Self::SmallerIsCaptured | Self::CapturedFirst => (first, second),
+            Self::OriginalFirst => [seconds, ticks, second, first],
+            Self::SmallerIsCaptured if first > second => [seconds, ticks, second, first],
+            Self::SmallerIsCaptured | Self::CapturedFirst => [seconds, ticks, first, second],
         }
     }
 }
 
 /// Returns an offset in a batch's buffer, which is always far smaller than 4 GiB.
 #[inline]
-pub(super) fn buffer_offset(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
+#[expect(clippy::cast_possible_truncation, reason = "what is cut off is always 0")]
+pub(super) const fn buffer_offset(offset: usize) -> u32 {
+    debug_assert!(offset < 1 << 32, "elements have 16 MiB at most");
+    offset as u32
 }

@@ -138,6 +138,12 @@ impl Pcapng {
     ) -> Walked {
         let mut consumed = 0;
         loop {
+            consumed += match self.endian {
+                Endian::Little => {
+                    self.walk_plain(u32::from_le_bytes, consumed, bytes, (batch, clock))
+                }
+                Endian::Big => self.walk_plain(u32::from_be_bytes, consumed, bytes, (batch, clock)),
+            };
             let block = match self.block_at(bytes, consumed) {
                 Ok(block) => block,
                 Err(stop) => return Walked { consumed, stop },
@@ -152,6 +158,37 @@ impl Pcapng {
             }
             consumed += block.bytes.len();
         }
+    }
+
+    /// Adds the frames of the plain blocks from `at` on, and returns how many bytes they have. Stands
+    /// alone, so that its variables stay in registers.
+    #[inline(never)]
+    fn walk_plain(
+        &mut self,
+        number: impl Fn([u8; 4]) -> u32,
+        at: usize,
+        bytes: &[u8],
+        (batch, clock): (&mut Batch, &mut CaptureClock),
+    ) -> usize {
+        // In a place of its own, which no frame can be thought to change.
+        let mut running = *clock;
+        let section = self.interfaces.get(self.section_start..).unwrap_or_default();
+        let mut rest = bytes.get(at..).unwrap_or_default();
+        while let Some((packet, after)) = plain_packet(&number, rest)
+            && let Some(described) = section.get(packet.interface as usize)
+        {
+            let Packet { interface, ticks, captured_len, original_len } = packet;
+            let start = buffer_offset(bytes.len() - rest.len() + PACKET_HEADER_BYTES);
+            let (ts, link) = (described.timestamp(ticks), described.link);
+            let (interface, is_outbound) = (self.position(interface), false);
+            let header =
+                FrameHeader { ts, link, interface, start, captured_len, original_len, is_outbound };
+            batch.push(header, &mut running);
+            self.last_ts = ts;
+            rest = after;
+        }
+        *clock = running;
+        bytes.len() - at - rest.len()
     }
 
     /// Returns what the file says of its interfaces, those of all sections.
@@ -338,6 +375,26 @@ impl<'a> Block<'a> {
         let end = self.bytes.len() - TRAILER_BYTES;
         Options { endian: self.endian, bytes: self.bytes.get(start..end).unwrap_or_default() }
     }
+}
+
+/// Reads a block if it is plain: an enhanced packet, whole, without options and without fault. Returns
+/// it, and what follows; none for what is to be looked at closely.
+#[inline]
+fn plain_packet(number: impl Fn([u8; 4]) -> u32, rest: &[u8]) -> Option<(Packet, &[u8])> {
+    const NEEDED: usize = PACKET_HEADER_BYTES + TRAILER_BYTES;
+    let head = rest.as_chunks::<4>().0.first_chunk::<7>()?;
+    let [kind, len, interface, high, low, captured_len, original_len] = head.map(&number);
+    let (block_len, padded_len) = (len as usize, (captured_len as usize + 3) & !3);
+    // Another length is that of a block with options, or a fault.
+    if kind != ENHANCED_PACKET || len > MAX_ELEMENT_BYTES || block_len != NEEDED + padded_len {
+        return None;
+    }
+    let (block, after) = rest.split_at_checked(block_len)?;
+    if number(*block.last_chunk()?) != len {
+        return None;
+    }
+    let ticks = u64::from(high) << 32 | u64::from(low);
+    Some((Packet { interface, ticks, captured_len, original_len }, after))
 }
 
 /// Reads the byte order from a section header; `None` when there are too few bytes.

@@ -20,6 +20,12 @@ pub(super) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     chunk(bytes, at).map(u32::from_be_bytes)
 }
 
+/// Returns the eight bytes at `at` in network order.
+#[inline]
+pub(super) fn be64(bytes: &[u8], at: usize) -> Option<u64> {
+    chunk(bytes, at).map(u64::from_be_bytes)
+}
+
 /// Returns the two bytes at `at`, the lower one first.
 #[inline]
 pub(super) fn le16(bytes: &[u8], at: usize) -> Option<u16> {

@@ -19,68 +19,146 @@ const TIMESTAMPS: u8 = 8;
 const ALIGNED_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
 
 /// How those follow one another.
-pub(super) const ALIGNED_LAYOUT: Layout = Layout { kinds: 0x118, longest_nops: 2 };
+const ALIGNED_LAYOUT: Layout = Layout { kinds: 0x118, longest_nops: 2 };
 
-/// Reads options that are nothing but aligned timestamps: with [`ALIGNED_LAYOUT`], [`walk`] would
-/// find the same.
-#[inline]
-pub(super) fn only_timestamps(captured: &[u8]) -> Option<TcpTimestamps> {
-    let option: &[u8; 12] = captured.try_into().ok()?;
-    let [a, b, c, d, v0, v1, v2, v3, e0, e1, e2, e3] = *option;
-    ([a, b, c, d] == ALIGNED_TIMESTAMPS).then(|| TcpTimestamps {
-        value: u32::from_be_bytes([v0, v1, v2, v3]),
-        echo: u32::from_be_bytes([e0, e1, e2, e3]),
-    })
+/// What the first segments of Linux carry: MSS, SACK-permitted, timestamps, NOP, window scale.
+const OF_LINUX: Layout = Layout { kinds: 0x2_4813, longest_nops: 1 };
+
+/// No options: they are written in a few large pieces, where a constant would be written field by
+/// field.
+static NONE: Options = Options::NONE;
+
+/// Reads the options of a header into their place: what [`walk`] finds.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "next to nothing where there are only timestamps")]
+pub(super) fn read(captured: &[u8], options: &mut Options) {
+    *options = NONE;
+    if let Ok(option) = captured.try_into()
+        && let Some(timestamps) = aligned_timestamps(option)
+    {
+        options.timestamps = Some(timestamps);
+        options.layout = ALIGNED_LAYOUT;
+    } else if !captured.is_empty() {
+        walk_into(captured, options);
+    }
 }
 
-/// Walks the option bytes of a header: those that were captured of `len` by the data offset.
+/// Walks the option bytes of a header that were captured.
 ///
 /// Unknown kinds are skipped by their length; a kind without room for a length byte, a length
 /// below 2 and one beyond the header end the walk. So does the first option that the snap length
 /// cut.
-pub(super) fn walk(captured: &[u8], len: usize) -> Options {
-    let mut options = Options::default();
+pub(super) fn walk(captured: &[u8]) -> Options {
+    let mut options = Options::NONE;
+    walk_into(captured, &mut options);
+    options
+}
+
+/// Walks as [`walk`] does, where no options were noted before.
+#[inline(never)]
+fn walk_into(captured: &[u8], options: &mut Options) {
+    if let Ok(all) = captured.try_into()
+        && let Some(first) = of_linux(all)
+    {
+        *options = first;
+        return;
+    }
+    if let Some((head, after)) = captured.split_first_chunk()
+        && let Some(timestamps) = aligned_timestamps(head)
+    {
+        options.timestamps = Some(timestamps);
+        walk_on(after, ALIGNED_LAYOUT, options);
+    } else {
+        walk_on(captured, Layout::default(), options);
+    }
+}
+
+/// Walks what follows upon options that are laid out like this, and were read.
+#[inline]
+fn walk_on(mut rest: &[u8], mut layout: Layout, options: &mut Options) {
     let (mut sack_seen, mut nops) = (false, 0);
-    let (mut rest, mut rest_len) = (captured, len);
     while let Some((&kind, after_kind)) = rest.split_first() {
         if kind == END {
             break;
         }
         if kind == NOP {
             nops += 1;
-            options.layout.push(kind, nops);
-            (rest, rest_len) = (after_kind, rest_len - 1);
+            layout.push(kind, nops);
+            rest = after_kind;
             continue;
         }
         nops = 0;
         let Some(&option_len) = after_kind.first() else { break };
         let option_len = usize::from(option_len);
-        if option_len < 2 || option_len > rest_len {
+        let Some((option, after)) = rest.split_at_checked(option_len) else { break };
+        if option_len < 2 {
             break;
         }
-        let Some((option, after)) = rest.split_at_checked(option_len) else { break };
-        options.layout.push(kind, nops);
+        layout.push(kind, nops);
         if kind != SACK {
-            read(&mut options, option);
+            read_one(options, option);
         } else if !sack_seen && is_sack_len(option_len) {
             sack_seen = true;
-            read_sack(&mut options, option);
+            read_sack(options, option);
         }
-        (rest, rest_len) = (after, rest_len - option_len);
+        rest = after;
     }
-    options
+    options.layout = layout;
+}
+
+/// Reads timestamps with the no-operations that align them.
+#[inline]
+fn aligned_timestamps(option: &[u8; 12]) -> Option<TcpTimestamps> {
+    let (head, numbers) = option.split_first_chunk::<4>()?;
+    (*head == ALIGNED_TIMESTAMPS).then(|| timestamps(numbers)).flatten()
+}
+
+/// Reads the options of a first segment of Linux.
+#[inline]
+fn of_linux(options: &[u8; 20]) -> Option<Options> {
+    let [
+        MSS,
+        4,
+        high,
+        low,
+        SACK_PERMITTED,
+        2,
+        TIMESTAMPS,
+        10,
+        numbers @ ..,
+        NOP,
+        WINDOW_SCALE,
+        3,
+        shift,
+    ] = options
+    else {
+        return None;
+    };
+    Some(Options {
+        mss: Some(u16::from_be_bytes([*high, *low])),
+        wscale: Some(*shift),
+        sack_permitted: true,
+        timestamps: timestamps(numbers),
+        layout: OF_LINUX,
+        ..Options::NONE
+    })
+}
+
+#[inline]
+fn timestamps(numbers: &[u8]) -> Option<TcpTimestamps> {
+    Some(TcpTimestamps { value: be32(numbers, 0)?, echo: be32(numbers, 4)? })
 }
 
 /// Reads one whole option; kinds of a length that they do not have are passed over.
 #[inline]
-fn read(options: &mut Options, option: &[u8]) {
+fn read_one(options: &mut Options, option: &[u8]) {
     match *option {
         [MSS, 4, high, low] => options.mss = Some(u16::from_be_bytes([high, low])),
         [WINDOW_SCALE, 3, shift] => options.wscale = Some(shift),
         [SACK_PERMITTED, 2] => options.sack_permitted = true,
-        [TIMESTAMPS, 10, ..] => {
-            if let (Some(value), Some(echo)) = (be32(option, 2), be32(option, 6)) {
-                options.timestamps = Some(TcpTimestamps { value, echo });
+        [TIMESTAMPS, 10, ref numbers @ ..] => {
+            if let Some(timestamps) = timestamps(numbers) {
+                options.timestamps = Some(timestamps);
             }
         }
         _ => {}
@@ -106,10 +184,6 @@ fn read_sack(options: &mut Options, option: &[u8]) {
 mod tests {
     use super::*;
 
-    fn of(bytes: &[u8]) -> Options {
-        walk(bytes, bytes.len())
-    }
-
     fn sack(kind: u8, len: u8, rights: &[u32]) -> Vec<u8> {
         let mut option = vec![kind, len];
         for right in rights {
@@ -126,7 +200,7 @@ mod tests {
     #[test]
     fn a_syn_carries_all_its_options() {
         let bytes = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 3, 3, 7];
-        let options = of(&bytes);
+        let options = walk(&bytes);
         assert_eq!((options.mss, options.wscale), (Some(1460), Some(7)));
         assert!(options.sack_permitted);
         assert_eq!(options.timestamps, Some(TcpTimestamps { value: 7, echo: 0 }));
@@ -135,93 +209,111 @@ mod tests {
     #[test]
     fn aligned_timestamps_read_the_same_on_both_paths() {
         let bytes = [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
-        let timestamps = only_timestamps(&bytes);
+        let timestamps = Some(TcpTimestamps { value: 0x0102_0304, echo: 0x0506_0708 });
         assert_eq!(
-            of(&bytes),
+            walk(&bytes),
             Options { timestamps, layout: ALIGNED_LAYOUT, ..Options::default() }
         );
-        assert_eq!(timestamps.unwrap().echo, 0x0506_0708);
-        assert_eq!(only_timestamps(&[1, 1, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8]), None);
-        assert_eq!(only_timestamps(&[1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 0]), None);
+        assert_eq!(aligned_timestamps(&[1, 1, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8]), None);
+    }
+
+    #[test]
+    fn the_short_cuts_find_what_the_walk_finds_step_by_step() {
+        let linux = [2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 3, 3, 7];
+        let sack = sack(5, 18, &[300, 400]);
+        let timed = [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
+        let with_sack = [&timed[..], &[1, 1], &sack].concat();
+        for whole in [&linux[..], &timed, &with_sack, &[1, 1, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8], &[]] {
+            for cut in 0..=whole.len() {
+                for wrong in 0..=cut {
+                    let mut bytes = whole[..cut].to_vec();
+                    bytes.get_mut(wrong).into_iter().for_each(|byte| *byte ^= 1);
+                    let (mut stepped, mut found) = (Options::NONE, Options::default());
+                    walk_on(&bytes, Layout::default(), &mut stepped);
+                    read(&bytes, &mut found);
+                    assert_eq!((walk(&bytes), found), (stepped, stepped), "{bytes:?}");
+                }
+            }
+        }
     }
 
     #[test]
     fn the_layout_tells_the_order_and_the_padding() {
         let linux = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 3, 3, 7];
-        assert_eq!(of(&linux).layout.kinds, 0x24813);
+        assert_eq!(walk(&linux).layout.kinds, 0x24813);
         let stripped = [2, 4, 5, 180, 1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 1, 1, 1];
-        let found = of(&stripped).layout;
+        let found = walk(&stripped).layout;
         assert_eq!((found.kinds, found.longest_nops), (0x2118_1111, 4));
-        assert!(of(&[2, 4, 5, 180, 76, 4, 0, 0]).layout.has_optimiser());
+        assert!(walk(&[2, 4, 5, 180, 76, 4, 0, 0]).layout.has_optimiser());
         assert!(!found.has_optimiser());
     }
 
     #[test]
     fn unknown_kinds_are_skipped_by_their_length() {
-        assert_eq!(of(&[30, 4, 0, 0, 3, 3, 9]).wscale, Some(9));
-        assert_eq!(of(&[34, 2, 3, 3, 9]).wscale, Some(9));
+        assert_eq!(walk(&[30, 4, 0, 0, 3, 3, 9]).wscale, Some(9));
+        assert_eq!(walk(&[34, 2, 3, 3, 9]).wscale, Some(9));
     }
 
     #[test]
     fn a_length_below_2_or_beyond_the_header_ends_the_walk() {
-        assert_eq!(of(&[30, 0, 3, 3, 9]), Options::default());
-        assert_eq!(of(&[30, 1, 3, 3, 9]), Options::default());
-        assert_eq!(of(&[3, 4, 9]), Options::default());
-        assert_eq!(of(&[3, 3, 9]).wscale, Some(9));
-        assert_eq!(of(&[3, 3]), Options::default());
+        assert_eq!(walk(&[30, 0, 3, 3, 9]), Options::default());
+        assert_eq!(walk(&[30, 1, 3, 3, 9]), Options::default());
+        assert_eq!(walk(&[3, 4, 9]), Options::default());
+        assert_eq!(walk(&[3, 3, 9]).wscale, Some(9));
+        assert_eq!(walk(&[3, 3]), Options::default());
     }
 
     #[test]
     fn a_kind_without_a_length_byte_ends_the_walk() {
-        assert_eq!(of(&[1, 3]), of(&[1]));
-        assert_eq!(of(&[3, 3, 9, 4]).wscale, Some(9));
+        assert_eq!(walk(&[1, 3]), walk(&[1]));
+        assert_eq!(walk(&[3, 3, 9, 4]).wscale, Some(9));
     }
 
     #[test]
     fn the_end_option_hides_what_follows() {
-        assert_eq!(of(&[0, 3, 3, 9]), Options::default());
+        assert_eq!(walk(&[0, 3, 3, 9]), Options::default());
     }
 
     #[test]
     fn of_several_window_scales_the_last_wins_and_odd_lengths_do_not_count() {
-        assert_eq!(of(&[3, 3, 2, 3, 3, 9]).wscale, Some(9));
-        assert_eq!(of(&[3, 3, 2, 3, 4, 9, 9]).wscale, Some(2));
-        assert_eq!(of(&[3, 3, 255]).wscale, Some(255));
-        assert!(!of(&[4, 3, 0]).sack_permitted);
+        assert_eq!(walk(&[3, 3, 2, 3, 3, 9]).wscale, Some(9));
+        assert_eq!(walk(&[3, 3, 2, 3, 4, 9, 9]).wscale, Some(2));
+        assert_eq!(walk(&[3, 3, 255]).wscale, Some(255));
+        assert!(!walk(&[4, 3, 0]).sack_permitted);
     }
 
     #[test]
     fn only_the_first_sack_option_of_a_valid_length_counts() {
         let mut bytes = sack(5, 10, &[100]);
         bytes.extend(sack(5, 10, &[200]));
-        assert_eq!(rights(&of(&bytes)), [100]);
+        assert_eq!(rights(&walk(&bytes)), [100]);
         let mut bytes = sack(5, 11, &[100]);
         bytes.push(0);
         bytes.extend(sack(5, 10, &[200]));
-        assert_eq!(rights(&of(&bytes)), [200]);
+        assert_eq!(rights(&walk(&bytes)), [200]);
         let mut bytes = vec![5, 2];
         bytes.extend(sack(5, 18, &[300, 400]));
-        assert_eq!(rights(&of(&bytes)), [300, 400]);
+        assert_eq!(rights(&walk(&bytes)), [300, 400]);
     }
 
     #[test]
     fn four_blocks_fit() {
-        assert_eq!(rights(&of(&sack(5, 34, &[1, 2, 3, 4]))), [1, 2, 3, 4]);
+        assert_eq!(rights(&walk(&sack(5, 34, &[1, 2, 3, 4]))), [1, 2, 3, 4]);
     }
 
     #[test]
     fn options_before_the_cut_are_read_and_those_across_it_are_not() {
         let bytes = [3, 3, 9, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
         for cut in 0..bytes.len() {
-            let options = walk(&bytes[..cut], bytes.len());
+            let options = walk(&bytes[..cut]);
             assert_eq!(options.wscale.is_some(), cut >= 3, "{cut}");
             assert_eq!(options.timestamps, None, "{cut}");
         }
     }
 
     #[test]
-    fn a_length_that_the_cut_hides_is_judged_by_the_whole_header() {
-        assert_eq!(walk(&[3, 3, 9, 5, 10, 1], 13).wscale, Some(9));
-        assert_eq!(walk(&[3, 3], 3), Options::default());
+    fn an_option_that_the_cut_runs_through_ends_the_walk() {
+        assert_eq!(walk(&[3, 3, 9, 5, 10, 1]).wscale, Some(9));
+        assert_eq!(walk(&[3, 3]), Options::default());
     }
 }

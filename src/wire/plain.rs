@@ -3,13 +3,13 @@
 //!
 //! It finds what the long way finds, or nothing at all.
 
-use super::bytes::{be16, be32};
+use super::bytes::{be16, be32, be64};
 use super::options;
 use super::tcp::is_valid_combination;
 use crate::frame::LinkType;
-use crate::segment::{Flags, Options, Segment};
+use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
-use crate::tuple::{Endpoint, FlowKey, Orientation, TCP};
+use crate::tuple::{FlowKey, Orientation, TCP};
 
 /// Length of an Ethernet header, and of those with an IP header behind it.
 const ETHERNET_LEN: usize = 14;
@@ -28,12 +28,26 @@ pub struct Plain<'a> {
     pub key: FlowKey,
     /// Which way it travels.
     pub orientation: Orientation,
-    ttl: u8,
-    ip_id: u16,
-    /// Payload bytes by the IP length.
-    len: u32,
-    header: &'a [u8; TCP_LEN],
+    network: Network<'a>,
+    header: Header<'a>,
+}
+
+/// What stands before the TCP header.
+#[derive(Clone, Copy, Debug)]
+enum Network<'a> {
+    Ipv4(&'a [u8; IPV4_LEN]),
+    Ipv6(&'a [u8; IPV6_LEN]),
+}
+
+/// A TCP header that is whole and without fault.
+#[derive(Clone, Copy, Debug)]
+struct Header<'a> {
+    fixed: &'a [u8; TCP_LEN],
     options: &'a [u8],
+    /// Bytes of both.
+    len: u8,
+    /// Payload bytes by the IP length.
+    payload_len: u32,
 }
 
 /// Finds the segment of a plain frame whose checksums are not to be judged; none when the frame
@@ -51,86 +65,75 @@ pub fn plain_v4(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
     let is_ipv4 = link == LinkType::ETHERNET && be32(headers, 12)? >> 8 == IPV4_KIND;
     // Flags and offset of fragments, time to live, protocol. "Do not fragment" may be set, all else
     // makes it a fragment; reserved bits do not matter.
-    let middle = be32(headers, 20)?;
-    if !is_ipv4 || middle & 0x3fff_00ff != u32::from(TCP) {
+    if !is_ipv4 || be32(headers, 20)? & 0x3fff_00ff != u32::from(TCP) {
         return None;
     }
-    let [_, _, ttl, _] = middle.to_be_bytes();
-    let (len, ip_id) = (be16(headers, 16)?, be16(headers, 18)?);
-    let (src, dst) = (be32(headers, 26)?, be32(headers, 30)?);
-    let (src_port, dst_port) = (be16(headers, 34)?, be16(headers, 36)?);
-    let flow = FlowKey::of_v4(TCP, (src, src_port), (dst, dst_port));
-    let len = u32::from(len).checked_sub(20)?;
-    Plain::new(flow, (ttl, ip_id, len), headers.last_chunk()?, rest)
+    let header = Header::new(headers.last_chunk()?, rest, (be16(headers, 16)?, 20))?;
+    let (addresses, ports) = (be64(headers, 26)?, be32(headers, IPV4_LEN)?);
+    let (key, orientation) = FlowKey::of_v4_words(TCP, addresses, ports);
+    Some(Plain { key, orientation, network: Network::Ipv4(headers.first_chunk()?), header })
 }
 
 /// Finds the segment of a plain frame of IPv6, as [`plain`] does.
+#[inline]
 pub fn plain_v6(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
     let (headers, rest) = bytes.split_first_chunk::<{ IPV6_LEN + TCP_LEN }>()?;
     let is_ipv6 = link == LinkType::ETHERNET && be32(headers, 12)? >> 12 == IPV6_KIND;
-    let [_, _, _, _, len0, len1, next, ttl] = *headers.get(ETHERNET_LEN..)?.first_chunk()?;
-    if !is_ipv6 || next != TCP {
+    if !is_ipv6 || headers[20] != TCP {
         return None;
     }
-    let endpoint = |address_at: usize, port_at| {
-        let addr: [u8; 16] = *headers.get(address_at..)?.first_chunk()?;
-        Some(Endpoint { addr: addr.into(), port: be16(headers, port_at)? })
-    };
-    let (src, dst) = (endpoint(22, IPV6_LEN)?, endpoint(38, IPV6_LEN + 2)?);
-    let flow = FlowKey::of(TCP, src, dst);
-    let len = u32::from(u16::from_be_bytes([len0, len1]));
-    Plain::new(flow, (ttl, 0, len), headers.last_chunk()?, rest)
+    let header = Header::new(headers.last_chunk()?, rest, (be16(headers, 18)?, 0))?;
+    let address = |at: usize| Some([be64(headers, at)?, be64(headers, at + 8)?]);
+    let (src, dst, ports) = (address(22)?, address(38)?, be32(headers, IPV6_LEN)?);
+    let (key, orientation) = FlowKey::of_v6_words(TCP, src, dst, ports);
+    Some(Plain { key, orientation, network: Network::Ipv6(headers.first_chunk()?), header })
 }
 
-impl<'a> Plain<'a> {
-    /// Takes what the IP header says: flow, time to live, identification, and the length of the TCP
-    /// segment with its header.
+impl<'a> Header<'a> {
+    /// Finds the options in the `rest` of a frame; the length in the IP header is `len`, of which the
+    /// TCP header begins at `at`.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
-    fn new(
-        (key, orientation): (FlowKey, Orientation),
-        (ttl, ip_id, len): (u8, u16, u32),
-        header: &'a [u8; TCP_LEN],
-        rest: &'a [u8],
-    ) -> Option<Self> {
-        let [offset, flags] = *header.get(12..)?.first_chunk()?;
-        let header_len = offset >> 4 << 2;
-        let options = rest.get(..usize::from(header_len.checked_sub(20)?))?;
-        let len = len.checked_sub(u32::from(header_len))?;
-        if !is_valid_combination(Flags(flags)) {
-            return None;
-        }
-        Some(Self { key, orientation, ttl, ip_id, len, header, options })
+    fn new(fixed: &'a [u8; TCP_LEN], rest: &'a [u8], (len, at): (u16, u32)) -> Option<Self> {
+        let header_len = fixed[12] >> 4 << 2;
+        let wide = u32::from(header_len);
+        let options = rest.get(..wide.checked_sub(20)? as usize)?;
+        let payload_len = u32::from(len).checked_sub(at + wide)?;
+        let is_valid = is_valid_combination(Flags(fixed[13]));
+        is_valid.then_some(Self { fixed, options, len: header_len, payload_len })
     }
+}
 
+impl Plain<'_> {
     /// Returns how many bytes of the frame it was found by.
     pub(super) fn headers_len(&self) -> usize {
-        let ip = if self.key.is_ipv4() { IPV4_LEN } else { IPV6_LEN };
-        ip + TCP_LEN + self.options.len()
+        let before = match self.network {
+            Network::Ipv4(headers) => headers.len(),
+            Network::Ipv6(headers) => headers.len(),
+        };
+        before + usize::from(self.header.len)
     }
 
-    /// Reads the segment into its place, which saves moving it there.
+    /// Reads the segment into its place, which saves moving it there. What is read here need not be
+    /// kept in registers until then.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
     pub fn read(self, segment: &mut Segment) {
-        let number = |at| be32(self.header, at).unwrap_or_default();
-        let [offset, flags, w0, w1] = number(12).to_be_bytes();
-        segment.seq = SeqNum(number(4));
-        segment.ack = SeqNum(number(8));
-        segment.len = self.len;
-        segment.win = u16::from_be_bytes([w0, w1]);
-        segment.flags = Flags(flags);
-        segment.header_len = offset >> 4 << 2;
-        segment.options = Options::default();
+        let Header { fixed, options, len, payload_len } = self.header;
+        let (ttl, ip_id) = match self.network {
+            Network::Ipv4(headers) => (headers[22], be16(headers, 18).unwrap_or_default()),
+            Network::Ipv6(headers) => (headers[21], 0),
+        };
+        segment.seq = SeqNum(be32(fixed, 4).unwrap_or_default());
+        segment.ack = SeqNum(be32(fixed, 8).unwrap_or_default());
+        segment.len = payload_len;
+        segment.win = be16(fixed, 14).unwrap_or_default();
+        segment.flags = Flags(fixed[13]);
+        segment.header_len = len;
         segment.fault = None;
         segment.options_cut = false;
-        segment.ttl = self.ttl;
-        segment.ip_id = self.ip_id;
-        if let Some(timestamps) = options::only_timestamps(self.options) {
-            segment.options.timestamps = Some(timestamps);
-            segment.options.layout = options::ALIGNED_LAYOUT;
-        } else if !self.options.is_empty() {
-            segment.options = options::walk(self.options, self.options.len());
-        }
+        segment.ttl = ttl;
+        segment.ip_id = ip_id;
+        options::read(options, &mut segment.options);
     }
 }

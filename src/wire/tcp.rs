@@ -32,16 +32,9 @@ pub(super) fn decode(datagram: &Datagram<'_>) -> Decoded {
         Decoded::Segment(Packet { key, orientation, segment })
     };
     if options_len == 0 || is_truncated {
-        return with_options(Options::default());
+        return with_options(Options::NONE);
     }
-    let captured = rest.get(..options_len).unwrap_or(rest);
-    match options::only_timestamps(captured) {
-        Some(timestamps) => {
-            let (timestamps, layout) = (Some(timestamps), options::ALIGNED_LAYOUT);
-            with_options(Options { timestamps, layout, ..Options::default() })
-        }
-        None => with_options(options::walk(captured, options_len)),
-    }
+    with_options(options::walk(rest.get(..options_len).unwrap_or(rest)))
 }
 
 /// Decodes a segment of which fewer than 20 bytes are there: too short by its IP length, which is

@@ -433,6 +433,42 @@ proptest! {
     }
 }
 
+/// Asserts that the short way finds what the long way finds, or nothing; returns whether it found any.
+fn is_plain(bytes: &[u8], original_len: usize) -> bool {
+    let frame = cut_frame(LinkType::ETHERNET, bytes, original_len);
+    let Some(plain) = plain(frame.link, frame.bytes) else { return false };
+    let packet = segment(decode(&frame));
+    let mut segment = Segment { options: packet.segment.options, ..Segment::default() };
+    assert_eq!((plain.key, plain.orientation), (packet.key, packet.orientation));
+    plain.read(&mut segment);
+    assert_eq!(segment, packet.segment);
+    true
+}
+
+#[test]
+fn the_short_way_finds_what_the_long_way_finds_or_nothing() {
+    const MACS: [u8; 12] = [0; 12];
+    let v4 = behind(&[&MACS[..], &[8, 0]].concat(), &v4());
+    let v6 = behind(&[&MACS[..], &[0x86, 0xdd]].concat(), &v6());
+    for whole in [v4, v6] {
+        assert!(is_plain(&whole, whole.len()));
+        for cut in 0..whole.len() {
+            is_plain(&whole[..cut], whole.len());
+        }
+        for at in 12..whole.len() {
+            for value in 0..=u8::MAX {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                if bytes[12..14] == [8, 0] {
+                    let packet = with_checksum(bytes.split_off(14));
+                    bytes.extend(packet);
+                }
+                is_plain(&bytes, bytes.len());
+            }
+        }
+    }
+}
+
 #[test]
 fn checksums_of_packets_that_the_capturing_host_sent_are_never_judged() {
     let mut corrupt = v4();
