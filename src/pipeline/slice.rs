@@ -1,5 +1,7 @@
 //! A run of frames on its way from bytes to the shards.
 
+mod sample;
+
 use std::ops::Range;
 
 use crate::audit::Tally;
@@ -7,7 +9,7 @@ use crate::frame::{Batch, Frame, LinkType, Outline, Place};
 use crate::pipeline::datagrams::Datagram;
 use crate::pipeline::ledger::{Budget, Census};
 use crate::pipeline::times::Times;
-use crate::segment::{ErrorTraits, HeaderFault, Segment};
+use crate::segment::{ErrorTraits, Segment};
 use crate::source::rules::Exemptions;
 use crate::time::Timestamp;
 use crate::tuple::{FlowKey, Share, Vantage};
@@ -16,14 +18,6 @@ use crate::wire::{
     self, Checksums, Decoded, IcmpError, Packet, Tunnels, Undecodable, decode_innermost,
     decode_with,
 };
-
-/// The first frames, whose checksums are looked at.
-const SAMPLE_FIRST: u64 = 64;
-/// Bytes of the largest Ethernet frame with two tags: what is larger was joined by a card, and its
-/// checksum is that of none of its parts.
-const LARGEST_FRAME: u32 = 1522;
-/// One of so many later frames has its checksum looked at.
-const SAMPLE_EVERY: u64 = 1024;
 
 /// What kind of packet an item is.
 #[derive(Clone, Copy, Default, Debug)]
@@ -305,9 +299,7 @@ impl Slice {
         self.items.iter_mut().for_each(Items::clear);
         self.fragments.clear();
         self.times = Times::default();
-        if batch.first_number() < SAMPLE_FIRST {
-            self.sample_first(batch, range.clone());
-        }
+        self.sample_first(batch, range.clone());
         let clock = |position| batch.frame(position).map(|frame| frame.clock);
         self.clocks = clock(range.start).zip(range.end.checked_sub(1).and_then(clock));
         if !batch.ticks().is_empty() || how.is_piece {
@@ -411,59 +403,6 @@ impl Slice {
         }
         items.used += taken;
         taken
-    }
-
-    /// Looks at the TCP checksums of those frames of a run that are a sample of all.
-    fn sample_some(&mut self, batch: &Batch, range: &Range<usize>) {
-        let Some((first, last)) = batch.numbers(range) else {
-            return self.sample_unordered(batch, range.clone());
-        };
-        let mut number = first.next_multiple_of(SAMPLE_EVERY);
-        while number <= last {
-            if let Some(frame) = batch.numbered(number, range) {
-                self.sample(&frame);
-            }
-            number += SAMPLE_EVERY;
-        }
-    }
-
-    #[cold]
-    fn sample_unordered(&mut self, batch: &Batch, range: Range<usize>) {
-        for frame in batch.frames(range) {
-            if frame.number.is_multiple_of(SAMPLE_EVERY) {
-                self.sample(&frame);
-            }
-        }
-    }
-
-    /// Looks at the TCP checksums of the first frames of a run.
-    #[cold]
-    fn sample_first(&mut self, batch: &Batch, range: Range<usize>) {
-        for frame in batch.frames(range).filter(|frame| frame.number < SAMPLE_FIRST) {
-            self.sample(&frame);
-        }
-    }
-
-    /// Looks at the TCP checksum of a frame, whether checksums are judged or not.
-    #[cold]
-    fn sample(&mut self, frame: &Frame<'_>) {
-        let is_whole = frame.bytes.len() as u64 >= u64::from(frame.original_len);
-        if !is_whole || frame.original_len > LARGEST_FRAME {
-            return;
-        }
-        let fault = |checksums| match decode_with(frame, checksums) {
-            Decoded::Segment(packet) => Some(packet.segment.fault),
-            _ => None,
-        };
-        let wrong = Some(HeaderFault::BadChecksum);
-        let Some(found) = fault(Checksums::Enforced) else { return };
-        let sample = &mut self.tally.checksums;
-        sample.looked_at += 1;
-        if found == wrong {
-            let is_excused = fault(Checksums::Verified) != Some(wrong);
-            sample.unfinished += u64::from(is_excused);
-            sample.wrong += u64::from(!is_excused);
-        }
     }
 
     /// Decodes a frame of any kind.

@@ -28,18 +28,37 @@ const OF_LINUX: Layout = Layout { kinds: 0x2_4813, longest_nops: 1 };
 /// field.
 static NONE: Options = Options::NONE;
 
-/// Reads the options of a header into their place: what [`walk`] finds.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "next to nothing where there are only timestamps")]
-pub(super) fn read(captured: &[u8], options: &mut Options) {
-    *options = NONE;
-    if let Ok(option) = captured.try_into()
-        && let Some(timestamps) = aligned_timestamps(option)
-    {
-        options.timestamps = Some(timestamps);
-        options.layout = ALIGNED_LAYOUT;
-    } else if !captured.is_empty() {
-        walk_into(captured, options);
+/// The option bytes of a header, all of which were captured.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found<'a> {
+    /// The numbers of aligned timestamps, and nothing else.
+    Timestamps(&'a [u8; 8]),
+    /// Any.
+    Any(&'a [u8]),
+}
+
+impl<'a> Found<'a> {
+    /// Returns the aligned timestamps that the bytes begin with.
+    #[inline]
+    pub(super) fn timestamps(bytes: &'a [u8]) -> Option<Self> {
+        let (head, numbers) = bytes.first_chunk::<12>()?.split_first_chunk()?;
+        let is_aligned = *head == ALIGNED_TIMESTAMPS;
+        Some(Self::Timestamps(numbers.first_chunk().filter(|_| is_aligned)?))
+    }
+
+    /// Reads the options into their place: what [`walk`] finds.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "next to nothing where there are only timestamps")]
+    pub(super) fn read(self, options: &mut Options) {
+        *options = NONE;
+        match self {
+            Self::Timestamps(numbers) => {
+                options.timestamps = timestamps(numbers);
+                options.layout = ALIGNED_LAYOUT;
+            }
+            Self::Any([]) => {}
+            Self::Any(bytes) => walk_into(bytes, options),
+        }
     }
 }
 
@@ -63,11 +82,9 @@ fn walk_into(captured: &[u8], options: &mut Options) {
         *options = first;
         return;
     }
-    if let Some((head, after)) = captured.split_first_chunk()
-        && let Some(timestamps) = aligned_timestamps(head)
-    {
-        options.timestamps = Some(timestamps);
-        walk_on(after, ALIGNED_LAYOUT, options);
+    if let Some(Found::Timestamps(numbers)) = Found::timestamps(captured) {
+        options.timestamps = timestamps(numbers);
+        walk_on(captured.get(12..).unwrap_or_default(), ALIGNED_LAYOUT, options);
     } else {
         walk_on(captured, Layout::default(), options);
     }
@@ -104,13 +121,6 @@ fn walk_on(mut rest: &[u8], mut layout: Layout, options: &mut Options) {
         rest = after;
     }
     options.layout = layout;
-}
-
-/// Reads timestamps with the no-operations that align them.
-#[inline]
-fn aligned_timestamps(option: &[u8; 12]) -> Option<TcpTimestamps> {
-    let (head, numbers) = option.split_first_chunk::<4>()?;
-    (*head == ALIGNED_TIMESTAMPS).then(|| timestamps(numbers)).flatten()
 }
 
 /// Reads the options of a first segment of Linux.
@@ -214,7 +224,7 @@ mod tests {
             walk(&bytes),
             Options { timestamps, layout: ALIGNED_LAYOUT, ..Options::default() }
         );
-        assert_eq!(aligned_timestamps(&[1, 1, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8]), None);
+        assert!(Found::timestamps(&[1, 1, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8]).is_none());
     }
 
     #[test]
@@ -230,7 +240,8 @@ mod tests {
                     bytes.get_mut(wrong).into_iter().for_each(|byte| *byte ^= 1);
                     let (mut stepped, mut found) = (Options::NONE, Options::default());
                     walk_on(&bytes, Layout::default(), &mut stepped);
-                    read(&bytes, &mut found);
+                    let only = Found::timestamps(&bytes).filter(|_| bytes.len() == 12);
+                    only.unwrap_or(Found::Any(&bytes)).read(&mut found);
                     assert_eq!((walk(&bytes), found), (stepped, stepped), "{bytes:?}");
                 }
             }

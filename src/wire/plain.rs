@@ -4,7 +4,7 @@
 //! It finds what the long way finds, or nothing at all.
 
 use super::bytes::{be16, be32, be64};
-use super::options;
+use super::options::Found;
 use super::tcp::is_valid_combination;
 use crate::frame::LinkType;
 use crate::segment::{Flags, Segment};
@@ -43,7 +43,7 @@ enum Network<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Header<'a> {
     fixed: &'a [u8; TCP_LEN],
-    options: &'a [u8],
+    options: Found<'a>,
     /// Bytes of both.
     len: u8,
     /// Payload bytes by the IP length.
@@ -95,10 +95,16 @@ impl<'a> Header<'a> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
     fn new(fixed: &'a [u8; TCP_LEN], rest: &'a [u8], (len, at): (u16, u32)) -> Option<Self> {
-        let header_len = fixed[12] >> 4 << 2;
-        let wide = u32::from(header_len);
-        let options = rest.get(..wide.checked_sub(20)? as usize)?;
-        let payload_len = u32::from(len).checked_sub(at + wide)?;
+        let words = fixed[12] >> 4;
+        let (header_len, options) = match Found::timestamps(rest) {
+            // What nearly every segment has: most of what follows is known then.
+            Some(found) if words == 8 => (32, found),
+            _ => {
+                let options = rest.get(..usize::from((words << 2).checked_sub(20)?))?;
+                (words << 2, Found::Any(options))
+            }
+        };
+        let payload_len = u32::from(len).checked_sub(at + u32::from(header_len))?;
         let is_valid = is_valid_combination(Flags(fixed[13]));
         is_valid.then_some(Self { fixed, options, len: header_len, payload_len })
     }
@@ -134,6 +140,6 @@ impl Plain<'_> {
         segment.options_cut = false;
         segment.ttl = ttl;
         segment.ip_id = ip_id;
-        options::read(options, &mut segment.options);
+        options.read(&mut segment.options);
     }
 }
