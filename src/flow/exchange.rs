@@ -284,7 +284,8 @@ pub(super) const fn may_be_blind(own: &Half, peer: &Half) -> bool {
 }
 
 /// Returns whether the sender's own counters say that this segment left after all seen before.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a call costs as much as the work")]
 pub(super) fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
     let (has_clock, clock) = match segment.options.timestamps {
         Some(timestamps) => (true, timestamps.value),
