@@ -16,6 +16,7 @@ mod evidence;
 mod exchange;
 mod filtered;
 mod finished;
+mod gist;
 mod glance;
 mod half;
 mod handshake;
@@ -62,6 +63,7 @@ pub use evidence::{Evidence, KeyPacket, MAX_KEY_PACKETS};
 pub use exchange::{LEAST_STALL_US, Repeated};
 pub use filtered::Messages;
 pub use finished::{FlowFinding, FlowSightings, FlowStory, FlowTrouble};
+pub use gist::{Gist, SideGist};
 pub use glance::{Mark, Sight};
 pub use half::Offer;
 pub use handshake::{Handshake, MAX_RETRIES};
@@ -380,6 +382,7 @@ impl FlowAudit {
     }
 
     /// Returns what travelled in each direction.
+    #[inline]
     pub fn directions(&self) -> PerDirection<OneWay> {
         let way = |way: Orientation| self.facts[way].joined(self.counts[way]);
         PerDirection { original: way(self.original), reply: way(self.original.flip()) }

@@ -180,7 +180,7 @@ impl Shard {
         let (mut totals, mut findings) = (self.desk.totals.clone(), self.desk.findings.clone());
         for flow in self.table.iter() {
             let at = (flow.key, flow.audit().last_seen());
-            account::settle(at, flow.audit().clone(), &mut totals, &mut findings);
+            account::settle(at, &mut flow.audit().clone(), &mut totals, &mut findings);
         }
         (totals, findings)
     }
@@ -330,11 +330,11 @@ impl Desk {
             let mut fresh = start(frame, ts, &arrival, &self.full);
             fresh.reopened = true;
             let (_, audit) = flow.open();
-            let ended = std::mem::replace(audit, fresh);
+            let mut ended = std::mem::replace(audit, fresh);
             audit.expect_copies_as(&ended);
             audit.first_seen_at(arrival.orientation, item.stamp.vantage());
             let at = (flow.key, item.stamp.clock);
-            account::settle(at, ended, &mut self.totals, &mut self.findings);
+            account::settle(at, &mut ended, &mut self.totals, &mut self.findings);
         }
         let forked = !self.opinions.is_unanimous();
         let unanimous = !forked && !verdict.is_invalid();
@@ -453,7 +453,8 @@ impl Desk {
         {
             self.totals.occupancy.close(entry.expires, Group::Tcp);
         }
-        account::settle((flow.key, end), flow.into_audit(), &mut self.totals, &mut self.findings);
+        let at = (flow.key, end);
+        account::settle(at, flow.open().1, &mut self.totals, &mut self.findings);
     }
 }
 

@@ -53,11 +53,6 @@ impl Flow {
         (&mut self.track, &mut self.audit)
     }
 
-    pub(super) fn into_audit(mut self) -> FlowAudit {
-        self.audit.fall_out_of_step();
-        self.audit
-    }
-
     /// Finds out whether tracker and analysis are in step.
     #[inline]
     pub(super) fn compare(&mut self, panel: &Panel) {
