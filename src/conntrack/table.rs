@@ -196,17 +196,18 @@ impl<T: Keyed> Table<T> {
 
     /// Removes every element that `is_over`, handing each to `bury`, in slab order.
     pub fn sweep(&mut self, is_over: impl Fn(&T) -> bool, mut bury: impl FnMut(T)) {
-        let mut index = 0u32;
+        let mut first = 0u32;
         for chunk in 0..self.chunks.len() {
-            for within in 0..CHUNK {
+            let used = self.chunks.get(chunk).map_or(0, Vec::len);
+            for (index, within) in (first..).zip(0..used) {
                 let element = self.chunks.get(chunk).and_then(|chunk| chunk.get(within));
                 if element.and_then(Option::as_ref).is_some_and(&is_over)
                     && let Some(element) = self.remove(Position(index))
                 {
                     bury(element);
                 }
-                index += 1;
             }
+            first += 1 << CHUNK_BITS;
         }
         self.sweep_at = (self.len + self.len / 2).max(MIN_SWEEP);
     }
