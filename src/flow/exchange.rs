@@ -264,19 +264,26 @@ pub(super) const fn may_be_blind(own: &Half, peer: &Half) -> bool {
 /// Returns whether the sender's own counters say that this segment left after all seen before.
 #[inline]
 pub(super) fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
-    let time_goes_on = match segment.options.timestamps {
+    let step = segment.ip_id.wrapping_sub(own.ip_id).cast_signed();
+    is_clock_in_sequence(own, segment)
+        && (own.is(Half::RANDOM_ID) || step > 0 && step < MAX_ID_STEP)
+}
+
+/// Returns whether a segment has a timestamp that is not older than the last one of its sender, or has
+/// none where the others had none.
+#[inline]
+pub(super) fn is_clock_in_sequence(own: &Half, segment: &Segment) -> bool {
+    match segment.options.timestamps {
         Some(timestamps) => {
             own.is(Half::TIMESTAMPS) && timestamps.value.wrapping_sub(own.tsval).cast_signed() >= 0
         }
         None => !own.is(Half::TIMESTAMPS),
-    };
-    let step = segment.ip_id.wrapping_sub(own.ip_id).cast_signed();
-    time_goes_on && (own.is(Half::RANDOM_ID) || step > 0 && step < MAX_ID_STEP)
+    }
 }
 
 /// Moves both sides on by a regular segment.
 #[inline]
-fn advance(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
+pub(super) fn advance(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
     // Without branches: nobody knows whether data or an acknowledgement comes next.
     let is_same = segment.ack == own.ack;
     own.ack = segment.ack;

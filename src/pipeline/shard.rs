@@ -7,7 +7,9 @@ mod account;
 mod first_sights;
 mod flow;
 mod forget;
+mod greeting;
 mod sights;
+mod starts;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,7 @@ use crate::conntrack::table::Position;
 use crate::conntrack::{
     Arrival, CtState, Entry, ErrorArrival, Members, Opinions, Panel, Table, Track, Verdict,
 };
-use crate::flow::{Attention, FlowAudit, Observation};
+use crate::flow::{Attention, Observation};
 use crate::occupancy::{Group, Watched};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::ledger::Ledger;
@@ -29,6 +31,7 @@ use crate::tuple::FlowKey;
 use crate::wire::Packet;
 use first_sights::FirstSights;
 use flow::Flow;
+use starts::start;
 
 /// The policy number of the liberal twin in the panel.
 const LIBERAL: usize = 1;
@@ -202,15 +205,6 @@ impl Shard {
         }
     }
 
-    /// Takes a segment of a flow that is not where it was thought to be, or of a new one.
-    #[inline(never)]
-    fn take_elsewhere(&mut self, item: &Item) {
-        let position = self.find_or_start(item);
-        if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
-            self.desk.take(flow, item);
-        }
-    }
-
     /// Judges an ICMP error by the flow that it quotes, which it does not prolong.
     fn take_error(&mut self, item: &Item, traits: ErrorTraits) {
         let arrival =
@@ -245,7 +239,7 @@ impl Shard {
     /// Takes a segment that a rule exempts: it makes and renews no entry, but is part of its flow.
     #[cold]
     fn take_exempt(&mut self, item: &Item) {
-        let position = self.find_or_start(item);
+        let position = self.find(item).or_else(|| self.start(item));
         let Some(flow) = position.and_then(|position| self.table.get_mut(position)) else { return };
         let Stamp { number: frame, ts, .. } = item.stamp;
         self.desk.note(
@@ -268,29 +262,6 @@ impl Shard {
         self.desk.totals.errors_untracked += 1;
         self.desk.tell(item, None, Verdict::untracked(), CtState::Untracked);
     }
-
-    /// Finds the flow of an item; a flow that is over makes room for the next.
-    fn find_or_start(&mut self, item: &Item) -> Option<Position> {
-        let Item { stamp, hash, packet: Packet { key, .. }, .. } = *item;
-        if let Some(position) = self.table.find(&key, hash) {
-            if !self.table.get(position)?.is_over(stamp.clock) {
-                return Some(position);
-            }
-            self.desk.bury(self.table.remove(position)?, stamp.clock);
-        }
-        if self.table.wants_sweep() {
-            let now = stamp.clock;
-            self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
-        }
-        let mut audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
-        let known = self.known.remove(&key).filter(|entry| entry.expires > stamp.clock);
-        if let Some(entry) = &known {
-            audit.tracked = true;
-            audit.original = entry.original;
-        }
-        let track = known.map(Track::from).unwrap_or_default();
-        self.table.insert(hash, Flow::new(key, track, audit))
-    }
 }
 
 impl Desk {
@@ -308,6 +279,9 @@ impl Desk {
     /// Takes a segment of a flow that is not merely the next one, or not known to be.
     #[inline(never)]
     fn take(&mut self, flow: &mut Flow, item: &Item) {
+        if self.take_greeting(flow, item) {
+            return;
+        }
         self.take_closely(flow, item);
         if self.wanted != Wanted::Verdicts {
             flow.compare(&self.panel);
@@ -456,16 +430,6 @@ impl Desk {
         let at = (flow.key, end);
         account::settle(at, flow.open().1, &mut self.totals, &mut self.findings);
     }
-}
-
-/// Starts a flow, with everything told if it is one to be reported in full.
-#[inline]
-fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: &[u64]) -> FlowAudit {
-    let mut audit = FlowAudit::new(frame, ts, arrival);
-    if full.contains(&frame) {
-        audit.tell_all();
-    }
-    audit
 }
 
 #[inline]
