@@ -268,6 +268,14 @@ impl Track {
             && greeting.is_some_and(|(entry, timers)| entry.take_first_ack(arrival, timers))
     }
 
+    /// Lets a segment pass that is ordinary to all policies: what [`Track::judge`] does with it. Else
+    /// nothing changes.
+    #[inline]
+    pub fn pass(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {
+        let shared = self.entry.as_mut().filter(|_| panel.checks_windows && self.forks.is_none());
+        shared.is_some_and(|entry| ordinary::let_pass(entry, arrival, &panel.limits, panel.own))
+    }
+
     /// Returns the entry that all policies share, if its connection runs steadily.
     pub fn steady(&self, panel: &Panel) -> Option<&Entry> {
         let is_shared = self.forks.is_none() && panel.renewals.is_some();

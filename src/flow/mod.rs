@@ -25,6 +25,7 @@ mod history;
 mod in_step;
 mod joined;
 mod lead;
+mod onward;
 mod opening;
 mod pause;
 mod places;

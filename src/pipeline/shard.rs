@@ -279,7 +279,7 @@ impl Desk {
     /// Takes a segment of a flow that is not merely the next one, or not known to be.
     #[inline(never)]
     fn take(&mut self, flow: &mut Flow, item: &Item) {
-        if self.take_greeting(flow, item) {
+        if self.take_greeting(flow, item) || self.take_onward(flow, item) {
             return;
         }
         self.take_closely(flow, item);

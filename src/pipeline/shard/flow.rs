@@ -120,6 +120,30 @@ impl Flow {
         is_taken
     }
 
+    /// Takes a segment that merely goes on in a flow that is not in step, or of which more is kept than its
+    /// numbers; returns whether it was such, and leaves the flow as it is when not. Builds with debug assertions compare with what the
+    /// long way makes of it.
+    #[inline]
+    pub(super) fn take_onward(
+        &mut self,
+        stamp: &Stamp,
+        arrival: &Arrival<'_>,
+        panel: &Panel,
+    ) -> bool {
+        #[cfg(debug_assertions)]
+        let mut before = (self.track.clone(), self.audit.clone());
+        let at = (stamp.number, stamp.ts);
+        let is_onward = self.audit.take_onward(at, arrival, &mut self.track, panel);
+        if is_onward {
+            self.compare(panel);
+            #[cfg(debug_assertions)]
+            take_the_longest_way(&mut before, stamp, arrival, panel);
+            #[cfg(debug_assertions)]
+            assert_eq!((self.track.entry(), &self.audit), (before.0.entry(), &before.1));
+        }
+        is_onward
+    }
+
     /// Starts a flow with a SYN by the book, where that opens its entry. Builds with debug assertions
     /// compare with what the long way makes of it.
     #[inline]
@@ -203,4 +227,229 @@ fn take_the_longest_way(
         invalid_for: Members::default(),
     });
     audit.step_with(track, panel);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conntrack::{CtState, Feature, Limits, Members, Opinions, Profile, Setting};
+    use crate::flow::Observation;
+    use crate::segment::{Flags, Options, SackBlock, Segment, TcpTimestamps};
+    use crate::seq::SeqNum;
+    use crate::tuple::{Orientation, TCP};
+
+    const THERE: Orientation = Orientation::LowToHigh;
+    const MSS: u32 = 1460;
+
+    /// A small pseudo-random sequence (`SplitMix64`), the same in every run.
+    struct Random(u64);
+
+    impl Random {
+        fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            choices[usize::try_from(mixed >> 40).unwrap() % choices.len()]
+        }
+
+        /// Returns whether something happens that seldom does.
+        fn seldom(&mut self) -> bool {
+            const CHOICES: [bool; 64] = {
+                let mut choices = [false; 64];
+                choices[0] = true;
+                choices
+            };
+            self.of(&CHOICES)
+        }
+    }
+
+    /// One end of a conversation.
+    #[derive(Clone, Copy)]
+    struct End {
+        next: SeqNum,
+        /// Where the bytes of one segment are missing.
+        missing: Option<SeqNum>,
+        scale: Option<u8>,
+        window: u16,
+        has_stamps: bool,
+        ip_id: u16,
+        ttl: u8,
+    }
+
+    impl End {
+        fn new(random: &mut Random) -> Self {
+            Self {
+                next: SeqNum(random.of(&[1, 7000, u32::MAX, 1 << 31])),
+                missing: None,
+                scale: random.of(&[None, Some(0), Some(7), Some(7), Some(14), Some(200)]),
+                window: random.of(&[501, 502, 8192, 64_240, 64_240, 65_535]),
+                has_stamps: random.of(&[true, true, false]),
+                ip_id: random.of(&[0, 0, 1, 500, 65_530]),
+                ttl: random.of(&[64, 128, 1]),
+            }
+        }
+
+        /// Makes the next segment that this end sends, more often by the book than not.
+        fn send(
+            &mut self,
+            (flags, len): (u8, u32),
+            other: &Self,
+            clock: u32,
+            random: &mut Random,
+        ) -> Segment {
+            let is_open = flags & 2 == 0;
+            let mends = self.missing.is_some() && random.of(&[true, false, false, false, false]);
+            let again = self.missing.take_if(|_| mends);
+            if is_open && !mends && self.missing.is_none() && random.seldom() {
+                self.missing = Some(self.next);
+                self.next = self.next.plus(MSS);
+            }
+            let mut segment = Segment {
+                seq: again.unwrap_or(self.next),
+                ack: other.missing.unwrap_or(other.next),
+                len: if mends { MSS } else { len },
+                win: self.window,
+                flags: Flags(flags),
+                header_len: 32,
+                ip_id: self.ip_id,
+                ttl: self.ttl,
+                ..Segment::default()
+            };
+            let stamps = TcpTimestamps { value: clock, echo: clock.wrapping_sub(1) };
+            segment.options.timestamps = self.has_stamps.then_some(stamps);
+            if !is_open {
+                let sack_permitted = random.of(&[true, true, false]);
+                let (mss, wscale) = (Some(1460), self.scale);
+                segment.options = Options { mss, wscale, sack_permitted, ..segment.options };
+            }
+            if let Some(missing) = other.missing
+                && missing.plus(MSS) != other.next
+            {
+                let block = SackBlock { left: missing.plus(MSS), right: other.next };
+                segment.options.sack.push(block);
+            }
+            if !mends {
+                self.next = segment.end();
+            }
+            self.ip_id = self.ip_id.wrapping_add(u16::from(self.ip_id != 0));
+            spoil(&mut segment, random);
+            segment
+        }
+    }
+
+    /// Changes something about a segment, seldom.
+    fn spoil(segment: &mut Segment, random: &mut Random) {
+        if random.seldom() {
+            segment.seq = segment.seq.plus(random.of(&[1, 1000, 90_000, u32::MAX]));
+        }
+        if random.seldom() {
+            segment.ack = segment.ack.plus(random.of(&[1, 1000, u32::MAX, 1 << 31]));
+        }
+        if random.seldom() {
+            segment.win = random.of(&[0, 1, 512, 65_535]);
+        }
+        if random.seldom() {
+            segment.flags = Flags(random.of(&[1, 2, 4, 16, 17, 18, 20, 24, 0]));
+        }
+        if random.seldom() {
+            segment.ttl = random.of(&[1, 62, 63]);
+        }
+        if random.seldom() {
+            segment.ip_id = random.of(&[0, 3, 40_000]);
+        }
+        if random.seldom() {
+            segment.options.timestamps = random.of(&[None, Some(TcpTimestamps::default())]);
+        }
+        if random.seldom() {
+            segment.header_len = 20;
+        }
+        if random.seldom() {
+            let left = segment.ack.plus(100);
+            segment.options.sack.push(SackBlock { left, right: left.plus(random.of(&[50, 5000])) });
+        }
+    }
+
+    /// Takes a segment by the way it can go; returns which of those that are compared it was.
+    fn take(flow: &mut Flow, stamp: &Stamp, arrival: &Arrival<'_>, panel: &Panel) -> usize {
+        if flow.take_next(stamp.ts, arrival, panel) {
+            return 0;
+        }
+        if let Some(kind) = Greeting::of(arrival.segment)
+            && flow.audit.may_greet(arrival.orientation)
+            && flow.take_greeting(kind, stamp, arrival, panel)
+        {
+            return if kind == Greeting::SynAck { 1 } else { 2 };
+        }
+        if flow.take_onward(stamp, arrival, panel) {
+            return 3;
+        }
+        let (track, audit) = flow.open();
+        let mut opinions = Opinions::default();
+        if audit.may_be_copy(arrival.segment) {
+            audit.sight(stamp.number, (stamp.ts, stamp.vantage()), arrival, None);
+        }
+        let verdict = track.judge(arrival, panel, &mut opinions);
+        let is_other = verdict.is_invalid() || !opinions.is_unanimous();
+        audit.observe(&Observation {
+            frame: stamp.number,
+            ts: stamp.ts,
+            arrival: *arrival,
+            verdict,
+            liberal: if is_other { CtState::Established } else { verdict.ctstate },
+            invalid_for: Members::default(),
+        });
+        flow.compare(panel);
+        4
+    }
+
+    fn converse(panel: &Panel, random: &mut Random, ways: &mut [u32; 5]) {
+        let mut ends = [End::new(random), End::new(random)];
+        let mut ts = Timestamp(1_700_000_000_000_000_000);
+        let mut flow: Option<Flow> = None;
+        for number in 1..60_u64 {
+            let opening = match number {
+                1 => Some((0, 2)),
+                2 => Some((1, 18)),
+                3 => Some((0, 16)),
+                _ => None,
+            };
+            let (who, flags) = opening.unwrap_or_else(|| (random.of(&[0, 1, 1]), 16));
+            let len = if opening.is_none() { random.of(&[0, 10, MSS, MSS]) } else { 0 };
+            let other = ends[1 - who];
+            let seconds = if random.seldom() { random.of(&[1, 3, 200]) } else { 0 };
+            ts = ts.plus_nanos(random.of(&[10_000, 900_000, 40_000_000]) + seconds * 1_000_000_000);
+            let clock = u32::try_from(ts.0 / 1_000_000 % (1 << 32)).unwrap();
+            let segment = ends[who].send((flags, len), &other, clock, random);
+            let orientation = if who == 0 { THERE } else { THERE.flip() };
+            let arrival = Arrival { segment: &segment, orientation, now: ts };
+            let stamp = Stamp { number, ts, clock: ts, interface: 0, part: 0 };
+            if let Some(flow) = &mut flow {
+                ways[take(flow, &stamp, &arrival, panel)] += 1;
+                continue;
+            }
+            let key = FlowKey::of_v4(TCP, (1, 1), (2, 80)).0;
+            let is_syn = Greeting::of(&segment) == Some(Greeting::Syn);
+            let greeted = is_syn.then(|| Flow::greeted_by(key, &stamp, &arrival, panel)).flatten();
+            let fresh = || Flow::new(key, Track::default(), FlowAudit::new(number, ts, &arrival));
+            let is_greeted = greeted.is_some();
+            let started = flow.insert(greeted.unwrap_or_else(fresh));
+            if !is_greeted {
+                take(started, &stamp, &arrival, panel);
+            }
+        }
+    }
+
+    /// Builds with debug assertions, as those of tests are, compare each of the short ways with the long
+    /// one: here for conversations in which everything that they look at is odd now and then.
+    #[test]
+    fn each_short_way_does_what_the_long_way_does() {
+        let (mut random, mut ways) = (Random(1), [0; 5]);
+        let policies = Profile::all().chain([Profile::DEFAULT]).flat_map(|profile| {
+            let loose = profile.features().with(Feature::Loose);
+            [loose, loose.set(Feature::BeLiberal, Setting::On)]
+        });
+        let panel = Panel::new(policies.collect(), Limits::default());
+        (0..3000).for_each(|_| converse(&panel, &mut random, &mut ways));
+        assert!(ways.iter().all(|taken| *taken > 2000), "{ways:?}");
+    }
 }

@@ -55,4 +55,17 @@ impl Desk {
         }
         is_taken
     }
+
+    /// Takes a segment that merely goes on in a flow that is not in step, or of which more is kept than its
+    /// numbers; returns whether it was such, and leaves the flow as it is when not.
+    #[inline]
+    pub(super) fn take_onward(&mut self, flow: &mut Flow, item: &Item) -> bool {
+        let is_onward = self.wanted != Wanted::Verdicts
+            && flow.take_onward(&item.stamp, &arrival(item), &self.panel);
+        if is_onward {
+            self.totals.established += 1;
+            self.totals.options_cut += u64::from(item.packet.segment.options_cut);
+        }
+        is_onward
+    }
 }
