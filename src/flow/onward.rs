@@ -18,8 +18,9 @@ use crate::tuple::Orientation;
 
 impl FlowAudit {
     /// Takes a segment that is regular, or that begins where its sender stopped and acknowledges nothing
-    /// new, be it data or SACK blocks, if it leaves everything else that is known of the flow as it is, on
-    /// tracker and analysis; returns whether it was such, and leaves both as they are when not.
+    /// new, be it data, another window or SACK blocks, if it leaves everything else that is known of the
+    /// flow as it is, on tracker and analysis; returns whether it was such, and leaves both as they are when
+    /// not.
     #[inline]
     pub fn take_onward(
         &mut self,
@@ -37,65 +38,49 @@ impl FlowAudit {
         }
         let Arrival { segment, orientation, now } = *arrival;
         let is_pausing = self.is_pausing();
-        let Some(detail) = self.exchange.detail.as_deref_mut() else { return false };
+        let mut detail = self.exchange.detail.as_deref_mut();
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
         let is_at_once = ts.nanos_since(self.last_ts) < LEAST_STALL_NS;
         let is_alone = matches!(self.copies, Copies::None) && self.evidence.is_none();
         if !(is_at_once && is_alone && !is_pausing && goes_on(own, peer, segment)) {
             return false;
         }
-        if !(is_indifferent(detail, orientation, segment) && track.pass(arrival, panel)) {
+        let is_indifferent = match &detail {
+            Some(detail) => is_indifferent(detail, orientation, segment),
+            None => segment.options.sack.is_empty(),
+        };
+        if !(is_indifferent && track.pass(arrival, panel)) {
             return false;
         }
         (self.last_ts, self.last_seen) = (ts, now);
         let now = Tick::of(ts);
         if segment.len > 0 {
-            send(own, peer, detail, arrival, now);
+            send(own, peer, segment, now);
         } else {
-            report(own, peer, detail, arrival, (frame, now));
+            say_again(own, peer, segment, now);
+        }
+        if let Some(detail) = &mut detail {
+            note(detail, peer, arrival, frame);
         }
         self.count(segment, orientation);
         true
     }
 }
 
-/// Takes data that goes on while something else is under way, so that it is remembered.
-fn send(own: &mut Half, peer: &mut Half, detail: &mut Detail, arrival: &Arrival<'_>, now: Tick) {
-    let Arrival { segment, orientation, .. } = *arrival;
+/// Takes data that goes on while something else is under way.
+fn send(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
     let ip_id = if own.is(Half::RANDOM_ID) { own.ip_id } else { segment.ip_id };
     advance(own, peer, segment, now);
     own.ip_id = ip_id;
-    if let Some(side) = detail.sides[orientation].as_deref_mut() {
-        side.recent.push(segment);
-    }
-    if let Some(side) = detail.sides[orientation.flip()].as_deref_mut() {
-        side.joined.acknowledged(segment.ack, &[]);
-    }
 }
 
-/// Takes an acknowledgement sent again for its SACK blocks.
-fn report(
-    own: &mut Half,
-    peer: &mut Half,
-    detail: &mut Detail,
-    arrival: &Arrival<'_>,
-    (frame, now): (u64, Tick),
-) {
-    let Arrival { segment, orientation, .. } = *arrival;
-    peer.answered(segment, now);
-    if peer.flight(own) > 0 {
+/// Takes an acknowledgement that is there again, with SACK blocks, another window, or neither.
+fn say_again(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
+    let is_duplicate = segment.win == own.win || !segment.options.sack.is_empty();
+    if is_duplicate && peer.flight(own) > 0 {
         own.dup_acks = own.dup_acks.saturating_add(1);
     }
-    let [own_side, peer_side] = match orientation {
-        Orientation::LowToHigh => [&mut detail.sides.low_to_high, &mut detail.sides.high_to_low],
-        Orientation::HighToLow => [&mut detail.sides.high_to_low, &mut detail.sides.low_to_high],
-    };
-    if let (Some(own_side), Some(peer_side)) = (own_side, peer_side) {
-        peer_side.joined.acknowledged(segment.ack, segment.options.sack.as_slice());
-        let report = own_side.reports(frame, segment, Sent::by(peer));
-        peer_side.is_reported(&report, true);
-        peer.set_alert(peer_side.is_busy());
-    }
+    peer.answered(segment, now);
     own.win = segment.win;
     own.max_edge = own.max_edge.latest(own.edge());
     if let Some(timestamps) = segment.options.timestamps {
@@ -105,15 +90,38 @@ fn report(
     own.last_at = now;
 }
 
-/// Returns whether a segment begins where its sender stopped, is data or has SACK blocks, says nothing
-/// else that is new to the receiver, and fits what was offered.
+/// Notes what is to be kept of such a segment.
+fn note(detail: &mut Detail, peer: &mut Half, arrival: &Arrival<'_>, frame: u64) {
+    let Arrival { segment, orientation, .. } = *arrival;
+    let [own_side, peer_side] = match orientation {
+        Orientation::LowToHigh => [&mut detail.sides.low_to_high, &mut detail.sides.high_to_low],
+        Orientation::HighToLow => [&mut detail.sides.high_to_low, &mut detail.sides.low_to_high],
+    };
+    if let Some(side) = peer_side {
+        side.joined.acknowledged(segment.ack, segment.options.sack.as_slice());
+    }
+    if segment.len > 0 {
+        if let Some(side) = own_side {
+            side.recent.push(segment);
+        }
+    } else if let (Some(own_side), Some(peer_side)) = (own_side, peer_side)
+        && !segment.options.sack.is_empty()
+    {
+        let report = own_side.reports(frame, segment, Sent::by(peer));
+        peer_side.is_reported(&report, true);
+        peer.set_alert(peer_side.is_busy());
+    }
+}
+
+/// Returns whether a segment begins where its sender stopped, acknowledges nothing new, and says nothing
+/// else but a window, which may be larger, and either data that fits or SACK blocks.
 fn goes_on(own: &Half, peer: &Half, segment: &Segment) -> bool {
     const COUNT: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0 | Flags::ACK.0;
     // Where a SYN was not seen, windows can tell how they are scaled.
     const KNOWN: u8 = Half::SYN | Half::SEQ | Half::ACK;
     let is_next = segment.seq == own.max_end && segment.ack == own.ack;
     let is_plain = segment.flags.0 & COUNT == Flags::ACK.0 && segment.fault.is_none();
-    let is_one_of_both = (segment.len > 0) == segment.options.sack.is_empty();
+    let is_one_of_both = segment.len == 0 || segment.options.sack.is_empty();
     if !(is_next && is_plain && is_one_of_both) {
         return false;
     }
@@ -137,6 +145,7 @@ fn is_indifferent(detail: &Detail, sender: Orientation, segment: &Segment) -> bo
     let side = detail.sides[sender].as_deref();
     let is_waiting =
         side.is_some_and(|side| side.awaited.is_some() || side.window.zero_since.is_some());
-    let has_room = segment.len > 0 || side.is_some() && detail.sides[sender.flip()].is_some();
+    let has_room =
+        segment.options.sack.is_empty() || side.is_some() && detail.sides[sender.flip()].is_some();
     detail.story.is_none() && !detail.effects.is_waiting() && is_settled && !is_waiting && has_room
 }
