@@ -1,5 +1,5 @@
 //! The shortest way through a handshake by the book: a SYN that meets no entry, the SYN-ACK that
-//! answers it, and the ACK that answers that.
+//! answers it or the RST that refuses it, and the ACK that answers the SYN-ACK.
 //!
 //! While nothing but these has come, little is known that one of them could be at odds with: each
 //! needs a few comparisons, because what it would have to be compared with besides follows from them.
@@ -29,8 +29,9 @@ impl Timers {
         let of = |state: TcpState| limits.timeouts.by_state.get(state as usize).copied();
         let (syn_sent, syn_recv) = (of(TcpState::SynSent)?, of(TcpState::SynRecv)?);
         let established = of(TcpState::Established)?;
+        let longest = syn_sent.max(syn_recv).max(of(TcpState::Close)?);
         // Until an acknowledgement is remembered, its window counts as closed.
-        let by_state = syn_sent.max(syn_recv) <= limits.timeouts.max_retrans;
+        let by_state = longest <= limits.timeouts.max_retrans;
         (by_state && limits.max_retrans > 0).then_some(Self { syn_sent, syn_recv, established })
     }
 }
@@ -45,6 +46,11 @@ impl Side {
         // No feature matters to a side that was not picked up mid-stream.
         side.parse_options(segment, &mut Choices::new(Features::NONE));
         side
+    }
+
+    /// Returns whether the side has announced no window that takes scaling.
+    fn has_plain_window(&self) -> bool {
+        u16::try_from(self.max_win).is_ok()
     }
 
     /// Returns whether nothing of the side was seen.
@@ -74,20 +80,10 @@ impl Entry {
     #[inline]
     pub(super) fn take_syn_ack(&mut self, arrival: &Arrival<'_>, timers: &Timers) -> bool {
         let segment = arrival.segment;
-        let Sides { original, reply } = &mut self.sides;
-        let is_awaited = self.state == TcpState::SynSent
-            && !self.seen_reply
-            && self.original != arrival.orientation
-            && self.retrans == Repeats::default()
-            && arrival.now < self.expires
-            && self.sooner_s == 0;
-        let is_opened = original.max_end == original.end
-            && original.max_win <= u32::from(u16::MAX)
-            && !original.flags.contains(SideFlags::DATA_UNACKNOWLEDGED);
-        let is_answer = segment.ack == original.end && reply.is_unseen();
-        if !(is_awaited && is_opened && is_answer) {
+        if !self.awaits_answer(arrival) {
             return false;
         }
+        let Sides { original, reply } = &mut self.sides;
         *reply = Side::started_by(segment);
         reply.max_ack = segment.ack;
         let scale = SideFlags::WINDOW_SCALE;
@@ -101,6 +97,31 @@ impl Entry {
         self.seen_reply = true;
         self.expires = arrival.now.plus_nanos(timers.syn_recv);
         true
+    }
+
+    /// Returns whether an ACK without data and SACK blocks, with SYN or RST, is the first answer to the SYN.
+    #[inline]
+    fn awaits_answer(&self, arrival: &Arrival<'_>) -> bool {
+        let Sides { original, reply } = &self.sides;
+        let is_awaited = self.state == TcpState::SynSent
+            && !self.seen_reply
+            && self.original != arrival.orientation
+            && self.retrans == Repeats::default()
+            && arrival.now < self.expires
+            && self.sooner_s == 0;
+        let is_opened = original.max_end == original.end
+            && original.has_plain_window()
+            && !original.flags.contains(SideFlags::DATA_UNACKNOWLEDGED);
+        is_awaited && is_opened && arrival.segment.ack == original.end && reply.is_unseen()
+    }
+
+    /// Returns whether a RST with ACK, without data, is the first answer to the SYN: the entry then goes.
+    #[inline]
+    pub(super) fn is_refused_by(&self, arrival: &Arrival<'_>) -> bool {
+        let is_alone = self.last.class == Class::Syn
+            && self.last.direction == Direction::Original
+            && !self.sides.original.flags.contains(SideFlags::MAXACK_SET);
+        is_alone && self.awaits_answer(arrival)
     }
 
     /// Takes an ACK without data, if it answers the SYN-ACK; returns whether it does, and leaves the entry
@@ -119,8 +140,8 @@ impl Entry {
         let is_opened = !flags.contains(SideFlags::DATA_UNACKNOWLEDGED)
             && !original.flags.contains(SideFlags::MAXACK_SET)
             && !original.max_end.is_before(seq)
-            && original.max_win <= u32::from(u16::MAX)
-            && reply.max_win <= u32::from(u16::MAX);
+            && original.has_plain_window()
+            && reply.has_plain_window();
         let window = u32::from(win) << original.scale;
         // Kernels before 5.3 think otherwise of a window whose low 16 bits are 0.
         let is_open = low_half(window) != 0;

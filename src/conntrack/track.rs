@@ -260,6 +260,14 @@ impl Track {
             && greeting.is_some_and(|(entry, timers)| entry.take_syn_ack(arrival, timers))
     }
 
+    /// The same for a RST with ACK, without data, after which there is no entry.
+    #[inline]
+    pub fn take_refusal(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {
+        let may_be_short = self.forks.is_none() && panel.timers.is_some();
+        let refused = self.entry.take_if(|entry| may_be_short && entry.is_refused_by(arrival));
+        refused.is_some()
+    }
+
     /// The same for an ACK without data that answers the SYN-ACK.
     #[inline]
     pub fn take_first_ack(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {

@@ -26,6 +26,8 @@ pub enum Greeting {
     Syn,
     /// SYN and ACK.
     SynAck,
+    /// RST and ACK.
+    Refusal,
     /// ACK, without data.
     Ack,
     /// ACK, with data.
@@ -37,11 +39,13 @@ impl Greeting {
     #[inline]
     pub fn of(segment: &Segment) -> Option<Self> {
         const SYN_ACK: u8 = Flags::SYN.with(Flags::ACK).0;
-        const COUNT: u8 = SYN_ACK | Flags::FIN.0 | Flags::RST.0;
-        let is_plain =
-            segment.fault.is_none() && segment.win != 0 && segment.options.sack.is_empty();
+        const RST_ACK: u8 = Flags::RST.with(Flags::ACK).0;
+        const COUNT: u8 = SYN_ACK | RST_ACK | Flags::FIN.0;
+        let is_plain = segment.fault.is_none() && segment.options.sack.is_empty();
         match (segment.flags.0 & COUNT, segment.len) {
             _ if !is_plain => None,
+            (RST_ACK, 0) => Some(Self::Refusal),
+            _ if segment.win == 0 => None,
             (flags, 0) if flags == Flags::SYN.0 => Some(Self::Syn),
             (SYN_ACK, 0) => Some(Self::SynAck),
             (flags, 0) if flags == Flags::ACK.0 => Some(Self::Ack),
@@ -79,26 +83,48 @@ impl FlowAudit {
     #[inline]
     pub fn take_syn_ack(
         &mut self,
-        ts: Timestamp,
-        vantage: Vantage,
+        (ts, vantage): (Timestamp, Vantage),
         arrival: &Arrival<'_>,
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
-        let Arrival { segment, orientation, now } = *arrival;
-        let (own, peer) = pair(&mut self.exchange.halves, orientation);
-        let is_first = own.marks == 0 && !own.is(Half::SEQ) && self.counts[orientation].is_new();
-        let is_known = is_opener(peer) && !peer.is(Half::ACK) && peer.min_rtt().is_none();
-        let is_answer = is_known && segment.ack == peer.max_end;
-        if !(is_first && is_answer && self.is_undisturbed(ts)) {
+        if !(self.is_first_answer(arrival) && self.is_undisturbed(ts)) {
             return false;
         }
         if !track.take_syn_ack(arrival, panel) {
             return false;
         }
-        (self.last_ts, self.last_seen) = (ts, now);
+        (self.last_ts, self.last_seen) = (ts, arrival.now);
         self.take_opening(ts, vantage, arrival, Letter::SynAck);
         self.acknowledge(ts, arrival);
+        true
+    }
+
+    /// Takes a [`Greeting::Refusal`] that is the first answer to the one SYN of the flow, on tracker and
+    /// analysis; returns whether it was one, and leaves both as they are when not.
+    #[inline]
+    pub fn take_refusal(
+        &mut self,
+        ts: Timestamp,
+        arrival: &Arrival<'_>,
+        track: &mut Track,
+        panel: &Panel,
+    ) -> bool {
+        let Arrival { segment, orientation, now } = *arrival;
+        if !(self.is_first_answer(arrival) && self.is_undisturbed(ts)) {
+            return false;
+        }
+        if !track.take_refusal(arrival, panel) {
+            return false;
+        }
+        (self.last_ts, self.last_seen) = (ts, now);
+        self.facts[orientation].note(&mut self.counts[orientation], segment);
+        self.count(segment, orientation);
+        let own = &mut self.exchange.halves[orientation];
+        // Whoever goes on after a RST in its name did not send it.
+        own.marks |= Letter::Rst.mark() | Half::ALERT;
+        own.last_at = Tick::of(ts);
+        self.exchange.history.push(Letter::Rst, orientation == Orientation::HighToLow);
         true
     }
 
@@ -194,6 +220,17 @@ impl FlowAudit {
         advance(own, peer, segment, Tick::of(ts));
         self.exchange.history.push_marks(letters, orientation == Orientation::HighToLow);
         true
+    }
+
+    /// Returns whether nothing was seen of the sender, and of the receiver nothing but the SYN that this
+    /// segment acknowledges.
+    fn is_first_answer(&self, arrival: &Arrival<'_>) -> bool {
+        let Arrival { segment, orientation, .. } = *arrival;
+        let halves = &self.exchange.halves;
+        let (own, peer) = (&halves[orientation], &halves[orientation.flip()]);
+        let is_first = own.marks == 0 && !own.is(Half::SEQ) && self.counts[orientation].is_new();
+        let is_known = is_opener(peer) && !peer.is(Half::ACK) && peer.min_rtt().is_none();
+        is_first && is_known && segment.ack == peer.max_end
     }
 
     /// Returns whether the flow had no pause, and nothing is kept of it beside its numbers.

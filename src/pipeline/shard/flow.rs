@@ -99,7 +99,8 @@ impl Flow {
         let Self { track, audit, .. } = self;
         let ts = stamp.ts;
         let is_taken = match kind {
-            Greeting::SynAck => audit.take_syn_ack(ts, stamp.vantage(), arrival, track, panel),
+            Greeting::SynAck => audit.take_syn_ack((ts, stamp.vantage()), arrival, track, panel),
+            Greeting::Refusal => audit.take_refusal(ts, arrival, track, panel),
             Greeting::Ack | Greeting::Data if audit.is_in_step() => {
                 audit.take_first_answer(ts, arrival, track, panel)
             }
@@ -214,8 +215,13 @@ fn take_the_longest_way(
     }
     let verdict = track.judge(arrival, panel, &mut opinions);
     let is_syn = Greeting::of(arrival.segment) == Some(Greeting::Syn);
+    let is_refusal = Greeting::of(arrival.segment) == Some(Greeting::Refusal);
     assert!(verdict.reason.is_none() && opinions.is_unanimous(), "{verdict:?} on {arrival:?}");
-    assert!(verdict.opened == is_syn && verdict.state.is_some(), "{verdict:?} on {arrival:?}");
+    assert_eq!(
+        (verdict.opened, verdict.state.is_none()),
+        (is_syn, is_refusal),
+        "{verdict:?} on {arrival:?}"
+    );
     let ctstate = if is_syn { CtState::New } else { CtState::Established };
     assert_eq!(verdict.ctstate, ctstate, "{verdict:?} on {arrival:?}");
     audit.observe(&Observation {
@@ -298,6 +304,9 @@ mod tests {
             random: &mut Random,
         ) -> Segment {
             let is_open = flags & 2 == 0;
+            if is_open && random.seldom() {
+                self.window = random.of(&[501, 502, 503, 8192, 64_240]);
+            }
             let mends = self.missing.is_some() && random.of(&[true, false, false, false, false]);
             let again = self.missing.take_if(|_| mends);
             if is_open && !mends && self.missing.is_none() && random.seldom() {
@@ -378,10 +387,10 @@ mod tests {
             && flow.audit.may_greet(arrival.orientation)
             && flow.take_greeting(kind, stamp, arrival, panel)
         {
-            return if kind == Greeting::SynAck { 1 } else { 2 };
+            return kind as usize;
         }
         if flow.take_onward(stamp, arrival, panel) {
-            return 3;
+            return 5;
         }
         let (track, audit) = flow.open();
         let mut opinions = Opinions::default();
@@ -399,17 +408,17 @@ mod tests {
             invalid_for: Members::default(),
         });
         flow.compare(panel);
-        4
+        6
     }
 
-    fn converse(panel: &Panel, random: &mut Random, ways: &mut [u32; 5]) {
+    fn converse(panel: &Panel, random: &mut Random, ways: &mut [u32; 7]) {
         let mut ends = [End::new(random), End::new(random)];
         let mut ts = Timestamp(1_700_000_000_000_000_000);
         let mut flow: Option<Flow> = None;
         for number in 1..60_u64 {
             let opening = match number {
                 1 => Some((0, 2)),
-                2 => Some((1, 18)),
+                2 => Some((1, random.of(&[18, 18, 18, 20]))),
                 3 => Some((0, 16)),
                 _ => None,
             };
@@ -443,13 +452,13 @@ mod tests {
     /// one: here for conversations in which everything that they look at is odd now and then.
     #[test]
     fn each_short_way_does_what_the_long_way_does() {
-        let (mut random, mut ways) = (Random(1), [0; 5]);
+        let (mut random, mut ways) = (Random(1), [0; 7]);
         let policies = Profile::all().chain([Profile::DEFAULT]).flat_map(|profile| {
             let loose = profile.features().with(Feature::Loose);
             [loose, loose.set(Feature::BeLiberal, Setting::On)]
         });
         let panel = Panel::new(policies.collect(), Limits::default());
         (0..3000).for_each(|_| converse(&panel, &mut random, &mut ways));
-        assert!(ways.iter().all(|taken| *taken > 2000), "{ways:?}");
+        assert!(ways.iter().all(|taken| *taken > 300), "{ways:?}");
     }
 }

@@ -49,8 +49,10 @@ impl Desk {
         if is_taken {
             self.totals.established += 1;
             self.totals.options_cut += u64::from(item.packet.segment.options_cut);
-            if opens {
-                self.note_opening(flow.audit().first_frame, item);
+            match kind {
+                Greeting::SynAck => self.note_opening(flow.audit().first_frame, item),
+                Greeting::Refusal => self.totals.occupancy.close(item.stamp.clock, Group::Tcp),
+                Greeting::Syn | Greeting::Ack | Greeting::Data => {}
             }
         }
         is_taken
@@ -60,8 +62,10 @@ impl Desk {
     /// numbers; returns whether it was such, and leaves the flow as it is when not.
     #[inline]
     pub(super) fn take_onward(&mut self, flow: &mut Flow, item: &Item) -> bool {
-        let is_onward = self.wanted != Wanted::Verdicts
-            && flow.take_onward(&item.stamp, &arrival(item), &self.panel);
+        if self.wanted == Wanted::Verdicts || flow.audit().may_be_copy(&item.packet.segment) {
+            return false;
+        }
+        let is_onward = flow.take_onward(&item.stamp, &arrival(item), &self.panel);
         if is_onward {
             self.totals.established += 1;
             self.totals.options_cut += u64::from(item.packet.segment.options_cut);
