@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::audit::Histogram;
-use crate::flow::{ConnState, EffectCounts, KindCounts, Proofs, Repeated, SideSummary, Summary};
+use crate::flow::{
+    ConnState, EffectCounts, Gist, KindCounts, Proofs, Repeated, SideGist, SideSummary, Summary,
+};
 
 /// Flows in which something was seen at least once.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
@@ -77,13 +79,33 @@ impl Behaviour {
         self.retransmission_delay.record(repeated.idle_us);
     }
 
+    /// Counts a finished flow of which there is no more to say.
+    pub fn count_gist(&mut self, gist: &Gist) {
+        let sides = [&gist.sides.original, &gist.sides.reply];
+        let any = |holds: fn(&SideGist) -> bool| u64::from(sides.iter().any(|side| holds(side)));
+        *self.conn_states.entry(gist.conn_state).or_default() += 1;
+        self.missed_bytes += gist.sides.original.missed_bytes + gist.sides.reply.missed_bytes;
+        self.flows.scale_out_of_range += any(SideGist::offers_too_much);
+        self.flows.missed_bytes += any(|side| side.missed_bytes > 0);
+        self.flows.superpackets += any(|side| side.sends_superpackets);
+        self.flows.unanswered_syn += u64::from(gist.conn_state == ConnState::S0);
+        if let Some(far) = gist.sides.original.rtt_min_us {
+            self.rtt_far.record(far);
+        }
+        if let Some(near) = gist.sides.reply.rtt_min_us {
+            self.rtt_near.record(near);
+        }
+        if let Some((far, near)) = gist.handshake_us() {
+            self.rtt_handshake.record(far.saturating_add(near));
+        }
+    }
+
     /// Counts a finished flow.
     pub fn count_flow(&mut self, summary: &Summary) {
+        self.count_gist(&summary.gist());
         let sides = [&summary.sides.original, &summary.sides.reply];
         let any = |holds: fn(&SideSummary) -> bool| u64::from(sides.iter().any(|side| holds(side)));
-        *self.conn_states.entry(summary.conn_state).or_default() += 1;
         self.effects.merge(&summary.effects);
-        self.missed_bytes += summary.missed_bytes();
         for side in sides {
             if !side.kinds.is_empty() {
                 self.kinds.merge(&side.counts());
@@ -102,29 +124,13 @@ impl Behaviour {
             full_window: any(|side| side.window.full > 0),
             shrunk_window: any(|side| side.window.shrunk > 0),
             overrun: any(|side| side.window.overrun > 0),
-            scale_out_of_range: any(SideSummary::offers_too_much),
             hidden_scaling: any(|side| side.hidden_shift.is_some()),
             blind_sender: any(|side| side.peer_is_blind),
             sack_outside: any(|side| side.sack.beyond + side.sack.below > 0),
-            missed_bytes: any(|side| side.missed_bytes > 0),
-            superpackets: any(|side| side.sends_superpackets),
             stalls: u64::from(summary.stalls > 0),
-            unanswered_syn: u64::from(summary.conn_state == ConnState::S0),
             handshake_trouble: u64::from(summary.handshake.is_troubled()),
+            ..FlowsWith::default()
         });
-        self.record_times(summary);
-    }
-
-    fn record_times(&mut self, summary: &Summary) {
-        if let Some(far) = summary.sides.original.rtt_min_us {
-            self.rtt_far.record(far);
-        }
-        if let Some(near) = summary.sides.reply.rtt_min_us {
-            self.rtt_near.record(near);
-        }
-        if let Some((far, near)) = summary.handshake_us() {
-            self.rtt_handshake.record(far.saturating_add(near));
-        }
     }
 
     /// Adds the totals of another shard.

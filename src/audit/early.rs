@@ -5,7 +5,7 @@
 //! up, looks the same in one connection.
 
 use crate::audit::Span;
-use crate::flow::{FlowAudit, SideSummary, Summary};
+use crate::flow::{FlowAudit, Gist, SideGist};
 use crate::segment::Direction;
 
 /// The shortest handshake that tells a far end from a near one, in microseconds.
@@ -26,13 +26,11 @@ pub struct Early {
 }
 
 impl Early {
-    /// Takes a finished connection.
-    pub(super) fn count(&mut self, audit: &FlowAudit, summary: &Summary) {
-        let retried = !summary.handshake.syn_retries_us.is_empty();
-        let early = Direction::BOTH.into_iter().find_map(|way| {
-            let has_data = audit.directions()[way].bytes > 0;
-            early(&summary.sides[way]).filter(|_| has_data && !retried)
-        });
+    /// Takes a finished connection whose SYN was not sent again.
+    pub(super) fn count(&mut self, audit: &FlowAudit, gist: &Gist) {
+        let early = Direction::BOTH
+            .into_iter()
+            .find_map(|way| early(&gist.sides[way]).filter(|_| audit.directions()[way].bytes > 0));
         let Some((handshake_us, soonest_us)) = early else { return };
         self.widen((handshake_us, handshake_us), soonest_us);
         self.flows.add(audit);
@@ -54,7 +52,7 @@ impl Early {
 }
 
 /// Returns the times of the handshake and of the soonest answer, where the latter is far too short.
-fn early(side: &SideSummary) -> Option<(u32, u32)> {
+fn early(side: &SideGist) -> Option<(u32, u32)> {
     let handshake = side.rtt_handshake_us.filter(|micros| *micros >= LEAST_FAR_US)?;
     let soonest = side.rtt_min_us.filter(|soonest| *soonest <= handshake / SOONER)?;
     Some((handshake, soonest))

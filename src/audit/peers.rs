@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 
 use crate::audit::Early;
-use crate::flow::{ConnState, FlowAudit, Offer, Summary};
+use crate::flow::{ConnState, FlowAudit, Gist, Offer};
 use crate::segment::{Direction, PerDirection};
 use crate::time::Timestamp;
 use crate::tuple::{Endpoint, FlowKey};
@@ -148,22 +148,25 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Counts a finished flow whose SYN was seen.
-    pub fn count_flow(&mut self, key: &FlowKey, audit: &FlowAudit, summary: &Summary) {
-        let sides = &summary.sides;
+    /// Counts a finished flow whose SYN was seen, and sent again so often.
+    pub fn count_flow(&mut self, key: &FlowKey, audit: &FlowAudit, gist: &Gist, retries: usize) {
+        let sides = &gist.sides;
         if sides.original.offer == Offer::NotSeen {
             return;
         }
         let is_answered = sides.reply.offer != Offer::NotSeen;
-        let retries = summary.handshake.syn_retries_us.len();
-        let is_unanswered = summary.conn_state == ConnState::S0 && retries >= UNANSWERED_RETRIES;
+        let is_unanswered = gist.conn_state == ConnState::S0 && retries >= UNANSWERED_RETRIES;
         if !is_answered && !is_unanswered {
             return;
         }
         let hash = key.hash_of_receiver(audit.original);
         let ends = || key.endpoints(audit.original);
         if let Some(server) = self.servers.entry(hash, || Server::new(ends().1)) {
-            server.count(audit, summary, is_answered);
+            if is_answered {
+                server.answer(audit, gist, retries);
+            } else {
+                server.unanswered.add(audit);
+            }
         }
         let Some(clock) = audit.clock_ms(Direction::Original) else { return };
         let hash = key.hash_of_hosts(audit.original);
@@ -222,13 +225,10 @@ impl Server {
         }
     }
 
-    fn count(&mut self, audit: &FlowAudit, summary: &Summary, is_answered: bool) {
-        if !is_answered {
-            self.unanswered.add(audit);
-            return;
-        }
+    /// Counts a flow whose SYN was answered.
+    fn answer(&mut self, audit: &FlowAudit, gist: &Gist, retries: usize) {
         self.answered.add(audit);
-        let PerDirection { original, reply } = &summary.sides;
+        let PerDirection { original, reply } = &gist.sides;
         if original.sack_permitted && original.offer != Offer::NotOffered {
             if reply.sack_permitted && reply.offer != Offer::NotOffered {
                 self.full.add(audit);
@@ -240,7 +240,9 @@ impl Server {
         let survived = ways.original.survived_s.max(ways.reply.survived_s);
         self.survived_s = self.survived_s.max(survived);
         self.lasted((audit.first_ts, audit.last_ts));
-        self.early.count(audit, summary);
+        if retries == 0 {
+            self.early.count(audit, gist);
+        }
     }
 
     fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {

@@ -28,6 +28,7 @@
 pub mod datagram;
 pub mod entry;
 mod expiry;
+mod greeting;
 pub mod icmp;
 mod known;
 mod members;

@@ -43,6 +43,20 @@ pub(super) fn pass(
     Some(ordinary.verdict())
 }
 
+/// Does what [`pass`] does; returns whether the segment was ordinary.
+pub(super) fn let_pass(
+    entry: &mut Entry,
+    arrival: &Arrival<'_>,
+    limits: &Limits,
+    features: Features,
+) -> bool {
+    let ordinary = Ordinary::of(entry, arrival, limits, features);
+    ordinary.is_some_and(|ordinary| {
+        ordinary.apply(entry, arrival, limits);
+        true
+    })
+}
+
 impl Ordinary {
     /// Returns what a segment changes, if it is ordinary.
     #[inline(always)]

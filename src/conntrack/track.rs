@@ -8,6 +8,7 @@
 //! Does not: know what the policies mean.
 
 use crate::conntrack::entry::{Arrival, Entry, judge};
+use crate::conntrack::greeting::Timers;
 use crate::conntrack::icmp::{ErrorArrival, judge_error};
 use crate::conntrack::members::{MAX_POLICIES, Members};
 use crate::conntrack::ordinary;
@@ -32,6 +33,8 @@ pub struct Panel {
     checks_windows: bool,
     /// The timeouts of steady connections; none where no connection counts as one.
     renewals: Option<Renewals>,
+    /// The timeouts of handshakes by the book; none where all take the long way.
+    timers: Option<Timers>,
 }
 
 impl Panel {
@@ -45,9 +48,10 @@ impl Panel {
         let varying = varying(&having, members);
         let checks_windows = !policies.iter().any(|policy| policy.contains(Feature::NoWindowCheck));
         let renewals = Renewals::of(&limits).filter(|_| checks_windows);
+        let timers = Timers::of(&limits).filter(|_| checks_windows);
         let own = policies.first().copied().unwrap_or_default();
         let everyone = Group { members, varying };
-        Self { policies, own, having, limits, everyone, checks_windows, renewals }
+        Self { policies, own, having, limits, everyone, checks_windows, renewals, timers }
     }
 
     /// Returns the number of policies.
@@ -238,6 +242,48 @@ impl Track {
             return verdict;
         }
         self.judge_any(arrival, panel, opinions)
+    }
+
+    /// Starts a connection that has no entry with a SYN without data, with an open window: what
+    /// [`Track::judge`] makes of it. None where that takes the long way.
+    #[inline]
+    pub fn greeted_by(arrival: &Arrival<'_>, panel: &Panel) -> Option<Self> {
+        let timers = panel.timers.as_ref()?;
+        Some(Self { entry: Some(Entry::greeted_by(arrival, timers)), forks: None })
+    }
+
+    /// Takes a SYN-ACK without data and SACK blocks, with an open window, if it is the first answer to
+    /// the SYN, and the tracker lets it pass without a word: what [`Track::judge`] does with it. Else
+    /// nothing changes.
+    #[inline]
+    pub fn take_syn_ack(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {
+        let greeting = self.entry.as_mut().zip(panel.timers.as_ref());
+        self.forks.is_none()
+            && greeting.is_some_and(|(entry, timers)| entry.take_syn_ack(arrival, timers))
+    }
+
+    /// The same for a RST with ACK, without data, after which there is no entry.
+    #[inline]
+    pub fn take_refusal(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {
+        let may_be_short = self.forks.is_none() && panel.timers.is_some();
+        let refused = self.entry.take_if(|entry| may_be_short && entry.is_refused_by(arrival));
+        refused.is_some()
+    }
+
+    /// The same for an ACK without data that answers the SYN-ACK.
+    #[inline]
+    pub fn take_first_ack(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {
+        let greeting = self.entry.as_mut().zip(panel.timers.as_ref());
+        self.forks.is_none()
+            && greeting.is_some_and(|(entry, timers)| entry.take_first_ack(arrival, timers))
+    }
+
+    /// Lets a segment pass that is ordinary to all policies: what [`Track::judge`] does with it. Else
+    /// nothing changes.
+    #[inline]
+    pub fn pass(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {
+        let shared = self.entry.as_mut().filter(|_| panel.checks_windows && self.forks.is_none());
+        shared.is_some_and(|entry| ordinary::let_pass(entry, arrival, &panel.limits, panel.own))
     }
 
     /// Returns the entry that all policies share, if its connection runs steadily.

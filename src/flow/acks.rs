@@ -1,6 +1,6 @@
 //! A closer look at an acknowledgement: progress, duplicates, SACK blocks, windows.
 
-use crate::flow::detail::Again;
+use crate::flow::detail::{Again, Side};
 use crate::flow::half::Half;
 use crate::flow::history::Letter;
 use crate::flow::sack::LEAST_REACH;
@@ -8,12 +8,69 @@ use crate::flow::scaling::{self, Scaling};
 use crate::flow::step::{MAX_JUMP, Step};
 use crate::flow::story::Happening;
 use crate::flow::window::shrink;
-use crate::segment::Flags;
+use crate::segment::{Flags, SackBlock, Segment};
 use crate::seq::SeqNum;
 
 /// How far an acknowledgement may lie above all data seen before it counts as nonsense rather than
 /// as missing frames: 64 MiB.
 const MAX_UNSEEN: i32 = 1 << 26;
+
+/// What a side has sent, as far as SACK blocks are compared with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    end: SeqNum,
+    /// How far below the acknowledgement a duplicate may lie.
+    reach: u32,
+}
+
+impl Sent {
+    pub(super) fn by(half: &Half) -> Self {
+        let reach = half.max_flight.saturating_mul(2).max(LEAST_REACH);
+        Self { end: half.max_end, reach }
+    }
+}
+
+/// What the SACK blocks of an acknowledgement say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Report {
+    sacked: u32,
+    duplicate: Option<SackBlock>,
+    /// Whether a block lies outside what was sent.
+    is_outside: bool,
+    /// Whether blocks of the side ever did.
+    was_outside: bool,
+}
+
+impl Side {
+    /// Takes the SACK blocks of an acknowledgement that this side sent.
+    pub(super) fn reports(&mut self, frame: u64, segment: &Segment, sent: Sent) -> Report {
+        let blocks = segment.options.sack.as_slice();
+        let audit = &mut self.sack;
+        let outside_before = audit.beyond + audit.below;
+        let (sacked, duplicate) = audit.take(blocks, segment.ack, sent.end, sent.reach);
+        let outside = audit.beyond + audit.below;
+        let is_outside = outside > outside_before;
+        if is_outside {
+            let over = blocks.iter().map(|block| block.right.offset_from(sent.end)).max();
+            self.sack_over.see_over(frame, over.unwrap_or(0));
+        }
+        Report { sacked, duplicate, is_outside, was_outside: outside > 0 }
+    }
+
+    /// Takes what the SACK blocks of the other side say of this one.
+    pub(super) fn is_reported(&mut self, report: &Report, is_current: bool) {
+        if is_current {
+            self.sacked = self.sacked.max(report.sacked);
+            self.stuck.arrived_behind(report.sacked);
+        }
+        if let Some(block) = report.duplicate
+            && !report.was_outside
+            && self.forget_resent(block.left, block.right)
+        {
+            self.proofs.dsack += 1;
+        }
+    }
+}
 
 impl Step<'_> {
     /// Takes the acknowledgement number and the SACK blocks; returns whether more is acknowledged.
@@ -158,35 +215,17 @@ impl Step<'_> {
     }
 
     fn take_sack(&mut self) {
-        let segment = self.look.segment;
-        let blocks = segment.options.sack.as_slice();
-        if blocks.is_empty() || !self.peer.is(Half::SEQ) {
+        let (frame, segment) = (self.look.frame, self.look.segment);
+        if segment.options.sack.is_empty() || !self.peer.is(Half::SEQ) {
             return;
         }
-        let sent = self.peer.max_end;
-        let reach = self.peer.max_flight.saturating_mul(2).max(LEAST_REACH);
-        let audit = &mut self.own_side().sack;
-        let outside_before = audit.beyond + audit.below;
-        let (sacked, duplicate) = audit.take(blocks, segment.ack, sent, reach);
-        let outside = audit.beyond + audit.below;
-        if outside > outside_before {
-            let over = blocks.iter().map(|block| block.right.offset_from(sent)).max();
-            let frame = self.look.frame;
-            self.own_side().sack_over.see_over(frame, over.unwrap_or(0));
-        }
-        let is_current = segment.ack == self.own.ack;
-        let peer = self.peer_side();
-        if is_current {
-            peer.sacked = peer.sacked.max(sacked);
-            peer.stuck.arrived_behind(sacked);
-        }
-        if let Some(block) = duplicate {
-            if outside == 0 && peer.forget_resent(block.left, block.right) {
-                peer.proofs.dsack += 1;
-            }
+        let (sent, is_current) = (Sent::by(self.peer), segment.ack == self.own.ack);
+        let report = self.own_side().reports(frame, segment, sent);
+        self.peer_side().is_reported(&report, is_current);
+        if report.duplicate.is_some() {
             self.tell(Happening::DuplicateReported);
         }
-        if outside > outside_before {
+        if report.is_outside {
             self.tell(Happening::SackOutside);
         }
     }

@@ -1,11 +1,11 @@
 //! A closer look at the counters of a sender: its clock and its IP identification, which tell which of
 //! two segments left first, and whether one is the other once more.
 
-use crate::flow::half::{Half, Probe};
+use crate::flow::half::{Half, Probe, Tick};
 use crate::flow::ranges::{MAX_ID_STEP, Order, Stamp};
 use crate::flow::retransmission::Kind;
 use crate::flow::step::Step;
-use crate::segment::Flags;
+use crate::segment::{Flags, Segment};
 
 /// The time within which a copy without identity must follow the first: 1 ms.
 pub(super) const COPY_GAP_US: u32 = 1_000;
@@ -76,41 +76,50 @@ impl Step<'_> {
     pub(super) fn take_stamp(&mut self, kind: Option<Kind>) {
         let segment = self.look.segment;
         if let Some(timestamps) = segment.options.timestamps {
-            let value = timestamps.value;
-            let is_newer = value.wrapping_sub(self.own.tsval).cast_signed() > 0;
             if !self.own.is(Half::TIMESTAMPS) && self.own.is(Half::SYN) && !segment.has(Flags::SYN)
             {
                 self.detail().stamps_unannounced = true;
             }
-            if !self.own.is(Half::TIMESTAMPS) || is_newer {
-                if segment.end() == segment.seq && self.own.is(Half::TIMESTAMPS) {
-                    self.own.time(Probe::echo(value), self.look.now);
-                }
-                self.own.tsval = value;
-                self.own.set(Half::TIMESTAMPS);
-            }
+            self.own.take_clock(segment, timestamps.value, self.look.now);
         }
         if kind != Some(Kind::Duplicate) {
-            self.take_ip_id();
+            self.own.take_ip_id(segment);
+        }
+    }
+}
+
+impl Half {
+    /// Takes the timestamp of a segment of this side, where it is newer.
+    #[inline]
+    pub(super) fn take_clock(&mut self, segment: &Segment, value: u32, now: Tick) {
+        let is_newer = value.wrapping_sub(self.tsval).cast_signed() > 0;
+        if !self.is(Self::TIMESTAMPS) || is_newer {
+            if segment.end() == segment.seq && self.is(Self::TIMESTAMPS) {
+                self.time(Probe::echo(value), now);
+            }
+            self.tsval = value;
+            self.set(Self::TIMESTAMPS);
         }
     }
 
-    fn take_ip_id(&mut self) {
-        let ip_id = self.look.segment.ip_id;
-        let step = ip_id.wrapping_sub(self.own.ip_id).cast_signed();
-        let is_syn = self.look.segment.has(Flags::SYN);
-        if self.own.is(Half::RANDOM_ID) || ip_id == 0 && self.own.ip_id != 0 {
+    /// Takes the identification of a segment of this side, where it is newer.
+    #[inline]
+    pub(super) fn take_ip_id(&mut self, segment: &Segment) {
+        let ip_id = segment.ip_id;
+        let step = ip_id.wrapping_sub(self.ip_id).cast_signed();
+        let is_syn = segment.has(Flags::SYN);
+        if self.is(Self::RANDOM_ID) || ip_id == 0 && self.ip_id != 0 {
             return;
         }
-        if self.own.ip_id == 0 || is_syn {
+        if self.ip_id == 0 || is_syn {
             if ip_id == 0 && !is_syn {
-                self.own.set(Half::RANDOM_ID);
+                self.set(Self::RANDOM_ID);
             }
-            self.own.ip_id = ip_id;
+            self.ip_id = ip_id;
         } else if step > 0 && step < MAX_ID_STEP {
-            self.own.ip_id = ip_id;
+            self.ip_id = ip_id;
         } else if step == 0 || step <= -MAX_ID_STEP || step >= MAX_ID_STEP {
-            self.own.set(Half::RANDOM_ID);
+            self.set(Self::RANDOM_ID);
         }
     }
 }

@@ -88,32 +88,17 @@ impl Exchange {
     #[inline]
     pub(super) fn take(&mut self, look: &Look<'_>) -> Option<Taken> {
         if look.silence < LEAST_STALL_US && self.is_regular(look.segment, look.orientation) {
-            #[cfg(debug_assertions)]
-            let before = self.is_busy().then(|| self.clone());
             self.carry_on(look.segment, look.orientation, look.now);
-            #[cfg(debug_assertions)]
-            if let Some(mut by_step) = before {
-                by_step.look_closely(look);
-                assert_eq!(self.comparable(), by_step.comparable(), "{look:?}");
-            }
             return None;
         }
-        Some(self.look_closely(look))
-    }
-
-    fn look_closely(&mut self, look: &Look<'_>) -> Taken {
         let (own, peer) = pair(&mut self.halves, look.orientation);
-        Step::new(own, peer, &mut self.detail, &mut self.history, *look).take()
+        Some(Step::new(own, peer, &mut self.detail, &mut self.history, *look).take())
     }
 
-    /// Returns the same, without the identifications that mean nothing.
-    #[cfg(debug_assertions)]
-    fn comparable(&self) -> Self {
-        let mut same = self.clone();
-        for half in [&mut same.halves.low_to_high, &mut same.halves.high_to_low] {
-            half.ip_id *= u16::from(!half.is(Half::RANDOM_ID));
-        }
-        same
+    /// Returns whether something is under way on either side, so that every segment matters.
+    #[inline]
+    pub(super) const fn is_busy(&self) -> bool {
+        (self.halves.low_to_high.marks | self.halves.high_to_low.marks) & Half::ALERT != 0
     }
 
     /// Returns whether a segment that comes without a stall only carries on what its flow was
@@ -123,7 +108,7 @@ impl Exchange {
     pub(super) fn is_regular(&self, segment: &Segment, sender: Orientation) -> bool {
         let (own, peer) = (&self.halves[sender], &self.halves[sender.flip()]);
         if self.is_busy() {
-            return self.brings_only_data(segment, sender);
+            return false;
         }
         let is_told = new_marks(own, segment) == 0;
         // Where something went wrong, the last segments are remembered until scaling is proven.
@@ -144,9 +129,6 @@ impl Exchange {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
     pub(super) fn carry_on(&mut self, segment: &Segment, sender: Orientation, now: Tick) {
-        if self.is_busy() {
-            self.remember_data(segment, sender);
-        }
         let (own, peer) = pair(&mut self.halves, sender);
         let new_letters = new_marks(own, segment);
         if new_letters != 0 {
@@ -287,19 +269,26 @@ pub(super) const fn may_be_blind(own: &Half, peer: &Half) -> bool {
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
 pub(super) fn is_in_sequence(own: &Half, segment: &Segment) -> bool {
+    let step = segment.ip_id.wrapping_sub(own.ip_id).cast_signed();
+    is_clock_in_sequence(own, segment)
+        && (own.is(Half::RANDOM_ID) || step > 0 && step < MAX_ID_STEP)
+}
+
+/// Returns whether a segment has a timestamp that is not older than the last one of its sender, or has
+/// none where the others had none.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+pub(super) fn is_clock_in_sequence(own: &Half, segment: &Segment) -> bool {
     let (has_clock, clock) = match segment.options.timestamps {
         Some(timestamps) => (true, timestamps.value),
         None => (false, own.tsval),
     };
-    let time_goes_on =
-        has_clock == own.is(Half::TIMESTAMPS) && clock.wrapping_sub(own.tsval).cast_signed() >= 0;
-    let step = segment.ip_id.wrapping_sub(own.ip_id).cast_signed();
-    time_goes_on && (own.is(Half::RANDOM_ID) || step > 0 && step < MAX_ID_STEP)
+    has_clock == own.is(Half::TIMESTAMPS) && clock.wrapping_sub(own.tsval).cast_signed() >= 0
 }
 
-/// Moves both sides on by a regular segment, wherever speed does not matter.
+/// Moves both sides on by a regular segment, where a call does not matter.
 #[inline(never)]
-fn carry_on(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
+pub(super) fn carry_on(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
     advance(own, peer, (segment, segment.end()), now);
 }
 

@@ -221,6 +221,7 @@ impl ConnState {
     }
 
     /// Reads the state from the marks of originator and responder.
+    #[inline]
     pub(super) const fn of(original: u16, reply: u16) -> Self {
         const fn has(marks: u16, letter: Letter) -> bool {
             marks & letter.mark() != 0

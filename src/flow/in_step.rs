@@ -63,6 +63,12 @@ impl FlowAudit {
         }
     }
 
+    /// Returns whether tracker and analysis are known to be in step.
+    #[inline]
+    pub const fn is_in_step(&self) -> bool {
+        !matches!(self.pace, Pace::Apart)
+    }
+
     /// Brings the tracker's entry up to date, and notes that one of both is to be changed.
     #[inline]
     pub fn fall_out_of_step(&mut self, track: &mut Track) {

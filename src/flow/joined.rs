@@ -51,11 +51,6 @@ impl Joined {
         }
     }
 
-    /// Returns whether nothing is under way.
-    pub(super) const fn is_settled(&self) -> bool {
-        self.pending.is_none()
-    }
-
     /// Forgets what is under way, but not what was counted.
     pub(super) const fn forget(&mut self) {
         self.pending = None;

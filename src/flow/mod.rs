@@ -7,7 +7,6 @@
 //! Does not: judge packets, name causes, or know other flows.
 
 mod acks;
-mod busy;
 mod bytes;
 pub mod community_id;
 mod counters;
@@ -17,13 +16,16 @@ mod evidence;
 mod exchange;
 mod filtered;
 mod finished;
+mod gist;
 mod glance;
+mod greeting;
 mod half;
 mod handshake;
 mod history;
 mod in_step;
 mod joined;
 mod lead;
+mod onward;
 mod opening;
 mod pause;
 mod places;
@@ -64,7 +66,9 @@ pub use evidence::{Evidence, KeyPacket, MAX_KEY_PACKETS};
 pub use exchange::{LEAST_STALL_US, Repeated};
 pub use filtered::Messages;
 pub use finished::{FlowFinding, FlowSightings, FlowStory, FlowTrouble};
+pub use gist::{Gist, SideGist};
 pub use glance::{Mark, Sight};
+pub use greeting::Greeting;
 pub use half::Offer;
 pub use handshake::{Handshake, MAX_RETRIES};
 pub use history::ConnState;
@@ -236,11 +240,8 @@ impl FlowAudit {
     pub fn is_regular(&self, ts: Timestamp, arrival: &Arrival<'_>) -> bool {
         let is_at_once = ts.nanos_since(self.last_ts) < LEAST_STALL_NS;
         let is_alone = matches!(self.copies, Copies::None);
-        // Builds with debug assertions compare, in `Exchange::take`.
-        let is_compared = cfg!(debug_assertions) && self.exchange.is_busy();
         is_at_once
             && is_alone
-            && !is_compared
             && !self.is_pausing()
             && self.exchange.is_regular(arrival.segment, arrival.orientation)
     }
@@ -387,6 +388,7 @@ impl FlowAudit {
     }
 
     /// Returns what travelled in each direction.
+    #[inline]
     pub fn directions(&self) -> PerDirection<OneWay> {
         let way = |way: Orientation| self.facts[way].joined(self.counts[way]);
         PerDirection { original: way(self.original), reply: way(self.original.flip()) }

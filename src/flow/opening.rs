@@ -1,12 +1,27 @@
 //! A closer look at a segment with SYN or RST.
 
-use crate::flow::half::{Half, Probe};
+use crate::flow::half::{Half, Probe, Tick};
 use crate::flow::handshake::Challenge;
 use crate::flow::history::Letter;
 use crate::flow::retransmission::Kind;
 use crate::flow::step::{Outcome, Step};
-use crate::segment::Flags;
+use crate::segment::{Flags, Segment};
 use crate::tuple::Orientation;
+
+impl Half {
+    /// Takes the numbers and offers of a SYN or SYN-ACK of this side.
+    #[inline]
+    pub(super) fn open(&mut self, segment: &Segment, now: Tick) {
+        self.offered(segment);
+        self.max_end = segment.end();
+        // Compared with the next one; nobody takes it for a window before something is acknowledged.
+        self.win = segment.win;
+        self.progress_at = now;
+        self.set(Self::SEQ);
+        self.spoil_probe();
+        self.time(Probe::ack(segment.end()), now);
+    }
+}
 
 impl Step<'_> {
     /// Takes a SYN or SYN-ACK.
@@ -17,7 +32,7 @@ impl Step<'_> {
             if self.own.is(Half::SEQ) {
                 self.await_challenge();
             } else {
-                self.open();
+                self.own.open(segment, self.look.now);
             }
             return Outcome::default();
         }
@@ -35,22 +50,9 @@ impl Step<'_> {
         } else if self.peer.is(Half::ACK) && self.peer.marks & Letter::Rst.mark() == 0 {
             self.await_challenge();
         } else {
-            self.open();
+            self.own.open(segment, self.look.now);
         }
         Outcome::default()
-    }
-
-    /// Takes the numbers and offers of a SYN as those of the sender.
-    fn open(&mut self) {
-        let segment = self.look.segment;
-        self.own.offered(segment);
-        self.own.max_end = segment.end();
-        // Compared with the next one; nobody takes it for a window before something is acknowledged.
-        self.own.win = segment.win;
-        self.own.progress_at = self.look.now;
-        self.own.set(Half::SEQ);
-        self.own.spoil_probe();
-        self.own.time(Probe::ack(segment.end()), self.look.now);
     }
 
     fn take_syn_again(&mut self) -> Outcome {

@@ -131,7 +131,7 @@ impl Ranges {
                 break;
             }
             let (left, right) = (hole.start.latest(start), earliest(hole.end, end));
-            found.unseen += right.0.wrapping_sub(left.0);
+            found.unseen = found.unseen.wrapping_add(right.0.wrapping_sub(left.0));
             found.hole = found.hole.or(Some(hole));
             self.remember(Hole { start: left, end: right, ..hole });
             let before = Hole { end: left, ..hole };

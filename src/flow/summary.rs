@@ -8,9 +8,10 @@ use crate::flow::OneWay;
 use crate::flow::detail::{Detail, KindCount, KindCounts, Proofs, Side, Stall};
 use crate::flow::effect::EffectCounts;
 use crate::flow::exchange::Exchange;
+use crate::flow::gist::{Gist, SideGist};
 use crate::flow::half::{Half, Offer};
 use crate::flow::handshake::Handshake;
-use crate::flow::history::{ConnState, History, Letter};
+use crate::flow::history::{ConnState, History};
 use crate::flow::joined::Joined;
 use crate::flow::retransmission::Kind;
 use crate::flow::sack::SackAudit;
@@ -22,12 +23,6 @@ use crate::flow::window::WindowAudit;
 use crate::segment::{Direction, PerDirection};
 use crate::time::Timestamp;
 use crate::tuple::Orientation;
-
-/// Payload bytes of the largest packet that Ethernet carries, jumbo frames included.
-const LARGEST_PAYLOAD: u16 = 9_000;
-
-/// Bytes above the highest seen that an acknowledgement may cover and still tell of missed frames.
-const MAX_MISSED: u32 = 1 << 26;
 
 /// What one side did.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -203,11 +198,27 @@ impl Summary {
 
     /// Returns the time of the handshake as seen from the capture point: answer to the SYN, and
     /// answer to the SYN-ACK, in microseconds.
-    pub const fn handshake_us(&self) -> Option<(u32, u32)> {
-        match (self.sides.original.rtt_handshake_us, self.sides.reply.rtt_handshake_us) {
-            (Some(far), Some(near)) => Some((far, near)),
-            _ => None,
-        }
+    pub fn handshake_us(&self) -> Option<(u32, u32)> {
+        self.gist().handshake_us()
+    }
+
+    /// Returns whether there is nothing to count or to show but what the gist says.
+    pub(super) fn says_only(&self, gist: &Gist) -> bool {
+        let is_clean = |side: &SideSummary| {
+            let counts = [side.acked_before, side.data_after_ack, side.holes_forgotten];
+            side.kinds.is_empty()
+                && side.proofs == Proofs::default()
+                && side.window == WindowAudit::default()
+                && counts == [0; 3]
+        };
+        let sides = [&self.sides.original, &self.sides.reply];
+        let is_quiet = self.stall.is_none() && self.handshake == Handshake::default();
+        let is_plain = !self.is_suspect() && self.weight() == 0;
+        self.gist() == *gist
+            && sides.into_iter().all(is_clean)
+            && self.effects == EffectCounts::default()
+            && is_quiet
+            && is_plain
     }
 
     /// Returns the payload bytes that were acknowledged and never seen, of both sides.
@@ -221,6 +232,7 @@ static NOTHING: LazyLock<Side> = LazyLock::new(Side::default);
 
 impl SideSummary {
     fn of((own, peer): (&Half, &Half), kept: Option<&Side>, way: &OneWay) -> Self {
+        let gist = SideGist::of((own, peer), kept, way);
         let side = kept.unwrap_or(&NOTHING);
         let scaling = scaling::of(own, peer);
         let known_shift = match scaling {
@@ -233,10 +245,10 @@ impl SideSummary {
             window.longest_zero_us = window.longest_zero_us.max(micros);
         }
         Self {
-            offer: own.offer(),
+            offer: gist.offer,
             scaling,
             mss: own.is(Half::MSS).then_some(own.mss),
-            sack_permitted: own.is(Half::SACK),
+            sack_permitted: gist.sack_permitted,
             timestamps: own.is(Half::TIMESTAMPS),
             kinds: kept.map(|side| side.kinds.iter().collect()).unwrap_or_default(),
             retransmitted: kept.map(|side| side.kinds.retransmitted()).unwrap_or_default(),
@@ -251,24 +263,18 @@ impl SideSummary {
             max_flight: own.max_flight,
             largest: way.largest,
             ttl: way.ttl,
-            sends_superpackets: peer.is(Half::MSS) && way.largest > peer.mss
-                || way.largest > LARGEST_PAYLOAD,
+            sends_superpackets: gist.sends_superpackets,
             data_after_ack: side.data_after_ack,
             stuck: side.stuck,
             joined: side.joined,
-            missed_bytes: missed(own, peer, side),
+            missed_bytes: gist.missed_bytes,
             acked_before: side.acked_before,
             acked_unseen: side.acked_unseen,
-            rtt_min_us: own.min_rtt(),
+            rtt_min_us: gist.rtt_min_us,
             rtt_smoothed_us: own.srtt(),
-            rtt_handshake_us: way.handshake_us,
+            rtt_handshake_us: gist.rtt_handshake_us,
             holes_forgotten: side.holes_forgotten(),
         }
-    }
-
-    /// Returns whether its SYN offered a shift count above 14.
-    pub const fn offers_too_much(&self) -> bool {
-        matches!(self.offer, Offer::Shift(shift) if shift > scaling::MAX_SHIFT)
     }
 
     /// Returns the counts by kind.
@@ -280,17 +286,4 @@ impl SideSummary {
     pub fn packets(&self, kind: Kind) -> u64 {
         self.kinds.iter().find(|(k, _)| *k == kind).map_or(0, |(_, count)| count.packets)
     }
-}
-
-/// Returns the bytes of `own` that the other side acknowledged although they were never seen.
-fn missed(own: &Half, peer: &Half, side: &Side) -> u64 {
-    if !own.is(Half::SEQ) || !peer.is(Half::ACK) {
-        return 0;
-    }
-    let tail = u32::try_from(peer.ack.offset_from(own.max_end)).unwrap_or(0);
-    let is_fin = own.marks & Letter::Fin.mark() == 0 && peer.marks & Letter::Fin.mark() != 0;
-    // The last number acknowledged may be that of a FIN that was missed as well: no byte of data.
-    let tail = if is_fin { tail.saturating_sub(1) } else { tail };
-    let tail = if tail > MAX_MISSED { 0 } else { u64::from(tail) };
-    side.missed_up_to(peer.ack) + tail
 }

@@ -20,7 +20,7 @@ const LEAST_LEAP: u32 = 1 << 16;
 const DRAWN_US: u32 = 1_000_000;
 
 /// Returns whether two packets took ways of different length; 0 stands for no packet.
-const fn differ(ttl: u8, other: u8) -> bool {
+pub(super) const fn differ(ttl: u8, other: u8) -> bool {
     ttl != 0 && other != 0 && ttl.abs_diff(other) > SAME_PATH_HOPS
 }
 

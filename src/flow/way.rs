@@ -195,6 +195,7 @@ impl Facts {
     }
 
     /// Joins both parts.
+    #[inline]
     pub(super) fn joined(&self, counts: Counts) -> OneWay {
         OneWay {
             packets: self.packets(counts),

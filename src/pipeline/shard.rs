@@ -7,7 +7,9 @@ mod account;
 mod first_sights;
 mod flow;
 mod forget;
+mod greeting;
 mod sights;
+mod starts;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,7 @@ use crate::conntrack::table::Position;
 use crate::conntrack::{
     Arrival, CtState, Entry, ErrorArrival, Members, Opinions, Panel, Table, Track, Verdict,
 };
-use crate::flow::{Attention, FlowAudit, Observation};
+use crate::flow::{Attention, Observation};
 use crate::occupancy::{Group, Watched};
 use crate::pipeline::datagrams::Datagrams;
 use crate::pipeline::ledger::Ledger;
@@ -29,6 +31,7 @@ use crate::tuple::FlowKey;
 use crate::wire::Packet;
 use first_sights::FirstSights;
 use flow::Flow;
+use starts::start;
 
 /// The policy number of the liberal twin in the panel.
 const LIBERAL: usize = 1;
@@ -187,7 +190,7 @@ impl Shard {
         let (mut totals, mut findings) = (self.desk.totals.clone(), self.desk.findings.clone());
         for flow in self.table.iter() {
             let at = (flow.key, flow.audit().last_seen());
-            account::settle(at, flow.audit().clone(), &mut totals, &mut findings);
+            account::settle(at, &mut flow.audit().clone(), &mut totals, &mut findings);
         }
         (totals, findings)
     }
@@ -205,17 +208,6 @@ impl Shard {
         if flow.is_over(item.stamp.clock) {
             self.take_elsewhere(item);
         } else {
-            self.desk.take(flow, item);
-        }
-    }
-
-    /// Takes a segment of a flow that is not where it was thought to be, or of a new one.
-    #[inline(never)]
-    fn take_elsewhere(&mut self, item: &Item) {
-        let position = self.find_or_start(item);
-        if let Some(flow) = position.and_then(|position| self.table.get_mut(position))
-            && !self.desk.let_pass(flow, item)
-        {
             self.desk.take(flow, item);
         }
     }
@@ -254,7 +246,7 @@ impl Shard {
     /// Takes a segment that a rule exempts: it makes and renews no entry, but is part of its flow.
     #[cold]
     fn take_exempt(&mut self, item: &Item) {
-        let position = self.find_or_start(item);
+        let position = self.find(item).or_else(|| self.start(item));
         let Some(flow) = position.and_then(|position| self.table.get_mut(position)) else { return };
         let Stamp { number: frame, ts, .. } = item.stamp;
         self.desk.note(
@@ -277,29 +269,6 @@ impl Shard {
         self.desk.totals.errors_untracked += 1;
         self.desk.tell(item, None, Verdict::untracked(), CtState::Untracked);
     }
-
-    /// Finds the flow of an item; a flow that is over makes room for the next.
-    fn find_or_start(&mut self, item: &Item) -> Option<Position> {
-        let Item { stamp, hash, packet: Packet { key, .. }, .. } = *item;
-        if let Some(position) = self.table.find(&key, hash) {
-            if !self.table.get(position)?.is_over(stamp.clock) {
-                return Some(position);
-            }
-            self.desk.bury(self.table.remove(position)?, stamp.clock);
-        }
-        if self.table.wants_sweep() {
-            let now = stamp.clock;
-            self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
-        }
-        let mut audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
-        let known = self.known.remove(&key).filter(|entry| entry.expires > stamp.clock);
-        if let Some(entry) = &known {
-            audit.tracked = true;
-            audit.original = entry.original;
-        }
-        let track = known.map(Track::from).unwrap_or_default();
-        self.table.insert(hash, Flow::new(key, track, audit))
-    }
 }
 
 impl Desk {
@@ -317,6 +286,9 @@ impl Desk {
     /// Takes a segment of a flow that is not merely the next one, or not known to be.
     #[inline(never)]
     fn take(&mut self, flow: &mut Flow, item: &Item) {
+        if self.take_greeting(flow, item) || self.take_onward(flow, item) {
+            return;
+        }
         self.take_closely(flow, item);
         if self.wanted != Wanted::Verdicts {
             flow.compare(&self.panel);
@@ -339,11 +311,11 @@ impl Desk {
             let mut fresh = start(frame, ts, &arrival, &self.full);
             fresh.reopened = true;
             let (_, audit) = flow.open();
-            let ended = std::mem::replace(audit, fresh);
+            let mut ended = std::mem::replace(audit, fresh);
             audit.expect_copies_as(&ended);
             audit.first_seen_at(arrival.orientation, item.stamp.vantage());
             let at = (flow.key, item.stamp.clock);
-            account::settle(at, ended, &mut self.totals, &mut self.findings);
+            account::settle(at, &mut ended, &mut self.totals, &mut self.findings);
         }
         let forked = !self.opinions.is_unanimous();
         let unanimous = !forked && !verdict.is_invalid();
@@ -460,18 +432,9 @@ impl Desk {
         if let Some(expires) = flow.expires().filter(|expires| *expires <= end) {
             self.totals.occupancy.close(expires, Group::Tcp);
         }
-        account::settle((flow.key, end), flow.into_audit(), &mut self.totals, &mut self.findings);
+        let at = (flow.key, end);
+        account::settle(at, flow.open().1, &mut self.totals, &mut self.findings);
     }
-}
-
-/// Starts a flow, with everything told if it is one to be reported in full.
-#[inline]
-fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: &[u64]) -> FlowAudit {
-    let mut audit = FlowAudit::new(frame, ts, arrival);
-    if full.contains(&frame) {
-        audit.tell_all();
-    }
-    audit
 }
 
 #[inline]

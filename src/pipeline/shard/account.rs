@@ -18,7 +18,7 @@ const HALF_SEEN_PACKETS: u64 = 3;
 #[inline(never)]
 pub(super) fn settle(
     (key, end): (FlowKey, Timestamp),
-    mut audit: FlowAudit,
+    audit: &mut FlowAudit,
     totals: &mut Totals,
     findings: &mut Findings,
 ) {
@@ -29,15 +29,35 @@ pub(super) fn settle(
     let one_way = directions.original.packets == 0 || directions.reply.packets == 0;
     totals.flows_one_way += u64::from(one_way);
     if audit.picked_up {
-        count_beginning(&audit, end, totals);
+        count_beginning(audit, end, totals);
     }
     let packets = directions.original.packets + directions.reply.packets;
     totals.payload_bytes += directions.original.bytes + directions.reply.bytes;
-    let summary = audit.summary();
-    let goes_on = packets >= HALF_SEEN_PACKETS && summary.conn_state != ConnState::S0;
+    let of_clean = audit.gist();
+    let conn_state = match &of_clean {
+        Some(gist) => {
+            totals.behaviour.count_gist(gist);
+            totals.peers.count_flow(&key, audit, gist, 0);
+            gist.conn_state
+        }
+        None => settle_in_full(key, audit, totals, findings),
+    };
+    let goes_on = packets >= HALF_SEEN_PACKETS && conn_state != ConnState::S0;
     totals.flows_half_seen += u64::from(one_way && goes_on);
+}
+
+/// Adds a flow of which more is known than its numbers; returns how it ended.
+#[inline(never)]
+fn settle_in_full(
+    key: FlowKey,
+    audit: &mut FlowAudit,
+    totals: &mut Totals,
+    findings: &mut Findings,
+) -> ConnState {
+    let summary = audit.summary();
+    let retries = summary.handshake.syn_retries_us.len();
     totals.behaviour.count_flow(&summary);
-    totals.peers.count_flow(&key, &audit, &summary);
+    totals.peers.count_flow(&key, audit, &summary.gist(), retries);
     if let Some(story) = audit.take_story() {
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.tell(FlowStory { key, audit, summary, story });
@@ -56,15 +76,17 @@ pub(super) fn settle(
         let (audit, summary) = (audit.clone(), Box::new(summary.clone()));
         findings.push_troubled(FlowTrouble { key, audit, summary });
     }
+    let conn_state = summary.conn_state;
     if let Some(evidence) = audit.evidence.take()
         && !evidence.hit_under.is_empty()
     {
         totals.count_flow_hits(evidence.hit_under);
         if evidence.invalid_packets() > 0 || evidence.invalid_liberal > 0 {
-            let summary = Box::new(summary);
+            let (audit, summary) = (audit.clone(), Box::new(summary));
             findings.push(FlowFinding { key, audit, evidence: *evidence, summary });
         }
     }
+    conn_state
 }
 
 /// Counts what is there in the place of the beginning of a flow that was picked up.

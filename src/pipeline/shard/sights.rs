@@ -41,7 +41,7 @@ impl Desk {
         let left_out = flow.audit().leaves_out(vantage);
         let first = self.first_sights.as_mut().and_then(|sights| sights.find(item, left_out));
         if flow.audit().is_new() {
-            self.note_opening(flow, item);
+            self.note_opening(flow.audit().first_frame, item);
             flow.open().1.sight(frame, (ts, vantage), &arrival(item), None);
             return false;
         }
@@ -57,12 +57,12 @@ impl Desk {
             return true;
         }
         if !was_alone && self.resolve(flow, item) {
-            self.note_opening(flow, item);
+            self.note_opening(flow.audit().first_frame, item);
             return false;
         }
         let seen = flow.open().1.sight(frame, (ts, vantage), &arrival(item), first);
         if item.packet.segment.has(Flags::SYN) && seen != Sighted::Copy {
-            self.note_opening(flow, item);
+            self.note_opening(flow.audit().first_frame, item);
         }
         let is_new = was_alone && flow.audit().is_seen_twice();
         if is_new && self.wanted != Wanted::Findings {
@@ -118,14 +118,14 @@ impl Desk {
     }
 
     /// Keeps a SYN or SYN-ACK for comparison with others.
-    fn note_opening(&mut self, flow: &Flow, item: &Item) {
+    #[inline]
+    pub(super) fn note_opening(&mut self, flow: u64, item: &Item) {
         if self.findings.has_all_openings() {
             return;
         }
         let Stamp { number: frame, ts, clock, .. } = item.stamp;
         let vantage = item.stamp.vantage();
         let Packet { key, orientation, segment } = item.packet;
-        let flow = flow.audit().first_frame;
         let opening = Opening { frame, ts, clock, flow, key, orientation, vantage, segment };
         self.findings.push_opening(opening);
     }
