@@ -15,14 +15,22 @@ impl Shard {
     /// Takes a segment of a flow that is not where it was thought to be, or of a new one.
     #[inline(never)]
     pub(super) fn take_elsewhere(&mut self, item: &Item) {
-        let known = self.find(item).and_then(|position| self.table.get_mut(position));
+        let position = self.table.find(&item.packet.key, item.hash);
+        let known = position.and_then(|position| self.table.get_mut(position));
         if let Some(flow) = known {
-            if !self.desk.let_pass(flow, item) {
-                self.desk.take(flow, item);
+            // What passes renews an entry that has not expired: its flow is not over.
+            if flow.audit().is_in_step() && self.desk.let_pass(flow, item) {
+                return;
             }
-        } else {
-            self.take_first(item);
+            if !flow.is_over(item.stamp.clock) {
+                self.desk.take(flow, item);
+                return;
+            }
         }
+        if let Some(over) = position.and_then(|position| self.table.remove(position)) {
+            self.desk.bury(over, item.stamp.clock);
+        }
+        self.take_first(item);
     }
 
     /// Takes the first segment of a flow.
