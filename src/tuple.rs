@@ -395,7 +395,8 @@ impl Share {
 
     /// Returns which of so many workers owns a flow of this share, none for a flow of another. A
     /// worker owns whole sections, as a share does.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "asked for every packet: the key stays in registers")]
     pub fn worker(self, key: &FlowKey, workers: usize) -> Option<usize> {
         if self.is_all() {
             return Some(key.shard(workers));

@@ -89,20 +89,29 @@ impl Items {
         self.used = 0;
     }
 
-    /// Returns the next place, which holds some earlier packet; none where it must be made first.
+    /// Returns the next place, which holds some earlier packet.
     #[inline]
     fn next(&mut self) -> Option<&mut Item> {
-        let place = self.places.get_mut(self.used)?;
+        if self.used == self.places.len() {
+            self.make(1);
+        }
         self.used += 1;
-        Some(place)
+        self.places.get_mut(self.used - 1)
     }
 
-    /// Returns the next place, which is made where there is none.
-    fn next_or_new(&mut self) -> Option<&mut Item> {
-        if self.used == self.places.len() {
-            self.places.push(Item::default());
+    /// Makes places, so that this many are free.
+    #[cold]
+    #[inline(never)]
+    fn make(&mut self, free: usize) {
+        self.places.resize_with(self.used + free, Item::default);
+    }
+
+    /// Returns so many of the places that come next.
+    fn free(&mut self, count: usize) -> &mut [Item] {
+        if self.places.len() - self.used < count {
+            self.make(count);
         }
-        self.next()
+        self.places.get_mut(self.used..).unwrap_or_default()
     }
 
     /// Puts the packets into capture order.
@@ -334,7 +343,7 @@ impl Slice {
     fn call(&mut self, census: Census, next: Option<Frame<'_>>) {
         let Some(next) = next else { return };
         let stamp = Stamp::of(&next);
-        for place in self.items.iter_mut().filter_map(Items::next_or_new) {
+        for place in self.items.iter_mut().filter_map(Items::next) {
             *place = Item { stamp, kind: Kind::Census(census), ..Item::default() };
         }
     }
@@ -362,15 +371,16 @@ impl Slice {
         }
     }
 
-    /// Takes frames up to the first one that is not plain, or for which a place must first be made, and
-    /// returns how many. Stands alone, so that its variables stay in registers.
+    /// Takes frames up to the first one that is not plain, and returns how many. Stands alone, so that
+    /// its variables stay in registers.
     #[inline(never)]
     fn take_plain(&mut self, batch: &Batch, range: Range<usize>, how: &Decoder) -> usize {
         let mut taken = 0;
         for outline in batch.outlines(range) {
             let Some(plain) = wire::plain(outline.link, outline.bytes) else { break };
-            if let Some(owner) = how.owner(plain.key) {
-                let Some(item) = self.items.get_mut(owner).and_then(Items::next) else { break };
+            if let Some(owner) = how.share.worker(&plain.key, how.shards) {
+                let items = self.items.get_mut(owner);
+                let Some(item) = items.and_then(Items::next) else { break };
                 item.fill(Stamp::of_outline(&outline), plain, how.seed);
             }
             taken += 1;
@@ -388,9 +398,8 @@ impl Slice {
         how: &Decoder,
     ) -> usize {
         let Some(items) = self.items.get_mut(owner) else { return 0 };
-        let spare = items.places.get_mut(items.used..).unwrap_or_default();
         let mut taken = 0;
-        for (item, outline) in spare.iter_mut().zip(batch.outlines(range)) {
+        for (item, outline) in items.free(range.len()).iter_mut().zip(batch.outlines(range)) {
             if let Some(plain) = wire::plain_v4(outline.link, outline.bytes) {
                 item.fill(Stamp::of_outline(&outline), plain, how.seed);
             } else {
@@ -477,7 +486,7 @@ impl Slice {
 
     fn route(&mut self, stamp: Stamp, packet: &Packet, kind: Kind, how: &Decoder) {
         let items = how.owner(packet.key).and_then(|owner| self.items.get_mut(owner));
-        if let Some(item) = items.and_then(Items::next_or_new) {
+        if let Some(item) = items.and_then(Items::next) {
             *item = Item { stamp, hash: packet.key.hash_with(how.seed), packet: *packet, kind };
         }
     }
