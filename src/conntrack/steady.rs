@@ -11,7 +11,8 @@
 use std::hint::select_unpredictable;
 
 use crate::conntrack::entry::{Entry, low_half};
-use crate::conntrack::policy::{Choices, Limits};
+use crate::conntrack::expiry::seconds;
+use crate::conntrack::policy::{Choices, Feature, Features, Limits, Timeouts};
 use crate::conntrack::repeats::Repeats;
 use crate::conntrack::state::{Class, TcpState, Transition, transition};
 use crate::conntrack::window::{MAX_ACK_WINDOW, Side, SideFlags};
@@ -56,6 +57,12 @@ impl Next {
 
     const fn class(&self) -> Class {
         if self.is_fin { Class::Fin } else { Class::Ack }
+    }
+
+    /// Returns whether the low 16 bits of the window are 0.
+    #[inline]
+    pub(super) const fn is_cut(&self) -> bool {
+        low_half(self.window()) == 0
     }
 
     /// Returns the window in bytes.
@@ -111,21 +118,42 @@ impl SideHeadway {
     }
 }
 
-/// The timeouts of a steady connection, in nanoseconds.
+/// The timeouts of a steady connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Renewals {
     /// When everything is acknowledged.
-    idle: i64,
+    idle: Renewal,
     /// While data is not.
-    unacknowledged: i64,
+    due: Renewal,
+    /// Whether windows may be multiples of 2¹⁶, which kernels before 5.3 take for 0.
+    may_be_cut: bool,
+}
+
+/// A timeout of an open window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Renewal {
+    nanos: i64,
+    /// How many seconds sooner kernels before 5.3 let the entry expire where the window is cut to 0.
+    sooner_s: u32,
 }
 
 impl Renewals {
-    /// Reads the timeouts; none where acknowledgements count as repeated from the first on.
-    pub(super) fn of(limits: &Limits) -> Option<Self> {
-        let idle = limits.timeouts.by_state.get(TcpState::Established as usize).copied()?;
-        let unacknowledged = idle.min(limits.timeouts.unacknowledged);
-        (limits.max_retrans > 0).then_some(Self { idle, unacknowledged })
+    /// Reads the timeouts for a policy with these features; none where acknowledgements count as
+    /// repeated from the first on.
+    pub(super) fn of(limits: &Limits, own: Features) -> Option<Self> {
+        let Timeouts { by_state, max_retrans, unacknowledged } = &limits.timeouts;
+        let nanos = by_state.get(TcpState::Established as usize).copied()?;
+        let sooner_s = if nanos > *max_retrans { seconds(nanos - *max_retrans) } else { 0 };
+        let idle = Renewal { nanos, sooner_s };
+        let is_shorter = *unacknowledged < nanos;
+        let due = if is_shorter { Renewal { nanos: *unacknowledged, sooner_s: 0 } } else { idle };
+        let may_be_cut = own.contains(Feature::LastWinUnscaled);
+        (limits.max_retrans > 0).then_some(Self { idle, due, may_be_cut })
+    }
+
+    /// Returns whether a window may be such a multiple.
+    pub(super) const fn may_be_cut(&self) -> bool {
+        self.may_be_cut
     }
 }
 
@@ -145,7 +173,6 @@ impl Entry {
         is_between_handshake_and_end(self.state)
             && self.seen_reply
             && self.assured
-            && self.sooner_s == 0
             && !awaits_challenge
             && sides.original.is_steady()
             && sides.reply.is_steady()
@@ -154,12 +181,11 @@ impl Entry {
     /// Returns whether the tracker lets the next segment of a steady connection pass without a word.
     ///
     /// It begins at the sender's end: hence bound II holds, as windows are small. Windows whose low 16
-    /// bits are 0, of which kernels before 5.3 think otherwise, are left to the long way, and so are
-    /// repetitions.
+    /// bits are 0 are left to the long way where the policy takes them for closed, and so are repetitions.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
     #[expect(clippy::needless_bitwise_bool, reason = "one branch that nearly always goes one way")]
-    pub(super) fn admits(&self, next: &Next) -> bool {
+    pub(super) fn admits(&self, next: &Next, renewals: &Renewals) -> bool {
         let Next { seq, len, ack, .. } = *next;
         let direction = self.direction_of(next.orientation);
         let (sender, receiver) = (&self.sides[direction], &self.sides[direction.flip()]);
@@ -167,13 +193,14 @@ impl Entry {
         let ends_within = (room >= 0) & (len <= room.cast_unsigned());
         let unacknowledged = receiver.end.0.wrapping_sub(ack.0);
         let acks_within = unacknowledged <= sender.max_win.max(MAX_ACK_WINDOW);
-        let is_read_alike = (sender.scale == next.shift) & (low_half(next.window()) != 0);
+        let is_open = !next.is_cut() | renewals.may_be_cut;
+        let is_read_alike = (sender.scale == next.shift) & is_open;
         let last = &self.last;
         let is_again = (last.direction == direction)
             & (last.seq == seq)
             & (last.ack == ack)
             & (last.end == next.end());
-        ends_within & acks_within & is_read_alike & !is_again & (next.now < self.expires)
+        ends_within & acks_within & is_read_alike & !is_again & (next.now < self.sooner())
     }
 
     /// Returns whether the entry of a steady connection may fall behind: see [`SideHeadway::runs_with`].
@@ -199,9 +226,16 @@ impl Entry {
     /// Renews the entry of a connection that goes on; the rest may fall behind.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
-    pub(super) fn renew(&mut self, now: Timestamp, is_due: bool, renewals: &Renewals) {
-        let timeout = select_unpredictable(is_due, renewals.unacknowledged, renewals.idle);
-        self.expires = now.plus_nanos(timeout);
+    pub(super) fn renew(
+        &mut self,
+        now: Timestamp,
+        (is_due, is_cut): (bool, bool),
+        renewals: &Renewals,
+    ) {
+        let Renewals { idle, due, .. } = renewals;
+        self.expires = now.plus_nanos(select_unpredictable(is_due, due.nanos, idle.nanos));
+        let sooner_s = select_unpredictable(is_due, due.sooner_s, idle.sooner_s);
+        self.sooner_s = sooner_s * u32::from(is_cut);
     }
 
     /// Brings the entry of a connection that went on up to date.
@@ -236,7 +270,7 @@ impl Entry {
     pub(super) fn go_on(&mut self, next: &Next, renewals: &Renewals) {
         self.remember_next(next);
         let is_due = self.move_on(next);
-        self.renew(next.now, is_due, renewals);
+        self.renew(next.now, (is_due, next.is_cut()), renewals);
     }
 
     /// Returns the state after a segment that was admitted, up to the end of the connection; none where
@@ -270,6 +304,7 @@ impl Entry {
         let normal = limits.timeouts.by_state.get(new as usize).copied().unwrap_or(0);
         let due = limits.timeouts.unacknowledged;
         self.expires = next.now.plus_nanos(if is_due { normal.min(due) } else { normal });
+        self.sooner_s = 0;
     }
 
     /// Remembers an acknowledgement that repeats none.

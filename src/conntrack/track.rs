@@ -47,9 +47,9 @@ impl Panel {
         let having = having(&policies);
         let varying = varying(&having, members);
         let checks_windows = !policies.iter().any(|policy| policy.contains(Feature::NoWindowCheck));
-        let renewals = Renewals::of(&limits).filter(|_| checks_windows);
-        let timers = Timers::of(&limits).filter(|_| checks_windows);
         let own = policies.first().copied().unwrap_or_default();
+        let renewals = Renewals::of(&limits, own).filter(|_| checks_windows);
+        let timers = Timers::of(&limits).filter(|_| checks_windows);
         let everyone = Group { members, varying };
         Self { policies, own, having, limits, everyone, checks_windows, renewals, timers }
     }
@@ -62,6 +62,13 @@ impl Panel {
     /// Returns whether there is no policy.
     pub fn is_empty(&self) -> bool {
         self.policies.is_empty()
+    }
+
+    /// Returns whether windows whose low 16 bits are 0 are like any other, to the policies that share an
+    /// entry as long as it lives.
+    #[inline]
+    pub fn takes_cut_windows(&self) -> bool {
+        self.renewals.as_ref().is_some_and(Renewals::may_be_cut)
     }
 
     fn features(&self, policy: usize) -> Features {
@@ -303,19 +310,19 @@ impl Track {
         self.entry.as_ref().is_some_and(|entry| entry.can_fall_behind(headway, shifts))
     }
 
-    /// Returns whether there is an entry, and it has not expired.
+    /// Returns whether there is an entry, and it has expired for no policy.
     #[inline]
     pub fn lives_at(&self, now: Timestamp) -> bool {
-        self.entry.as_ref().is_some_and(|entry| now < entry.expires)
+        self.entry.as_ref().is_some_and(|entry| now < entry.sooner())
     }
 
     /// Renews the entry of a connection whose entry may fall behind; `is_due` says whether data of one
-    /// side is not acknowledged.
+    /// side is not acknowledged, `is_cut` whether the low 16 bits of the window are 0.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
-    pub fn renew(&mut self, now: Timestamp, is_due: bool, panel: &Panel) {
+    pub fn renew(&mut self, now: Timestamp, (is_due, is_cut): (bool, bool), panel: &Panel) {
         if let (Some(entry), Some(renewals)) = (&mut self.entry, &panel.renewals) {
-            entry.renew(now, is_due, renewals);
+            entry.renew(now, (is_due, is_cut), renewals);
         }
     }
 
@@ -332,11 +339,11 @@ impl Track {
         let (Some(entry), Some(renewals)) = (&mut self.entry, &panel.renewals) else {
             return false;
         };
-        if !entry.admits(next) {
+        if !entry.admits(next, renewals) {
             return false;
         }
         if next.is_fin || entry.state != TcpState::Established {
-            return Self::end(entry, next, panel);
+            return !next.is_cut() && Self::end(entry, next, panel);
         }
         entry.go_on(next, renewals);
         true
