@@ -149,8 +149,9 @@ fn having(policies: &[Features]) -> Vec<(Features, Members)> {
 
 /// Returns the features that some of the members have and some have not.
 fn varying(having: &[(Features, Members)], members: Members) -> Features {
-    let in_part = |with: Members| !with.is_empty() && with != members;
-    let parting = having.iter().filter(|(_, having)| in_part(members.and(*having)));
+    let parts =
+        |having: Members| !members.and(having).is_empty() && !members.minus(having).is_empty();
+    let parting = having.iter().filter(|(_, having)| parts(*having));
     parting.fold(Features::NONE, |set, (feature, _)| set.or(*feature))
 }
 
