@@ -9,6 +9,7 @@
 //! Does not: know what is decoded or tracked.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 
@@ -19,6 +20,8 @@ use crate::pipeline::slice::{Decoder, Items, Settler, Slice};
 use crate::source::{self, FrameSource};
 use crate::time::Timestamp;
 
+/// How often somebody looks around before going to sleep: some ten microseconds.
+const PATIENCE: u32 = 2000;
 /// Slices on their way for each worker: enough that nobody runs dry.
 const SLICES_A_WORKER: u64 = 4;
 
@@ -70,6 +73,8 @@ impl Crew<'_> {
                 is_abandoned: false,
             }),
             bell: Condvar::new(),
+            news: AtomicUsize::new(0),
+            sleepers: AtomicUsize::new(0),
             decoder: self.decoder,
         };
         std::thread::scope(|scope| {
@@ -243,8 +248,12 @@ impl<'a> Board<'a> {
 /// Where the workers meet.
 struct Hall<'a> {
     board: Mutex<Board<'a>>,
-    /// Rung when there may be new jobs.
+    /// Rung when there may be new jobs, for those who sleep.
     bell: Condvar,
+    /// How often there may have been new jobs.
+    news: AtomicUsize,
+    /// How many sleep.
+    sleepers: AtomicUsize,
     decoder: Decoder,
 }
 
@@ -262,7 +271,7 @@ impl<'a> Hall<'a> {
                         part.verdicts = shard.take_verdicts();
                     }
                     self.board().put_back(desk, shard, parts);
-                    self.bell.notify_all();
+                    self.ring();
                 }
                 Job::Tell { verdicts } => {
                     for mut verdicts in verdicts {
@@ -270,14 +279,18 @@ impl<'a> Hall<'a> {
                             foreman.verdicts(&mut verdicts);
                         }
                     }
-                    self.bell.notify_all();
+                    self.ring();
                 }
             }
         }
     }
 
     /// Waits for a job; returns none when all is done.
+    ///
+    /// Between two jobs there is often less time than it takes to wake somebody up: whoever waits
+    /// looks around for a while before going to sleep.
     fn next_job(&self, home: usize, foreman: &mut Option<&mut dyn Foreman>) -> Option<Job<'a>> {
+        let mut patience = PATIENCE;
         let mut board = self.board();
         loop {
             if let Some(foreman) = foreman {
@@ -296,7 +309,35 @@ impl<'a> Hall<'a> {
             if board.is_done() {
                 return None;
             }
+            if patience > 0 {
+                let seen = self.news.load(Ordering::Relaxed);
+                drop(board);
+                patience = self.look_around(seen, patience);
+                board = self.board();
+                continue;
+            }
+            self.sleepers.fetch_add(1, Ordering::SeqCst);
             board = self.bell.wait(board).unwrap_or_else(PoisonError::into_inner);
+            self.sleepers.fetch_sub(1, Ordering::SeqCst);
+            patience = PATIENCE;
+        }
+    }
+
+    /// Waits for news beyond those `seen`; returns the patience left, none when there were no news.
+    fn look_around(&self, seen: usize, mut patience: u32) -> u32 {
+        while patience > 0 && self.news.load(Ordering::Relaxed) == seen {
+            std::hint::spin_loop();
+            patience -= 1;
+        }
+        patience
+    }
+
+    /// Tells everybody that there may be new jobs, once the board says so.
+    fn ring(&self) {
+        self.news.fetch_add(1, Ordering::SeqCst);
+        // Who is about to sleep has looked at the board after it said so, or is counted.
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            self.bell.notify_all();
         }
     }
 
@@ -314,15 +355,15 @@ impl<'a> Hall<'a> {
                 ended => {
                     board.end = Some(ended.map(|_| ()));
                     board.free.push(slice);
-                    self.bell.notify_all();
+                    self.ring();
                     return;
                 }
             }
         };
-        self.bell.notify_all();
+        self.ring();
         slice.decode(batch, 0..batch.len(), frames_before, &self.decoder);
         self.board().settle(number, slice, batch.len() as u64);
-        self.bell.notify_all();
+        self.ring();
     }
 
     fn board(&self) -> MutexGuard<'_, Board<'a>> {
@@ -337,7 +378,7 @@ impl Drop for Alarm<'_, '_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.board().is_abandoned = true;
-            self.0.bell.notify_all();
+            self.0.ring();
         }
     }
 }
