@@ -6,6 +6,8 @@
 //!
 //! Does not: find entries, or know of more than one.
 
+use std::mem::offset_of;
+
 use crate::conntrack::policy::{Choices, Feature, Limits};
 use crate::conntrack::repeats::{Repeated, Repeats};
 use crate::conntrack::reset::{self, ResetPath};
@@ -65,18 +67,17 @@ pub struct Entry {
     pub sides: Sides,
     /// The last segment.
     pub last: Last,
-    /// How many seconds sooner than told the entry expires for kernels before 5.3, which see a closed
-    /// window where the low 16 bits of the scaled one are 0. Policies of both generations share the
-    /// entry until then.
-    pub sooner_s: u32,
-    /// When the entry expires unless a packet renews it.
-    pub expires: Timestamp,
     /// The state.
     pub state: TcpState,
     /// How often the last acknowledgement was repeated.
     pub retrans: Repeats,
     /// Whether a reply was accepted: `IPS_SEEN_REPLY`.
     pub seen_reply: bool,
+    /// When the entry expires unless a packet renews it.
+    pub expires: Timestamp,
+    /// How many seconds sooner it does for kernels before 5.3, which see a closed window where the
+    /// low 16 bits of the scaled one are 0. Policies of both generations share the entry until then.
+    pub sooner_s: u32,
     /// Whether the connection counts as established for good: `IPS_ASSURED`.
     pub assured: bool,
     /// Which way the original direction goes between the endpoints of the flow's key.
@@ -84,6 +85,7 @@ pub struct Entry {
 }
 
 const _: () = assert!(size_of::<Entry>() <= 80, "an entry is hot: it must stay small");
+const _: () = assert!(offset_of!(Entry, expires) == 64, "the timer begins the second line");
 const _: () = assert!(size_of::<Option<Entry>>() == size_of::<Entry>(), "no entry costs nothing");
 
 /// A segment on its way through the tracker.
