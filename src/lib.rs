@@ -64,7 +64,9 @@
 //!    it, a higher [`conntrack::Profile::DATA_VERSION`]. The rule asks `choices.has(Feature::…)`: from
 //!    there on forks and what-if tables know of it.
 //! 4. *Change the rule.* Decide first, apply after. Distances to bounds are measured before anything
-//!    is said of them, so that all kernels have the same [`conntrack::Margins`].
+//!    is said of them, so that all kernels have the same [`conntrack::Margins`]. The commonest segments
+//!    take short ways, `ordinary.rs`, `steady.rs` and `greeting.rs`, which must say the same: take out of
+//!    them what the rule touches. Builds with debug assertions compare each with the long way.
 //! 5. *Explain it.* A new [`conntrack::Reason`] has words in `conntrack/verdict.rs` and a text in
 //!    `diagnose/explain.rs`; the compiler asks for both.
 //! 6. *See what changed.* `cargo test --test suite`; where a kept report differs and should,
@@ -144,7 +146,8 @@
 //! Versions are semantic. The interface of the program is its options, exit statuses, the lines of
 //! `--verdicts`, and the reports for machines by their schema. That of the library is [`seq`],
 //! [`time`], [`segment`], [`mod@tuple`], [`frame`], [`conntrack`], [`flow`], [`source::open`] and
-//! [`wire::decode`]: what judges and describes without knowing why it is asked. What may grow is
+//! [`wire::decode`]: what judges and describes without knowing why it is asked; the short ways in it
+//! (`take_…`, `step_with`, [`conntrack::Headway`]) are for the pipeline, and may change. What may grow is
 //! `non_exhaustive`: reasons, features, kinds of error. The other modules are public because the
 //! program, its tests and its benches are crates of their own; they may change with any minor version.
 //! What a kernel does is not a matter of versions: where the model was wrong, verdicts change with the

@@ -15,6 +15,7 @@
 //! * [`icmp`]: errors about a connection.
 //! * `ordinary`: the short way for the segments that nearly all segments are.
 //! * `steady`: the shortest way, for the next segment of a connection that runs steadily.
+//! * `greeting`: the shortest way through a handshake by the book.
 //! * [`track`]: one connection under several policies at once, forked only where they part.
 //! * `members`: a set of policies.
 //! * [`what_if`]: every kernel with every switch.
@@ -56,7 +57,7 @@ pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use repeats::Repeats;
 pub use state::{Class, TcpState};
-pub use steady::{Headway, LEAST_ACK_WINDOW, Next, SideHeadway};
+pub use steady::{Headway, Next, SideHeadway, Standing};
 pub use sysctl::{Policy, SysctlError, Sysctls, TableSize};
 pub use table::{Keyed, Table};
 pub use track::{Opinions, Panel, Track, judge_alone};

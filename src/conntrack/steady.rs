@@ -6,6 +6,9 @@
 //! comparisons, because what it would have to be compared with besides follows from that. Any other
 //! segment takes the long way.
 //!
+//! While such a connection is established its entry may fall behind: only its timer is kept, and
+//! [`Headway`] brings the rest up to date.
+//!
 //! Does not: say anything that [`judge`](crate::conntrack::entry::judge) does not say.
 
 use std::hint::select_unpredictable;
@@ -22,9 +25,6 @@ use crate::tuple::{Orientation, PerOrientation};
 
 /// The largest window that scaling gives: 65535 × 2¹⁴ bytes, and a little.
 const MAX_WINDOW: u32 = 1 << 30;
-
-/// The acknowledgement window of a sender that never announced a larger one, in bytes.
-pub const LEAST_ACK_WINDOW: u32 = MAX_ACK_WINDOW;
 
 /// The next segment of a steady connection: of the flags that count it has ACK, perhaps FIN, and no
 /// other, there is no SACK block, it begins at the sender's end, and it acknowledges more than the
@@ -116,6 +116,15 @@ impl SideHeadway {
             && side.flags.contains(SideFlags::DATA_UNACKNOWLEDGED) == (unacknowledged > 0)
             && self.window <= side.max_win
     }
+}
+
+/// How an established connection stands after a segment: what its timer depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// Whether data of one side is not acknowledged.
+    pub is_due: bool,
+    /// Whether the low 16 bits of the last window are 0.
+    pub is_cut: bool,
 }
 
 /// The timeouts of a steady connection.
@@ -229,7 +238,7 @@ impl Entry {
     pub(super) fn renew(
         &mut self,
         now: Timestamp,
-        (is_due, is_cut): (bool, bool),
+        Standing { is_due, is_cut }: Standing,
         renewals: &Renewals,
     ) {
         let Renewals { idle, due, .. } = renewals;
@@ -270,7 +279,7 @@ impl Entry {
     pub(super) fn go_on(&mut self, next: &Next, renewals: &Renewals) {
         self.remember_next(next);
         let is_due = self.move_on(next);
-        self.renew(next.now, (is_due, next.is_cut()), renewals);
+        self.renew(next.now, Standing { is_due, is_cut: next.is_cut() }, renewals);
     }
 
     /// Returns the state after a segment that was admitted, up to the end of the connection; none where

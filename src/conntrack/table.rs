@@ -67,8 +67,9 @@ const MIN_BITS: u32 = 10;
 const SWEPT_TOGETHER: usize = 64;
 /// Elements below which no sweep is due.
 const MIN_SWEEP: usize = 1 << 12;
-/// The most elements that a table holds: positions are 32 bits, and the last marks emptiness.
-pub const MAX_LEN: usize = (u32::MAX - 1) as usize;
+/// The most elements that a table holds: the tag alone, 32 bits, says where the search in an index
+/// begins that is twice as large.
+pub const MAX_LEN: usize = 1 << 31;
 
 /// A map from flow keys to elements.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use crate::conntrack::members::{MAX_POLICIES, Members};
 use crate::conntrack::ordinary;
 use crate::conntrack::policy::{Choices, Feature, Features, Limits};
 use crate::conntrack::state::TcpState;
-use crate::conntrack::steady::{Headway, Next, Renewals};
+use crate::conntrack::steady::{Headway, Next, Renewals, Standing};
 use crate::conntrack::verdict::Verdict;
 use crate::time::Timestamp;
 use crate::tuple::PerOrientation;
@@ -234,7 +234,8 @@ impl From<Entry> for Track {
 }
 
 impl Track {
-    /// Judges a segment under every policy, and returns the verdict of number 0.
+    /// Judges a segment under every policy, and returns the verdict of number 0. An entry that may have
+    /// fallen behind is to be brought up to date first.
     #[inline]
     pub fn judge(
         &mut self,
@@ -306,7 +307,7 @@ impl Track {
     /// acknowledges what was sent, within the [acknowledgement window], is let pass without a word.
     /// [`Track::catch_up`] is to be called before the entry is asked for more than when it expires.
     ///
-    /// [acknowledgement window]: crate::conntrack::LEAST_ACK_WINDOW
+    /// [acknowledgement window]: crate::conntrack::window::MAX_ACK_WINDOW
     pub fn can_fall_behind(&self, headway: &Headway, shifts: PerOrientation<Option<u8>>) -> bool {
         self.entry.as_ref().is_some_and(|entry| entry.can_fall_behind(headway, shifts))
     }
@@ -317,13 +318,12 @@ impl Track {
         self.entry.as_ref().is_some_and(|entry| now < entry.sooner())
     }
 
-    /// Renews the entry of a connection whose entry may fall behind; `is_due` says whether data of one
-    /// side is not acknowledged, `is_cut` whether the low 16 bits of the window are 0.
+    /// Renews the entry of a connection whose entry may fall behind.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
-    pub fn renew(&mut self, now: Timestamp, (is_due, is_cut): (bool, bool), panel: &Panel) {
+    pub fn renew(&mut self, now: Timestamp, standing: Standing, panel: &Panel) {
         if let (Some(entry), Some(renewals)) = (&mut self.entry, &panel.renewals) {
-            entry.renew(now, (is_due, is_cut), renewals);
+            entry.renew(now, standing, renewals);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::seq::SeqNum;
 
 /// The largest acknowledgement window that is taken as such even when the sender never announced
 /// one so large: `MAXACKWINCONST`.
-pub(super) const MAX_ACK_WINDOW: u32 = 66_000;
+pub const MAX_ACK_WINDOW: u32 = 66_000;
 
 /// The largest shift count that counts (RFC 7323, section 2.3): `TCP_MAX_WSCALE`.
 const MAX_WSCALE: u8 = 14;

@@ -297,7 +297,7 @@ pub(super) fn carry_on(own: &mut Half, peer: &mut Half, segment: &Segment, now: 
 /// Without branches: nobody knows whether data or an acknowledgement comes next, and whether it answers
 /// what is being timed. Both sides are known, and the numbers of a regular segment go on.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a call costs a third of the work")]
+#[expect(clippy::inline_always, reason = "a call costs too much of the work")]
 pub(super) fn advance(
     own: &mut Half,
     peer: &mut Half,

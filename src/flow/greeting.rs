@@ -56,7 +56,7 @@ impl Greeting {
 }
 
 impl FlowAudit {
-    /// Returns whether a side may still greet: it has sent nothing but SYNs.
+    /// Returns whether a side may still greet: it has sent nothing but SYNs and RSTs.
     #[inline]
     pub fn may_greet(&self, orientation: Orientation) -> bool {
         !self.exchange.halves[orientation].has_spoken()
@@ -135,8 +135,8 @@ impl FlowAudit {
         let Arrival { segment, orientation, now } = *arrival;
         let ttl = self.counts[orientation].ttl;
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
-        let is_timed = peer.min_rtt().is_none();
-        let is_known = is_opener(own) && !own.is(Half::ACK) && is_answerer(peer) && is_timed;
+        let is_unanswered = peer.min_rtt().is_none();
+        let is_known = is_opener(own) && !own.is(Half::ACK) && is_answerer(peer) && is_unanswered;
         let is_answer = (segment.seq, segment.ack) == (own.max_end, peer.max_end);
         let has_stamp = segment.options.timestamps.is_some() == own.is(Half::TIMESTAMPS);
         let scaling = scaling::of(own, peer);

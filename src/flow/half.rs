@@ -318,7 +318,7 @@ impl Half {
     /// Takes an answer of the other side, which may end what is being timed. Without branches: whether it
     /// does is anybody's guess.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a call costs a third of the work")]
+    #[expect(clippy::inline_always, reason = "a call costs too much of the work")]
     pub(super) fn answered(&mut self, answer: &Segment, now: Tick) {
         let is_acked = self.has_mark(Self::PROBE_ACK)
             & answer.has(Flags::ACK)

@@ -146,7 +146,7 @@ pub struct FlowAudit {
     pub picked_up: bool,
     /// Whether the flow is known to have been captured at several places.
     copies: Copies,
-    /// Whether the tracker has the same numbers, and nothing is under way on either side.
+    /// How tracker and analysis go on together.
     #[serde(skip)]
     pace: Pace,
     /// Which way the last packet went, where the tracker may not know it yet.
@@ -186,7 +186,7 @@ impl FlowAudit {
         }
     }
 
-    /// Reads a word of each of its lines of the cache, and returns their sum.
+    /// Reads a word of each line of the cache that a regular packet needs, and returns their sum.
     #[inline]
     pub fn touch(&self) -> u64 {
         let times = self.last_ts.0.cast_unsigned();

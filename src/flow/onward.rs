@@ -42,7 +42,7 @@ impl FlowAudit {
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
         let is_at_once = ts.nanos_since(self.last_ts) < LEAST_STALL_NS;
         let is_alone = matches!(self.copies, Copies::None) && self.evidence.is_none();
-        if !(is_at_once && is_alone && !is_pausing && goes_on(own, peer, segment)) {
+        if !(is_at_once && is_alone && !is_pausing && says_nothing_new(own, peer, segment)) {
             return false;
         }
         let is_indifferent = match &detail {
@@ -115,7 +115,7 @@ fn note(detail: &mut Detail, peer: &mut Half, arrival: &Arrival<'_>, frame: u64)
 
 /// Returns whether a segment begins where its sender stopped, acknowledges nothing new, and says nothing
 /// else but a window, which may be larger, and either data that fits or SACK blocks.
-fn goes_on(own: &Half, peer: &Half, segment: &Segment) -> bool {
+fn says_nothing_new(own: &Half, peer: &Half, segment: &Segment) -> bool {
     const COUNT: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0 | Flags::ACK.0;
     // Where a SYN was not seen, windows can tell how they are scaled.
     const KNOWN: u8 = Half::SYN | Half::SEQ | Half::ACK;

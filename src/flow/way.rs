@@ -91,8 +91,16 @@ impl Counts {
 
     /// Returns whether counting a segment leaves the other part alone.
     #[inline]
-    pub(super) const fn has_room(&self, segment: &Segment) -> bool {
+    const fn has_room(&self, segment: &Segment) -> bool {
         self.bytes.checked_add(segment.len).is_some() && self.packets != u32::MAX
+    }
+
+    /// Returns whether it does, and counting stays in the same stretch of 2³⁰ bytes: an entry that falls
+    /// behind catches up in each, as numbers that are 2³¹ apart cannot be compared.
+    #[inline]
+    pub(super) const fn stays_in_stretch(&self, segment: &Segment) -> bool {
+        let is_same = (self.bytes ^ self.bytes.wrapping_add(segment.len)) >> 30 == 0;
+        is_same && self.packets != u32::MAX
     }
 
     /// Counts a segment there is room for.

@@ -40,7 +40,7 @@ pub use whole::{Series, Unfit, Whole};
 pub use write::Writer;
 
 /// What a part begins with.
-const MAGIC: [u8; 8] = *b"TWAPART\x01";
+const MAGIC: [u8; 8] = *b"TWAPART\x02";
 /// The bytes of the SHA-256 that it ends with.
 const DIGEST_BYTES: usize = 32;
 

@@ -7,7 +7,7 @@ mod account;
 mod first_sights;
 mod flow;
 mod forget;
-mod greeting;
+mod short_ways;
 mod sights;
 mod starts;
 
@@ -31,7 +31,7 @@ use crate::tuple::FlowKey;
 use crate::wire::Packet;
 use first_sights::FirstSights;
 use flow::Flow;
-use starts::start;
+use starts::new_audit;
 
 /// The policy number of the liberal twin in the panel.
 const LIBERAL: usize = 1;
@@ -308,7 +308,7 @@ impl Desk {
         let is_regular = !is_told && flow.audit().is_regular(ts, &arrival);
         let verdict = self.judge(flow, &arrival);
         if flow.audit().ends_before(segment, &verdict) {
-            let mut fresh = start(frame, ts, &arrival, &self.full);
+            let mut fresh = new_audit(frame, ts, &arrival, &self.full);
             fresh.reopened = true;
             let (_, audit) = flow.open();
             let mut ended = std::mem::replace(audit, fresh);

@@ -56,7 +56,7 @@ pub(super) struct Item {
 impl Item {
     /// Reads a plain frame into this place.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
+    #[expect(clippy::inline_always, reason = "what is found stays in registers")]
     fn fill(&mut self, stamp: Stamp, plain: wire::Plain<'_>, seed: u64) {
         self.packet.key = plain.key;
         self.hash = plain.key.hash_with(seed);
@@ -351,7 +351,7 @@ impl Slice {
     }
 
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
+    #[expect(clippy::inline_always, reason = "what is found stays in registers")]
     fn fill_for_owner(&mut self, stamp: Stamp, plain: wire::Plain<'_>, how: &Decoder) {
         let Some(owner) = how.share.worker(&plain.key, how.shards) else { return };
         if let Some(item) = self.items.get_mut(owner).and_then(Items::next) {

@@ -58,7 +58,7 @@ pub fn plain(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
 
 /// Finds the segment of a plain frame of IPv4, as [`plain`] does.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
+#[expect(clippy::inline_always, reason = "what is found stays in registers")]
 pub fn plain_v4(link: LinkType, bytes: &[u8]) -> Option<Plain<'_>> {
     let (headers, rest) = bytes.split_first_chunk::<{ IPV4_LEN + TCP_LEN }>()?;
     // Type field, version and length of the IP header, type of service.
@@ -93,7 +93,7 @@ impl<'a> Header<'a> {
     /// Finds the options in the `rest` of a frame; the length in the IP header is `len`, of which the
     /// TCP header begins at `at`.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
+    #[expect(clippy::inline_always, reason = "what is found stays in registers")]
     fn new(fixed: &'a [u8; TCP_LEN], rest: &'a [u8], (len, at): (u16, u32)) -> Option<Self> {
         let words = fixed[12] >> 4;
         let (header_len, options) = match Found::timestamps(rest) {
@@ -123,7 +123,7 @@ impl Plain<'_> {
     /// Reads the segment into its place, which saves moving it there. What is read here need not be
     /// kept in registers until then.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is found stays in registers: 100 instructions")]
+    #[expect(clippy::inline_always, reason = "what is found stays in registers")]
     pub fn read(self, segment: &mut Segment) {
         let Header { fixed, options, len, payload_len } = self.header;
         let (ttl, ip_id) = match self.network {

@@ -71,7 +71,7 @@ impl Shard {
     pub(super) fn start(&mut self, item: &Item) -> Option<Position> {
         let Item { stamp, hash, packet: Packet { key, .. }, .. } = *item;
         self.make_room(stamp.clock);
-        let mut audit = start(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
+        let mut audit = new_audit(stamp.number, stamp.ts, &arrival(item), &self.desk.full);
         let known = self.known.remove(&key).filter(|entry| entry.expires > stamp.clock);
         if let Some(entry) = &known {
             audit.tracked = true;
@@ -84,7 +84,12 @@ impl Shard {
 
 /// Starts a flow, with everything told if it is one to be reported in full.
 #[inline]
-pub(super) fn start(frame: u64, ts: Timestamp, arrival: &Arrival<'_>, full: &[u64]) -> FlowAudit {
+pub(super) fn new_audit(
+    frame: u64,
+    ts: Timestamp,
+    arrival: &Arrival<'_>,
+    full: &[u64],
+) -> FlowAudit {
     let mut audit = FlowAudit::new(frame, ts, arrival);
     if full.contains(&frame) {
         audit.tell_all();

@@ -1,4 +1,5 @@
-//! Handshakes by the book: counted where they pass, with nothing else to be said of them.
+//! Handshakes by the book, and segments that merely go on: counted where they pass, with nothing else to
+//! be said of them.
 //!
 //! Does not: know what tracker and analysis make of them, which is a matter of the flow.
 
@@ -13,10 +14,9 @@ impl Desk {
     /// Starts a flow with a SYN by the book; none where that takes the long way.
     #[inline]
     pub(super) fn greeted_by(&self, item: &Item) -> Option<Flow> {
-        let Stamp { ref number, .. } = item.stamp;
         let is_syn = Greeting::of(&item.packet.segment) == Some(Greeting::Syn);
         let is_told = self.wanted == Wanted::Verdicts || self.first_sights.is_some();
-        if !is_syn || is_told || self.full.contains(number) {
+        if !is_syn || is_told || self.full.contains(&item.stamp.number) {
             return None;
         }
         Flow::greeted_by(item.packet.key, &item.stamp, &arrival(item), &self.panel)
@@ -47,8 +47,7 @@ impl Desk {
         }
         let is_taken = flow.take_greeting(kind, &item.stamp, &arrival(item), &self.panel);
         if is_taken {
-            self.totals.established += 1;
-            self.totals.options_cut += u64::from(item.packet.segment.options_cut);
+            self.count_passed(item);
             match kind {
                 Greeting::SynAck => self.note_opening(flow.audit().first_frame, item),
                 Greeting::Refusal => self.totals.occupancy.close(item.stamp.clock, Group::Tcp),
@@ -67,9 +66,14 @@ impl Desk {
         }
         let is_onward = flow.take_onward(&item.stamp, &arrival(item), &self.panel);
         if is_onward {
-            self.totals.established += 1;
-            self.totals.options_cut += u64::from(item.packet.segment.options_cut);
+            self.count_passed(item);
         }
         is_onward
+    }
+
+    /// Counts a segment of an entry that passed without a word.
+    fn count_passed(&mut self, item: &Item) {
+        self.totals.established += 1;
+        self.totals.options_cut += u64::from(item.packet.segment.options_cut);
     }
 }
