@@ -10,7 +10,7 @@
 use crate::audit::Method;
 use crate::conntrack::{
     Arrival, Choices, DatagramArrival, DatagramEntry, DatagramKind, Entry, Features, Keyed, Policy,
-    Sysctls, Table, datagram::judge_datagram, judge_alone, table::Position,
+    Sysctls, Table, datagram::judge_datagram, judge_alone, pass_as_twins, table::Position,
 };
 use crate::occupancy::{Group, Life, Phase, Watched, shorter};
 use crate::pipeline::slice::{Item, Kind};
@@ -89,6 +89,9 @@ impl Watch {
             table.insert(item.hash, Tracked::new(key, kind))
         });
         let Some(tracked) = position.and_then(|position| table.get_mut(position)) else { return };
+        if tracked.go_on(item, [&self.as_judged, &self.shorter], self.features) {
+            return;
+        }
         if let Some(kind) = kind {
             tracked.become_kind(kind);
         }
@@ -225,6 +228,37 @@ impl Tracked {
         Self { key, slot, twin: Twin::EndsAt((Timestamp::default(), 0)), life: None }
     }
 
+    /// Takes a segment that only prolongs a connection, with either set of timeouts; returns whether it was
+    /// one, and leaves all as it is when not. Builds with debug assertions compare with the long way.
+    fn go_on(
+        &mut self,
+        item: &Item,
+        [sysctls, shorter]: [&Sysctls; 2],
+        features: Features,
+    ) -> bool {
+        #[cfg(debug_assertions)]
+        let mut by_long_way = [self.slot, self.twin()];
+        let (Slot::Tcp(Some(entry)), Twin::EndsAt(end), Some(life)) =
+            (&mut self.slot, &mut self.twin, &mut self.life)
+        else {
+            return false;
+        };
+        let (orientation, now) = (item.packet.orientation, item.stamp.clock);
+        let arrival = Arrival { segment: &item.packet.segment, orientation, now };
+        let limits = [&sysctls.limits, &shorter.limits];
+        let after = pass_as_twins((entry, *end), &arrival, limits, features);
+        let Some(after) = after else { return false };
+        *end = after;
+        life.go_on(now, Phase::Tcp(entry.state), entry.assured);
+        #[cfg(debug_assertions)]
+        for (slot, sysctls) in by_long_way.iter_mut().zip([sysctls, shorter]) {
+            assert!(!slot.judge(item, sysctls, features), "it makes no entry");
+        }
+        #[cfg(debug_assertions)]
+        assert!(by_long_way == [self.slot, self.twin()], "{item:?}");
+        true
+    }
+
     /// Notes the kind of the last datagram.
     fn become_kind(&mut self, kind: DatagramKind) {
         if let Slot::Datagram(last, _) = &mut self.slot {
@@ -321,6 +355,10 @@ mod tests {
     use crate::conntrack::Profile;
     use crate::pipeline::datagrams::Datagram;
     use crate::pipeline::slice::Stamp;
+    use crate::segment::Segment;
+    use crate::seq::SeqNum;
+    use crate::time::NANOS_PER_SEC;
+    use crate::tuple::TCP;
     use crate::wire::Packet;
 
     const SEED: u64 = 7;
@@ -366,5 +404,47 @@ mod tests {
         let (lives, _) = watched.lives.finish();
         let ends: Vec<_> = lives.iter().map(|life| life.end).collect();
         assert_eq!(ends, [145, 230].map(|second| Timestamp::from_parts(second, 0)));
+    }
+
+    #[test]
+    fn data_prolongs_a_connection_with_either_set_of_timeouts_and_a_fin_does_not_merely() {
+        let (key, there) = FlowKey::of_v4(TCP, (1, 1000), (2, 80));
+        let item = |second: i64, orientation, (flags, seq, ack, len): (u8, u32, u32, u32)| {
+            let (seq, ack, flags, win) = (SeqNum(seq), SeqNum(ack), Flags(flags), 8000);
+            let header_len = 20;
+            let segment = Segment { seq, ack, len, flags, win, header_len, ..Segment::default() };
+            let clock = Timestamp::from_parts(second, 0);
+            Item {
+                stamp: Stamp { number: 1, ts: clock, clock, ..Stamp::default() },
+                hash: key.hash_with(SEED),
+                packet: Packet { key, orientation, segment },
+                kind: Kind::Segment,
+            }
+        };
+        let sysctls = Sysctls::default();
+        let policy = Policy::new(Profile::DEFAULT, &sysctls);
+        let method = Method { policies: vec![policy], sysctls, notrack: Vec::new() };
+        let mut watch = Watch::new(&method, SEED).unwrap();
+        let back = there.flip();
+        watch.take(&[
+            item(0, there, (2, 100, 0, 0)),
+            item(1, back, (18, 500, 101, 0)),
+            item(2, there, (16, 101, 501, 0)),
+        ]);
+        let Watch { table, as_judged, shorter, features, .. } = &mut watch;
+        let position = table.find(&key, key.hash_with(SEED)).unwrap();
+        let tracked = table.get_mut(position).unwrap();
+        let mut go_on = |item: Item| {
+            let goes_on = tracked.go_on(&item, [as_judged, shorter], *features);
+            (
+                goes_on,
+                [tracked.slot.end(), tracked.twin().end()].map(|(at, _)| at.0 / NANOS_PER_SEC),
+            )
+        };
+        // Data waits for its acknowledgement for 300 s; then there are five days, or two hours and four minutes.
+        assert_eq!(go_on(item(3, there, (24, 101, 501, 50))), (true, [303, 303]));
+        assert_eq!(go_on(item(4, back, (16, 501, 151, 0))), (true, [432_004, 7444]));
+        assert_eq!(go_on(item(5, there, (17, 151, 501, 0))), (false, [432_004, 7444]));
+        assert_eq!(go_on(item(7444, there, (24, 151, 501, 9))), (false, [432_004, 7444]));
     }
 }
