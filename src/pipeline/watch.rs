@@ -412,7 +412,7 @@ mod tests {
         let item = |second: i64, orientation, (flags, seq, ack, len): (u8, u32, u32, u32)| {
             let (seq, ack, flags, win) = (SeqNum(seq), SeqNum(ack), Flags(flags), 8000);
             let header_len = 20;
-            let segment = Segment { seq, ack, len, flags, win, header_len, ..Segment::default() };
+            let segment = Segment { seq, ack, len, win, flags, header_len, ..Segment::default() };
             let clock = Timestamp::from_parts(second, 0);
             Item {
                 stamp: Stamp { number: 1, ts: clock, clock, ..Stamp::default() },
