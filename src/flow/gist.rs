@@ -1,4 +1,4 @@
-//! The part of a [`Summary`](crate::flow::Summary) that every flow has: all there is to say of a clean
+//! The part of a [`Summary`] that every flow has: all there is to say of a clean
 //! one.
 //!
 //! Does not: know anything that is kept of a flow beside its numbers.
