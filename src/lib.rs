@@ -165,6 +165,8 @@ mod memory;
 pub mod occupancy;
 pub mod partial;
 pub mod pipeline;
+#[cfg(test)]
+mod random;
 pub mod report;
 pub mod segment;
 pub mod seq;

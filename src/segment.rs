@@ -104,6 +104,8 @@ impl Flags {
     pub const ECE: Self = Self(0x40);
     /// Congestion window reduced (RFC 3168).
     pub const CWR: Self = Self(0x80);
+    /// Those that decide what a segment does to a connection: SYN, FIN, RST and ACK.
+    pub const DECIDING: Self = Self::SYN.with(Self::FIN).with(Self::RST).with(Self::ACK);
 
     /// Returns whether all bits of `other` are set.
     #[inline]

@@ -51,11 +51,7 @@ pub(super) fn let_pass(
     limits: &Limits,
     features: Features,
 ) -> bool {
-    let ordinary = Ordinary::of(entry, arrival, limits, features);
-    ordinary.is_some_and(|ordinary| {
-        ordinary.apply(entry, arrival, limits);
-        true
-    })
+    pass(entry, arrival, limits, features).is_some()
 }
 
 /// Lets an ordinary segment pass under two sets of timeouts, whose entries are the same but for when they
@@ -163,8 +159,7 @@ impl Ordinary {
 /// Returns whether a segment has ACK of all flags that count, and no fault.
 #[inline]
 fn is_plain(segment: &Segment) -> bool {
-    const COUNT: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0 | Flags::ACK.0;
-    segment.flags.0 & COUNT == Flags::ACK.0 && segment.fault.is_none()
+    segment.flags.0 & Flags::DECIDING.0 == Flags::ACK.0 && segment.fault.is_none()
 }
 
 /// Returns the timeout of an established connection whose last window was open, in nanoseconds, and
@@ -190,26 +185,11 @@ mod tests {
     use super::*;
     use crate::conntrack::entry::judge;
     use crate::conntrack::{Choices, Profile, Setting};
+    use crate::random::Random;
     use crate::segment::{Options, SackBlock};
     use crate::seq::SeqNum;
     use crate::time::NANOS_PER_SEC;
     use crate::tuple::Orientation;
-
-    /// A small pseudo-random sequence (`SplitMix64`), the same in every run.
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, limit: u32) -> u32 {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            u32::try_from((mixed >> 40) % u64::from(limit)).unwrap()
-        }
-
-        fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-            choices[self.below(u32::try_from(choices.len()).unwrap()) as usize]
-        }
-    }
 
     /// How each conversation starts: which way, and with which flags.
     const HANDSHAKE: [(Orientation, u8); 3] =

@@ -243,14 +243,25 @@ impl Track {
         panel: &Panel,
         opinions: &mut Opinions,
     ) -> Verdict {
-        let shared = self.entry.as_mut().filter(|_| panel.checks_windows && self.forks.is_none());
-        if let Some(entry) = shared
+        if let Some(entry) = self.shared(panel)
             && let Some(verdict) = ordinary::pass(entry, arrival, &panel.limits, panel.own)
         {
             opinions.others.clear();
             return verdict;
         }
         self.judge_any(arrival, panel, opinions)
+    }
+
+    /// Returns the entry that all policies share, if all check windows.
+    #[inline]
+    fn shared(&mut self, panel: &Panel) -> Option<&mut Entry> {
+        self.entry.as_mut().filter(|_| panel.checks_windows && self.forks.is_none())
+    }
+
+    /// Returns the entry that all policies share, and its timeouts while its handshake goes by the book.
+    #[inline]
+    fn by_the_book<'a>(&'a mut self, panel: &'a Panel) -> Option<(&'a mut Entry, &'a Timers)> {
+        self.entry.as_mut().filter(|_| self.forks.is_none()).zip(panel.timers.as_ref())
     }
 
     /// Starts a connection that has no entry with a SYN without data, with an open window: what
@@ -266,32 +277,31 @@ impl Track {
     /// nothing changes.
     #[inline]
     pub fn take_syn_ack(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {
-        let greeting = self.entry.as_mut().zip(panel.timers.as_ref());
-        self.forks.is_none()
-            && greeting.is_some_and(|(entry, timers)| entry.take_syn_ack(arrival, timers))
+        self.by_the_book(panel).is_some_and(|(entry, timers)| entry.take_syn_ack(arrival, timers))
     }
 
     /// The same for a RST with ACK, without data, after which there is no entry.
     #[inline]
     pub fn take_refusal(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {
-        let may_be_short = self.forks.is_none() && panel.timers.is_some();
-        let refused = self.entry.take_if(|entry| may_be_short && entry.is_refused_by(arrival));
-        refused.is_some()
+        let is_refused =
+            self.by_the_book(panel).is_some_and(|(entry, _)| entry.is_refused_by(arrival));
+        if is_refused {
+            self.entry = None;
+        }
+        is_refused
     }
 
     /// The same for an ACK without data that answers the SYN-ACK.
     #[inline]
     pub fn take_first_ack(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {
-        let greeting = self.entry.as_mut().zip(panel.timers.as_ref());
-        self.forks.is_none()
-            && greeting.is_some_and(|(entry, timers)| entry.take_first_ack(arrival, timers))
+        self.by_the_book(panel).is_some_and(|(entry, timers)| entry.take_first_ack(arrival, timers))
     }
 
     /// Lets a segment pass that is ordinary to all policies: what [`Track::judge`] does with it. Else
     /// nothing changes.
     #[inline]
     pub fn pass(&mut self, arrival: &Arrival<'_>, panel: &Panel) -> bool {
-        let shared = self.entry.as_mut().filter(|_| panel.checks_windows && self.forks.is_none());
+        let shared = self.shared(panel);
         shared.is_some_and(|entry| ordinary::let_pass(entry, arrival, &panel.limits, panel.own))
     }
 
@@ -303,8 +313,9 @@ impl Track {
 
     /// Returns whether the entry of a steady connection may fall behind: it is established, both ends
     /// have come just as far as `headway` says and read windows by these shift counts, where there are
-    /// any to come, and every segment that begins at the end of its side, keeps to the window that was announced last, and
-    /// acknowledges what was sent, within the [acknowledgement window], is let pass without a word.
+    /// any to come, and every segment that begins at the end of its side, keeps to the window that was
+    /// announced last, and acknowledges what was sent, within the [acknowledgement window], is let pass
+    /// without a word.
     /// [`Track::catch_up`] is to be called before the entry is asked for more than when it expires.
     ///
     /// [acknowledgement window]: crate::conntrack::window::MAX_ACK_WINDOW

@@ -191,19 +191,17 @@ impl Exchange {
     }
 }
 
-/// Returns the halves of sender and receiver.
+/// Returns what belongs to the sender, and what to the receiver.
 #[inline]
-pub(super) const fn pair(
-    halves: &mut PerOrientation<Half>,
-    sender: Orientation,
-) -> (&mut Half, &mut Half) {
+pub(super) const fn pair<T>(both: &mut PerOrientation<T>, sender: Orientation) -> (&mut T, &mut T) {
     match sender {
-        Orientation::LowToHigh => (&mut halves.low_to_high, &mut halves.high_to_low),
-        Orientation::HighToLow => (&mut halves.high_to_low, &mut halves.low_to_high),
+        Orientation::LowToHigh => (&mut both.low_to_high, &mut both.high_to_low),
+        Orientation::HighToLow => (&mut both.high_to_low, &mut both.low_to_high),
     }
 }
 
-const IRREGULAR_FLAGS: u8 = Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0;
+/// The flags of which a regular segment has ACK alone; it may have FIN.
+pub(super) const IRREGULAR_FLAGS: u8 = Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0;
 
 /// Returns whether the windows of a side are read as both sides agreed, where both were heard.
 pub(super) const fn is_read_as_agreed(own: &Half, peer: &Half) -> bool {

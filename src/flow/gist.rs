@@ -1,5 +1,4 @@
-//! The part of a [`Summary`] that every flow has: all there is to say of a clean
-//! one.
+//! The part of a [`Summary`] that every flow has: all there is to say of a clean one.
 //!
 //! Does not: know anything that is kept of a flow beside its numbers.
 

@@ -40,9 +40,8 @@ impl Greeting {
     pub fn of(segment: &Segment) -> Option<Self> {
         const SYN_ACK: u8 = Flags::SYN.with(Flags::ACK).0;
         const RST_ACK: u8 = Flags::RST.with(Flags::ACK).0;
-        const COUNT: u8 = SYN_ACK | RST_ACK | Flags::FIN.0;
         let is_plain = segment.fault.is_none() && segment.options.sack.is_empty();
-        match (segment.flags.0 & COUNT, segment.len) {
+        match (segment.flags.0 & Flags::DECIDING.0, segment.len) {
             _ if !is_plain => None,
             (RST_ACK, 0) => Some(Self::Refusal),
             _ if segment.win == 0 => None,
@@ -167,8 +166,8 @@ impl FlowAudit {
     }
 
     /// Takes a [`Greeting::Ack`] or [`Greeting::Data`] that is the first after the SYN-ACK of its side, on
-    /// tracker and analysis, which have to be in step and stay so; returns whether it was one, and leaves both
-    /// as they are when not.
+    /// tracker and analysis, which have to be in step and stay so; returns whether it was one, and leaves
+    /// both as they are when not.
     #[inline]
     pub fn take_first_answer(
         &mut self,

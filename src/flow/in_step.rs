@@ -12,8 +12,8 @@ use std::hint::select_unpredictable;
 use crate::conntrack::window::MAX_ACK_WINDOW;
 use crate::conntrack::{Arrival, Entry, Headway, Next, Panel, SideHeadway, Standing, Track};
 use crate::flow::exchange::{
-    Exchange, advance, fits, goes_on_in_window, is_in_sequence, is_read_as_agreed, may_be_blind,
-    new_marks, pair,
+    Exchange, IRREGULAR_FLAGS, advance, fits, goes_on_in_window, is_in_sequence, is_read_as_agreed,
+    may_be_blind, new_marks, pair,
 };
 use crate::flow::half::{Half, Tick};
 use crate::flow::history::Letter;
@@ -23,9 +23,6 @@ use crate::flow::{FlowAudit, LEAST_STALL_NS};
 use crate::segment::{Flags, Segment};
 use crate::time::Timestamp;
 use crate::tuple::{Orientation, PerOrientation};
-
-/// The flags that count of those which every next segment has, or has not.
-const COUNT: u8 = Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0;
 
 /// Whether tracker and analysis go on together.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -238,7 +235,7 @@ impl Exchange {
     fn is_next(&self, segment: &Segment, sender: Orientation) -> bool {
         let (own, peer) = (&self.halves[sender], &self.halves[sender.flip()]);
         let has_detail = self.detail.is_some();
-        let is_plain = segment.flags.0 & COUNT == Flags::ACK.0 && is_bare(segment);
+        let is_plain = segment.flags.0 & IRREGULAR_FLAGS == Flags::ACK.0 && is_bare(segment);
         // A letter more in the history is nothing to stop for, but the first one of a side is.
         let is_told = own.has_spoken() && (!has_detail || new_marks(own, segment) == 0);
         is_plain
@@ -275,7 +272,7 @@ fn runs_on(own: &Half, peer: &Half, segment: &Segment, has_detail: bool) -> bool
     let end = seq.plus(len);
     let more_acked = ack.offset_from(own.ack);
     let is_remembered = has_detail && len > 0 && may_be_blind(own, peer);
-    segment.flags.0 & (COUNT | Flags::FIN.0) == Flags::ACK.0
+    segment.flags.0 & Flags::DECIDING.0 == Flags::ACK.0
         && is_bare(segment)
         && seq == own.max_end
         && more_acked >= 0
@@ -309,21 +306,10 @@ mod tests {
     use super::*;
     use crate::conntrack::{Limits, Members, Opinions, Profile};
     use crate::flow::Observation;
+    use crate::random::Random;
     use crate::segment::{Options, TcpTimestamps};
     use crate::seq::SeqNum;
     use Orientation::{HighToLow, LowToHigh};
-
-    /// A small pseudo-random sequence (`SplitMix64`), the same in every run.
-    struct Random(u64);
-
-    impl Random {
-        fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            choices[(mixed >> 40) as usize % choices.len()]
-        }
-    }
 
     /// A host that speaks TCP with another one, more or less.
     #[derive(Clone, Copy)]

@@ -7,7 +7,9 @@
 use crate::conntrack::{Arrival, Panel, Track};
 use crate::flow::acks::Sent;
 use crate::flow::detail::Detail;
-use crate::flow::exchange::{carry_on, fits, is_in_sequence, is_read_as_agreed, new_marks, pair};
+use crate::flow::exchange::{
+    carry_on, fits, goes_on_in_window, is_in_sequence, is_read_as_agreed, new_marks, pair,
+};
 use crate::flow::half::{Half, Tick};
 use crate::flow::history::Letter;
 use crate::flow::vantage::Copies;
@@ -93,10 +95,7 @@ fn say_again(own: &mut Half, peer: &mut Half, segment: &Segment, now: Tick) {
 /// Notes what is to be kept of such a segment.
 fn note(detail: &mut Detail, peer: &mut Half, arrival: &Arrival<'_>, frame: u64) {
     let Arrival { segment, orientation, .. } = *arrival;
-    let [own_side, peer_side] = match orientation {
-        Orientation::LowToHigh => [&mut detail.sides.low_to_high, &mut detail.sides.high_to_low],
-        Orientation::HighToLow => [&mut detail.sides.high_to_low, &mut detail.sides.low_to_high],
-    };
+    let (own_side, peer_side) = pair(&mut detail.sides, orientation);
     if let Some(side) = peer_side {
         side.joined.acknowledged(segment.ack, segment.options.sack.as_slice());
     }
@@ -116,11 +115,10 @@ fn note(detail: &mut Detail, peer: &mut Half, arrival: &Arrival<'_>, frame: u64)
 /// Returns whether a segment begins where its sender stopped, acknowledges nothing new, and says nothing
 /// else but a window, which may be larger, and either data that fits or SACK blocks.
 fn says_nothing_new(own: &Half, peer: &Half, segment: &Segment) -> bool {
-    const COUNT: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0 | Flags::ACK.0;
     // Where a SYN was not seen, windows can tell how they are scaled.
     const KNOWN: u8 = Half::SYN | Half::SEQ | Half::ACK;
     let is_next = segment.seq == own.max_end && segment.ack == own.ack;
-    let is_plain = segment.flags.0 & COUNT == Flags::ACK.0 && segment.fault.is_none();
+    let is_plain = segment.flags.0 & Flags::DECIDING.0 == Flags::ACK.0 && segment.fault.is_none();
     let is_one_of_both = segment.len == 0 || segment.options.sack.is_empty();
     if !(is_next && is_plain && is_one_of_both) {
         return false;
@@ -128,8 +126,7 @@ fn says_nothing_new(own: &Half, peer: &Half, segment: &Segment) -> bool {
     let is_known = own.is(KNOWN) && peer.is(KNOWN) && peer.has_spoken();
     let is_told = new_marks(own, segment) == 0;
     let is_reset = (own.marks | peer.marks) & Letter::Rst.mark() != 0;
-    let window = u32::from(segment.win) << own.shift;
-    let window_stays = segment.win >= own.win && window >= u32::from(own.mss) && window != 0;
+    let window_stays = goes_on_in_window(own, segment);
     let has_id = segment.ip_id != 0 || own.is(Half::RANDOM_ID);
     let in_order = has_id && is_in_sequence(own, segment) && !segment.ack.is_after(peer.max_end);
     let data_fits = segment.len == 0 || fits(own, peer, segment.end());

@@ -264,34 +264,13 @@ mod tests {
     use super::*;
     use crate::conntrack::{CtState, Feature, Limits, Members, Opinions, Profile, Setting};
     use crate::flow::Observation;
+    use crate::random::Random;
     use crate::segment::{Flags, Options, SackBlock, Segment, TcpTimestamps};
     use crate::seq::SeqNum;
     use crate::tuple::{Orientation, TCP};
 
     const THERE: Orientation = Orientation::LowToHigh;
     const MSS: u32 = 1460;
-
-    /// A small pseudo-random sequence (`SplitMix64`), the same in every run.
-    struct Random(u64);
-
-    impl Random {
-        fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            choices[usize::try_from(mixed >> 40).unwrap() % choices.len()]
-        }
-
-        /// Returns whether something happens that seldom does.
-        fn seldom(&mut self) -> bool {
-            const CHOICES: [bool; 64] = {
-                let mut choices = [false; 64];
-                choices[0] = true;
-                choices
-            };
-            self.of(&CHOICES)
-        }
-    }
 
     /// One end of a conversation.
     #[derive(Clone, Copy)]
