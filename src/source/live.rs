@@ -266,11 +266,14 @@ impl LiveSource {
     }
 
     /// Looks whether the interface is up, says so when that has changed, and reads the drops.
+    ///
+    /// One that was lost is up again once it is captured on again.
     fn look(&mut self) {
         self.next_look = Instant::now() + LOOK;
         self.drops.look(&self.handle);
-        let now = self.watch.as_ref().map_or(Link::Up, Watch::look);
-        if now == self.last_seen {
+        let now = self.interface_now();
+        let is_lost = self.waits.is_some();
+        if now == self.last_seen || (now == Link::Up && is_lost) {
             return;
         }
         let what = match now {
@@ -285,14 +288,18 @@ impl LiveSource {
         self.last_seen = now;
     }
 
+    fn interface_now(&self) -> Link {
+        self.watch.as_ref().map_or(Link::Up, Watch::look)
+    }
+
     /// Lets go of an interface that gives nothing any more.
     fn lose(&mut self, reason: &str) {
+        self.waits = Some(Instant::now() + LOOK);
         self.look();
         if self.last_seen == Link::Up {
             self.events.push(format!("{}: {reason}; beginning again", self.wish.interface));
             self.outages += 1;
         }
-        self.waits = Some(Instant::now() + LOOK);
     }
 
     /// Begins again on an interface that was lost, when it is time and it is up.
@@ -304,7 +311,7 @@ impl LiveSource {
         }
         self.look();
         self.waits = Some(now + LOOK);
-        if self.last_seen != Link::Up {
+        if self.interface_now() != Link::Up {
             return Ok(());
         }
         match self.library.capture(&self.wish) {
@@ -327,7 +334,7 @@ impl LiveSource {
         }
         self.drops.last = Statistics::default();
         self.handle = handle;
-        self.waits = None;
+        self.go_on();
         Ok(())
     }
 
@@ -344,8 +351,14 @@ impl LiveSource {
         if self.handle.hardware() != self.hardware {
             return Err(self.is_of_another_kind());
         }
-        self.waits = None;
+        self.go_on();
         Ok(())
+    }
+
+    /// Says that an interface that was lost is captured on again.
+    fn go_on(&mut self) {
+        self.waits = None;
+        self.look();
     }
 
     fn is_of_another_kind(&self) -> Error {

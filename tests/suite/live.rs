@@ -179,7 +179,6 @@ fn an_interface_that_is_removed_and_made_anew_is_captured_on_without_privileges(
         let told = capture.line();
         assert!(told.contains("up again"), "{told}");
     }
-    std::thread::sleep(Duration::from_millis(500));
     net.talk(1, 1000);
     let (code, _, errors) = capture.end();
     assert_eq!(code, 2, "{errors}");
