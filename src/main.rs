@@ -112,7 +112,7 @@ fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit) {
     if !can_be_read_again(config) {
         return;
     }
-    let (table, wanted) = (TableView::AssessedAlone, Wanted::Findings);
+    let (table, wanted) = (TableView::Assessed, Wanted::Findings);
     let run = read(config, &Plan { table, wanted, ..plan.clone() }, &mut Silence);
     let table = run.and_then(|run| run.assess(&audit.totals.occupancy));
     audit.table = table.map(Box::new);

@@ -13,12 +13,12 @@ mod crew;
 mod datagrams;
 mod ledger;
 mod partial;
+mod recorder;
 mod second;
 mod shard;
 mod slice;
 mod split;
 mod times;
-mod watch;
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -99,8 +99,6 @@ pub enum TableView {
     Counted,
     /// The life of each entry is recorded, and the table assessed: [`Audit::table`].
     Assessed,
-    /// The same and nothing else, for inputs that were audited before: [`Run::assess`].
-    AssessedAlone,
 }
 
 /// What a run gives beside the audit.

@@ -232,6 +232,12 @@ impl Entry {
             && runs(Orientation::HighToLow)
     }
 
+    /// Returns whether data of one side is not acknowledged.
+    pub fn awaits_data(&self) -> bool {
+        let flags = self.sides.original.flags.or(self.sides.reply.flags);
+        flags.contains(SideFlags::DATA_UNACKNOWLEDGED)
+    }
+
     /// Renews the entry of a connection that goes on; the rest may fall behind.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as the work")]

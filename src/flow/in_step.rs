@@ -138,6 +138,19 @@ impl FlowAudit {
         }
     }
 
+    /// Takes the next segment if it leaves nothing to the tracker but to renew its entry; else as
+    /// [`Self::take_next`].
+    #[inline]
+    pub fn run_on(
+        &mut self,
+        ts: Timestamp,
+        arrival: &Arrival<'_>,
+        track: &mut Track,
+        panel: &Panel,
+    ) -> bool {
+        matches!(self.pace, Pace::Free | Pace::Ahead) && self.run(ts, arrival, track, panel)
+    }
+
     /// Takes a segment that leaves nothing to the tracker but to renew its entry.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is compared stays in registers")]

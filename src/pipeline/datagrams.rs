@@ -9,6 +9,7 @@ use crate::conntrack::{
 };
 use crate::occupancy::{Group, Occupancy};
 use crate::pipeline::ledger::{Candidate, Ledger, Place};
+use crate::pipeline::recorder::{Outcome, RecordId, Recorder, Slot};
 use crate::pipeline::slice::Item;
 use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
@@ -84,7 +85,11 @@ impl Datagram {
 struct Tracked {
     key: FlowKey,
     entry: Option<DatagramEntry>,
+    /// The kind of the last datagram.
+    kind: DatagramKind,
     queries: Queries,
+    /// Where its entry is recorded, when that is wanted.
+    record: RecordId,
 }
 
 /// The queries of one size of one flow, and their answers.
@@ -135,10 +140,17 @@ impl Tracked {
         self.entry.is_none_or(|entry| entry.expires <= now)
     }
 
+    const fn slot(&self) -> Slot {
+        Slot::Datagram(self.kind, self.entry)
+    }
+
     /// Counts what a flow showed, and the end of its entry if it has come by `end`.
-    fn bury(&self, end: Timestamp, totals: &mut Totals) {
-        self.queries.settle(&self.key, totals);
-        self.close(end, &mut totals.occupancy);
+    fn bury(&self, end: Timestamp, books: &mut Books<'_>) {
+        self.queries.settle(&self.key, books.totals);
+        self.close(end, &mut books.totals.occupancy);
+        if let Some(recorder) = &mut books.recorder {
+            recorder.bury(self.record, &self.key, &self.slot(), end);
+        }
     }
 
     /// Counts the end of the entry, if it has come by `end`.
@@ -154,6 +166,14 @@ impl Tracked {
 /// The bytes that an entry takes, with its places in the index.
 const ENTRY_BYTES: usize = size_of::<Option<Tracked>>() + Table::<Tracked>::INDEX_BYTES;
 
+/// What a shard keeps of all its entries.
+pub(super) struct Books<'a> {
+    pub(super) totals: &'a mut Totals,
+    pub(super) ledger: &'a mut Ledger,
+    /// Who records the life of each entry, when that is wanted.
+    pub(super) recorder: Option<&'a mut Recorder>,
+}
+
 /// The entries of a shard that are not TCP, as the run's own policy keeps them.
 pub(super) struct Datagrams {
     table: Table<Tracked>,
@@ -166,22 +186,26 @@ impl Datagrams {
         Self { table: Table::new(seed), features, timeouts }
     }
 
+    /// Returns how many are remembered.
+    pub(super) const fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Returns how many entries have not expired.
+    pub(super) fn count_alive(&self, now: Timestamp) -> usize {
+        self.table.iter().filter(|tracked| !tracked.is_over(now)).count()
+    }
+
     /// Judges a datagram and counts what rules would see.
-    pub(super) fn take(
-        &mut self,
-        item: &Item,
-        datagram: Datagram,
-        totals: &mut Totals,
-        ledger: &mut Ledger,
-    ) {
+    pub(super) fn take(&mut self, item: &Item, datagram: Datagram, books: &mut Books<'_>) {
         let ctstate = match datagram {
             Datagram::Query(kind, len) => {
-                let ctstate = self.track(item, kind, totals, ledger);
-                self.count_query(item, (kind, len), totals);
+                let ctstate = self.track(item, kind, books);
+                self.count_query(item, (kind, len), books.totals);
                 ctstate
             }
             Datagram::Flow(_) | Datagram::EnhancedGre => match datagram.tracked_as(self.features) {
-                Some(kind) => self.track(item, kind, totals, ledger),
+                Some(kind) => self.track(item, kind, books),
                 None => CtState::Invalid,
             },
             Datagram::Error(traits) => self.relate(item, traits),
@@ -192,14 +216,14 @@ impl Datagrams {
             Datagram::Untracked => CtState::Untracked,
             Datagram::Invalid => CtState::Invalid,
         };
-        totals.count_datagram(item.packet.key.protocol(), ctstate);
+        books.totals.count_datagram(item.packet.key.protocol(), ctstate);
     }
 
     /// Drops what is over.
-    pub(super) fn sweep(&mut self, now: Timestamp, totals: &mut Totals, ledger: &mut Ledger) {
+    pub(super) fn sweep(&mut self, now: Timestamp, books: &mut Books<'_>) {
         let bury = |tracked: Tracked| {
-            tracked.bury(now, totals);
-            ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
+            tracked.bury(now, books);
+            books.ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
         };
         self.table.sweep(|tracked| tracked.is_over(now), bury);
     }
@@ -222,21 +246,25 @@ impl Datagrams {
         &mut self,
         position: Position,
         now: Timestamp,
-        totals: &mut Totals,
-        ledger: &mut Ledger,
+        books: &mut Books<'_>,
     ) -> u64 {
         let Some(tracked) = self.table.remove(position) else { return 0 };
-        tracked.queries.settle(&tracked.key, totals);
+        tracked.queries.settle(&tracked.key, books.totals);
         if tracked.entry.is_some() {
-            totals.occupancy.close(now, Group::of(tracked.key.protocol()));
+            books.totals.occupancy.close(now, Group::of(tracked.key.protocol()));
         }
-        ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
+        if let Some(recorder) = &mut books.recorder {
+            let slot = tracked.slot();
+            recorder.give_up(tracked.record, &tracked.key, &slot, now);
+            recorder.bury(tracked.record, &tracked.key, &slot, now);
+        }
+        books.ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
         ENTRY_BYTES as u64
     }
 
     /// Ends all entries; those that live on at `end` are still there when the capture ends.
-    pub(super) fn finish(mut self, end: Timestamp, totals: &mut Totals) {
-        self.table.drain(|tracked| tracked.bury(end, totals));
+    pub(super) fn finish(mut self, end: Timestamp, books: &mut Books<'_>) {
+        self.table.drain(|tracked| tracked.bury(end, books));
     }
 
     fn count_query(&mut self, item: &Item, query: (DatagramKind, u16), totals: &mut Totals) {
@@ -246,31 +274,27 @@ impl Datagrams {
         }
     }
 
-    fn track(
-        &mut self,
-        item: &Item,
-        kind: DatagramKind,
-        totals: &mut Totals,
-        ledger: &mut Ledger,
-    ) -> CtState {
+    fn track(&mut self, item: &Item, kind: DatagramKind, books: &mut Books<'_>) -> CtState {
         let (key, now) = (item.packet.key, item.stamp.clock);
         let arrival = DatagramArrival { kind, orientation: item.packet.orientation, now };
         let choices = &mut Choices::new(self.features);
         let found = self.table.find(&key, item.hash);
         let position = found.or_else(|| {
             if self.table.wants_sweep() {
-                self.sweep(now, totals, ledger);
+                self.sweep(now, books);
             }
-            ledger.change(key.section(), 0, ENTRY_BYTES);
-            self.table.insert(item.hash, Tracked { key, entry: None, queries: Queries::default() })
+            books.ledger.change(key.section(), 0, ENTRY_BYTES);
+            let (queries, record) = (Queries::default(), RecordId::NONE);
+            self.table.insert(item.hash, Tracked { key, entry: None, kind, queries, record })
         });
         let tracked = position.and_then(|position| self.table.get_mut(position));
         let Some(tracked) = tracked else { return CtState::Dropped };
         let before = tracked.entry.map(|entry| entry.expires).filter(|expires| *expires <= now);
         let had_entry = tracked.entry.is_some() && before.is_none();
+        let slot = tracked.slot();
         let ctstate = judge_datagram(&mut tracked.entry, &arrival, &self.timeouts, choices);
         if !had_entry {
-            let occupancy = &mut totals.occupancy;
+            let occupancy = &mut books.totals.occupancy;
             let group = Group::of(key.protocol());
             if let Some(expired) = before {
                 occupancy.close(expired, group);
@@ -278,6 +302,12 @@ impl Datagrams {
             if tracked.entry.is_some() {
                 occupancy.open(now, group);
             }
+        }
+        tracked.kind = kind;
+        if let Some(recorder) = &mut books.recorder {
+            let outcome = Outcome { is_new: !had_entry, is_silent: true };
+            let slots = [&slot, &tracked.slot()];
+            recorder.follow(&mut tracked.record, item, slots, outcome);
         }
         ctstate
     }

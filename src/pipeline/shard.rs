@@ -7,6 +7,7 @@ mod account;
 mod first_sights;
 mod flow;
 mod forget;
+mod recorded;
 mod short_ways;
 mod sights;
 mod starts;
@@ -20,10 +21,10 @@ use crate::conntrack::{
 };
 use crate::flow::{Attention, Observation};
 use crate::occupancy::{Group, Watched};
-use crate::pipeline::datagrams::Datagrams;
+use crate::pipeline::datagrams::{Books, Datagrams};
 use crate::pipeline::ledger::Ledger;
+use crate::pipeline::recorder::{Outcome, Recorder};
 use crate::pipeline::slice::{Item, Kind, Stamp};
-use crate::pipeline::watch::Watch;
 use crate::pipeline::{Plan, TableView, Wanted};
 use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
@@ -45,9 +46,6 @@ pub(super) struct Shard {
     table: Table<Flow>,
     datagrams: Datagrams,
     desk: Desk,
-    /// Who records the life of each entry, when that is wanted.
-    watch: Option<Box<Watch>>,
-    view: TableView,
     /// Where the flows of the packets ahead most probably are.
     guesses: Vec<Option<Position>>,
     /// Entries that another tracker knew before the capture began.
@@ -76,6 +74,8 @@ struct Desk {
     is_releasing: bool,
     /// What the flows take in memory.
     ledger: Ledger,
+    /// Who records the life of each entry, when that is wanted.
+    recorder: Option<Box<Recorder>>,
 }
 
 /// What a shard's flows showed.
@@ -100,12 +100,13 @@ impl Shard {
             first_sights: (plan.inputs > 1).then(FirstSights::default),
             is_releasing: false,
             ledger: Ledger::new(plan.memory),
+            recorder: (plan.table == TableView::Assessed)
+                .then(|| Recorder::new(&plan.method))
+                .flatten()
+                .map(Box::new),
         };
-        let watch = (plan.table != TableView::Counted).then(|| Watch::new(&plan.method, seed));
-        let watch = watch.flatten().map(Box::new);
-        let known = BTreeMap::new();
-        let (table, view, guesses) = (Table::new(seed), plan.table, Vec::new());
-        Self { table, datagrams, desk, watch, view, guesses, known }
+        let (table, guesses, known) = (Table::new(seed), Vec::new(), BTreeMap::new());
+        Self { table, datagrams, desk, guesses, known }
     }
 
     /// Takes over an entry that another tracker knows, for a flow that has not been seen yet.
@@ -116,12 +117,6 @@ impl Shard {
     /// Takes what the shard is to track, in capture order.
     #[inline(never)]
     pub(super) fn take(&mut self, items: &[Item]) {
-        if let Some(watch) = &mut self.watch {
-            watch.take(items);
-        }
-        if self.view == TableView::AssessedAlone {
-            return;
-        }
         let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {
             self.table.fetch(run.iter().map(|item| item.hash), &mut guesses);
@@ -155,8 +150,7 @@ impl Shard {
             Kind::ExemptSegment => self.take_exempt(item),
             Kind::ExemptError => self.take_exempt_error(item),
             Kind::Datagram(datagram) => {
-                let Desk { totals, ledger, .. } = &mut self.desk;
-                self.datagrams.take(item, datagram, totals, ledger);
+                self.datagrams.take(item, datagram, &mut self.desk.books());
             }
             Kind::Census(census) => self.hold(census, item.stamp.clock),
         }
@@ -170,9 +164,9 @@ impl Shard {
     /// Ends all flows and returns what they showed; `end` is the tracker time of the last frame.
     pub(super) fn finish(mut self, end: Timestamp) -> Finished {
         self.table.drain(|flow| self.desk.bury(flow, end));
-        self.datagrams.finish(end, &mut self.desk.totals);
-        let Desk { totals, findings, .. } = self.desk;
-        Finished { totals, findings, watched: self.watch.map(|watch| watch.finish(end)) }
+        self.datagrams.finish(end, &mut self.desk.books());
+        let Desk { totals, findings, recorder, .. } = self.desk;
+        Finished { totals, findings, watched: recorder.map(|recorder| recorder.finish(end)) }
     }
 
     /// Returns the counts so far.
@@ -278,6 +272,9 @@ impl Desk {
     /// Stands alone, so that its variables stay in registers.
     #[inline(never)]
     fn let_pass(&mut self, flow: &mut Flow, item: &Item) -> bool {
+        if self.recorder.is_some() {
+            return self.let_run(flow, item);
+        }
         let is_next = flow.take_next(item.stamp.ts, &arrival(item), &self.panel);
         self.totals.established += u64::from(is_next);
         is_next
@@ -286,13 +283,22 @@ impl Desk {
     /// Takes a segment of a flow that is not merely the next one, or not known to be.
     #[inline(never)]
     fn take(&mut self, flow: &mut Flow, item: &Item) {
-        if self.take_greeting(flow, item) || self.take_onward(flow, item) {
+        if self.take_a_short_way(flow, item) {
             return;
         }
         self.take_closely(flow, item);
-        if self.wanted != Wanted::Verdicts {
+        if self.wanted != Wanted::Verdicts && !self.is_recorded_closely(flow, item) {
             flow.compare(&self.panel);
         }
+    }
+
+    /// Takes a segment by one of the short ways, if one is for it.
+    #[inline]
+    fn take_a_short_way(&mut self, flow: &mut Flow, item: &Item) -> bool {
+        if self.recorder.is_some() {
+            return self.take_a_recorded_way(flow, item);
+        }
+        self.take_greeting(flow, item) || self.take_onward(flow, item)
     }
 
     /// Judges a segment of a flow, and takes in what it shows.
@@ -306,7 +312,7 @@ impl Desk {
         // There is nothing to say of it when the tracker has nothing to say either.
         let is_told = self.wanted == Wanted::Verdicts;
         let is_regular = !is_told && flow.audit().is_regular(ts, &arrival);
-        let verdict = self.judge(flow, &arrival);
+        let verdict = self.judge(flow, item);
         if flow.audit().ends_before(segment, &verdict) {
             let mut fresh = new_audit(frame, ts, &arrival, &self.full);
             fresh.reopened = true;
@@ -341,13 +347,19 @@ impl Desk {
     }
 
     /// Judges a segment, and counts the entry that it makes or ends.
-    fn judge(&mut self, flow: &mut Flow, arrival: &Arrival<'_>) -> Verdict {
+    fn judge(&mut self, flow: &mut Flow, item: &Item) -> Verdict {
+        let recorded = self.recorded(flow);
+        let arrival = arrival(item);
         let (track, _) = flow.open();
         let before = track.entry().map(|entry| entry.expires);
-        let verdict = track.judge(arrival, &self.panel, &mut self.opinions);
+        let verdict = track.judge(&arrival, &self.panel, &mut self.opinions);
         if verdict.opened || verdict.state.is_none() {
             let is_there = track.entry().is_some();
             self.count_entry(before, (verdict.opened, is_there), arrival.now);
+        }
+        if let Some(before) = recorded {
+            let outcome = Outcome { is_new: verdict.opened, is_silent: verdict.reason.is_none() };
+            self.record(flow, item, &before, outcome);
         }
         verdict
     }
@@ -383,6 +395,12 @@ impl Desk {
         if opened && is_there {
             occupancy.open(now, Group::Tcp);
         }
+    }
+
+    /// Returns what is kept of all entries, also of those that are not TCP.
+    fn books(&mut self) -> Books<'_> {
+        let Self { totals, ledger, recorder, .. } = self;
+        Books { totals, ledger, recorder: recorder.as_deref_mut() }
     }
 
     #[inline]
@@ -432,6 +450,7 @@ impl Desk {
         if let Some(expires) = flow.expires().filter(|expires| *expires <= end) {
             self.totals.occupancy.close(expires, Group::Tcp);
         }
+        self.record_end(&mut flow, end);
         let at = (flow.key, end);
         account::settle(at, flow.open().1, &mut self.totals, &mut self.findings);
     }

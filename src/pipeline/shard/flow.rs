@@ -6,6 +6,7 @@ use crate::conntrack::{CtState, Members, Opinions};
 use crate::flow::{FlowAudit, Greeting};
 #[cfg(debug_assertions)]
 use crate::flow::{Observation, Sighted};
+use crate::pipeline::recorder::RecordId;
 use crate::pipeline::slice::Stamp;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
@@ -21,6 +22,8 @@ pub(super) struct Flow {
     audit: FlowAudit,
     /// The bytes that the ledger has for it.
     pub(super) bytes: u32,
+    /// Where its entry is recorded, when that is wanted.
+    pub(super) record: RecordId,
 }
 
 const _: () = assert!(size_of::<Option<Flow>>() == 384, "six lines of the cache");
@@ -39,7 +42,7 @@ impl Keyed for Flow {
 
 impl Flow {
     pub(super) const fn new(key: FlowKey, track: Track, audit: FlowAudit) -> Self {
-        Self { track, key, audit, bytes: 0 }
+        Self { track, key, audit, bytes: 0, record: RecordId::NONE }
     }
 
     /// Returns when the tracker's entry expires, if there is one.
@@ -83,6 +86,20 @@ impl Flow {
         #[cfg(debug_assertions)]
         let before = self.up_to_date();
         let is_next = self.audit.take_next(ts, arrival, &mut self.track, panel);
+        #[cfg(debug_assertions)]
+        if is_next {
+            self.assert_is(take_the_long_way(before, ts, arrival, panel));
+        }
+        is_next
+    }
+
+    /// Takes the next segment of a flow whose entry may fall behind, as [`Self::take_next`] does; any
+    /// other one leaves the flow as it is.
+    #[inline]
+    pub(super) fn run_on(&mut self, ts: Timestamp, arrival: &Arrival<'_>, panel: &Panel) -> bool {
+        #[cfg(debug_assertions)]
+        let before = self.up_to_date();
+        let is_next = self.audit.run_on(ts, arrival, &mut self.track, panel);
         #[cfg(debug_assertions)]
         if is_next {
             self.assert_is(take_the_long_way(before, ts, arrival, panel));
@@ -173,7 +190,7 @@ impl Flow {
         let track = Track::greeted_by(arrival, panel)?;
         let audit = FlowAudit::greeted_by(stamp.number, stamp.ts, stamp.vantage(), arrival);
         let bytes = u32::try_from(FLOW_BYTES).unwrap_or(u32::MAX);
-        let flow = Self { track, key, audit, bytes };
+        let flow = Self { track, key, audit, bytes, record: RecordId::NONE };
         #[cfg(debug_assertions)]
         {
             let fresh = FlowAudit::new(stamp.number, stamp.ts, arrival);

@@ -6,7 +6,7 @@ use crate::audit::Forgotten;
 use crate::conntrack::Keyed;
 use crate::occupancy::Group;
 use crate::pipeline::ledger::{Candidate, Census, Place};
-use crate::pipeline::shard::{Desk, Shard};
+use crate::pipeline::shard::Shard;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 
@@ -18,8 +18,7 @@ impl Shard {
             return;
         }
         self.table.sweep(|flow| flow.is_over(now), |flow| self.desk.bury(flow, now));
-        let Desk { totals, ledger, .. } = &mut self.desk;
-        self.datagrams.sweep(now, totals, ledger);
+        self.datagrams.sweep(now, &mut self.desk.books());
         let debts = self.desk.ledger.debts(census);
         for (section, debt) in self.candidates(&debts).into_iter().zip(debts) {
             let mut freed = 0;
@@ -66,19 +65,19 @@ impl Shard {
         let mut forgotten = Forgotten { since: Some(now), ..Forgotten::default() };
         let freed = match place {
             Place::Flow(position) => {
-                let Some(flow) = self.table.remove(position) else { return 0 };
+                let Some(mut flow) = self.table.remove(position) else { return 0 };
                 forgotten.flows = 1;
                 let freed = u64::from(flow.bytes);
                 if flow.expires().is_some_and(|expires| expires > now) {
                     self.desk.totals.occupancy.close(now, Group::Tcp);
                 }
+                self.desk.record_loss(&mut flow, now);
                 self.desk.bury(flow, now);
                 freed
             }
             Place::Datagram(position) => {
                 forgotten.others = 1;
-                let Desk { totals, ledger, .. } = &mut self.desk;
-                self.datagrams.forget(position, now, totals, ledger)
+                self.datagrams.forget(position, now, &mut self.desk.books())
             }
         };
         self.desk.totals.forgotten.merge(&forgotten);

@@ -100,6 +100,7 @@ impl Desk {
             let end = expires.min(item.stamp.clock);
             self.totals.occupancy.close(end, Group::Tcp);
         }
+        self.record_loss(flow, item.stamp.clock);
         *flow.open().0 = Track::default();
     }
 

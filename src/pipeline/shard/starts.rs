@@ -38,8 +38,10 @@ impl Shard {
         let by_syn = if self.known.is_empty() { self.desk.greeted_by(item) } else { None };
         if let Some(flow) = by_syn {
             self.make_room(item.stamp.clock);
-            if self.table.insert(item.hash, flow).is_some() {
+            let position = self.table.insert(item.hash, flow);
+            if let Some(flow) = position.and_then(|position| self.table.get_mut(position)) {
                 self.desk.count_greeted(item);
+                self.desk.record_beginning(flow, item);
             }
             return;
         }
