@@ -113,7 +113,7 @@ fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit) {
         return;
     }
     let (table, wanted) = (TableView::Assessed, Wanted::Findings);
-    let run = read(config, &Plan { table, wanted, ..plan.clone() }, &mut Silence);
+    let run = read(config, &Plan { table, wanted, ..plan.clone() }, &mut Silence, |_| ());
     let table = run.and_then(|run| run.assess(&audit.totals.occupancy));
     audit.table = table.map(Box::new);
 }
@@ -130,10 +130,21 @@ fn is_file(path: &PathBuf) -> bool {
 
 /// Runs the audit over all files; returns none when not a single one could be opened.
 fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
-    let plan = plan(config)?;
+    let mut plan = plan(config)?;
+    // What was told of single packets cannot be told again.
+    let can_begin_again = can_be_read_again(config) && plan.wanted == Wanted::Findings;
+    if config.table == TableWanted::WhenHalfFull && can_begin_again {
+        plan.table = TableView::UntilHalfFull;
+    }
     // Beside the audit, which reads the same blocks at about the same time.
     let digests = config.wants_digests().then(|| Hashing::start(config.files.clone()));
-    let mut audit = read(config, &plan, sinks)?.finish();
+    let mut run = read(config, &plan, sinks, say)?;
+    if run.is_left_half_full() {
+        plan.table = TableView::Assessed;
+        drop(run);
+        run = read(config, &plan, sinks, |_| ())?;
+    }
+    let mut audit = run.finish();
     sinks.end_progress();
     if config.shows_exhibits() {
         audit.exhibits = exhibits(config, &plan, &audit);
@@ -141,7 +152,8 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     for problem in &audit.incomplete {
         say(problem);
     }
-    if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() {
+    let is_assessed = plan.table == TableView::Assessed;
+    if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() && !is_assessed {
         look_at_table(config, &plan, &mut audit);
     }
     let digests = digests.map(|hashing| hashing.finish(&audit.inputs)).unwrap_or_default();
@@ -152,11 +164,16 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     Some(audit)
 }
 
-/// Reads all inputs once.
-fn read(config: &Config, plan: &Plan, observer: &mut dyn Observer) -> Option<Run> {
+/// Reads all inputs once, and tells which cannot be opened.
+fn read(
+    config: &Config,
+    plan: &Plan,
+    observer: &mut dyn Observer,
+    tell: impl Fn(&str),
+) -> Option<Run> {
     let mut run = Run::new(plan);
     let mut source = open(config, |error| {
-        say(&chain(error));
+        tell(&chain(error));
         run.miss(error);
     })?;
     run.read(&mut *source, observer);

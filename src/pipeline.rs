@@ -27,7 +27,7 @@ use crate::audit::{
 };
 use crate::conntrack::{Entry, Panel, Policy};
 use crate::frame::Batch;
-use crate::occupancy::{Assessment, Occupancy};
+use crate::occupancy::{Assessment, Capacity, Occupancy};
 use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
 use crate::tuple::{FlowKey, Share};
@@ -97,6 +97,9 @@ pub enum Whole {
 pub enum TableView {
     /// Entries are counted over time, by protocol.
     Counted,
+    /// The same, and the run is left where more than half of the table would be full, to be begun again
+    /// with [`TableView::Assessed`]: [`Run::is_left_half_full`].
+    UntilHalfFull,
     /// The life of each entry is recorded, and the table assessed: [`Audit::table`].
     Assessed,
 }
@@ -186,13 +189,19 @@ pub struct Run {
     reports: Reports,
     method: Method,
     memory: Budget,
+    /// The most entries with which the run goes on.
+    most_entries: usize,
 }
 
 impl Run {
     /// Prepares a run.
     pub fn new(plan: &Plan) -> Self {
         let Tools { shards, settler } = Tools::new(plan);
+        let profile = plan.method.policies.first().map(|policy| policy.profile);
+        let max = profile.and_then(|it| Capacity::of(it, plan.method.sysctls.table).max);
+        let half = max.and_then(|max| usize::try_from(max / 2).ok());
         Self {
+            most_entries: half.unwrap_or(usize::MAX),
             slices: vec![Slice::new(shards.len())],
             shards,
             settler,
@@ -284,6 +293,12 @@ impl Run {
         self.shards.iter().map(Shard::flows_alive).sum()
     }
 
+    /// Returns whether the run was left because the connection table would be more than half full, where
+    /// [`TableView::UntilHalfFull`] asked for that.
+    pub fn is_left_half_full(&self) -> bool {
+        self.shards.iter().map(Shard::entries).sum::<usize>() > self.most_entries
+    }
+
     /// Returns the audit as it would be if the run ended now.
     ///
     /// Takes as long as the flows that are alive are many, about a microsecond each.
@@ -313,7 +328,7 @@ impl Run {
         let mut batch = Batch::default();
         let mut dense = 0;
         while self.shards.len() == 1 || dense < DENSE_BATCHES {
-            if !self.step(source, &mut batch, observer)? {
+            if !self.step(source, &mut batch, observer)? || self.is_left_half_full() {
                 return Ok(());
             }
             let is_dense = batch.len() * DENSE_FRAME_BYTES > batch.buffer.len();
@@ -322,7 +337,8 @@ impl Run {
         let (shards, slices) = (&mut self.shards[..], &mut self.slices);
         let frames = self.reports.frames;
         let decoder = self.settler.decoder.clone();
-        let crew = Crew { decoder, settler: &mut self.settler, shards, slices, frames };
+        let (settler, most_entries) = (&mut self.settler, self.most_entries);
+        let crew = Crew { decoder, settler, shards, slices, frames, most_entries };
         crew.read(source, &mut Teller { reports: &mut self.reports, observer })
     }
 

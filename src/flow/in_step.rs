@@ -65,6 +65,12 @@ impl FlowAudit {
         !matches!(self.pace, Pace::Apart)
     }
 
+    /// Returns whether the tracker's entry may fall behind.
+    #[inline]
+    pub const fn may_run(&self) -> bool {
+        matches!(self.pace, Pace::Free | Pace::Ahead)
+    }
+
     /// Brings the tracker's entry up to date, and notes that one of both is to be changed.
     #[inline]
     pub fn fall_out_of_step(&mut self, track: &mut Track) {
@@ -148,7 +154,7 @@ impl FlowAudit {
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
-        matches!(self.pace, Pace::Free | Pace::Ahead) && self.run(ts, arrival, track, panel)
+        self.may_run() && self.run(ts, arrival, track, panel)
     }
 
     /// Takes a segment that leaves nothing to the tracker but to renew its entry.

@@ -118,6 +118,63 @@ impl After {
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
+/// One entry from its first packet on, while it goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Course {
+    frame: u64,
+    start: Timestamp,
+    last_packet: After,
+    assured: After,
+    closing: After,
+    original: Orientation,
+    picked_up: bool,
+    phase: Phase,
+}
+
+impl Course {
+    /// Starts with the frame that made the entry, which way it went, and whether it is TCP that was taken
+    /// up mid-stream.
+    pub const fn new(
+        (frame, start): (u64, Timestamp),
+        original: Orientation,
+        picked_up: bool,
+        phase: Phase,
+    ) -> Self {
+        Self {
+            frame,
+            start,
+            last_packet: After(0),
+            assured: After::NEVER,
+            closing: After::NEVER,
+            original,
+            picked_up,
+            phase,
+        }
+    }
+
+    /// Takes in what the entry is after a packet.
+    pub fn go_on(&mut self, now: Timestamp, phase: Phase, is_assured: bool) {
+        let now = After::between(self.start, now);
+        self.last_packet = now;
+        self.phase = phase;
+        if is_assured {
+            self.assured = self.assured.min(now);
+        }
+        self.closing = if phase.is_closing() { self.closing.min(now) } else { After::NEVER };
+    }
+
+    /// Returns what the entry is.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Returns the whole life of the entry.
+    pub const fn end(self, key: FlowKey, end: Timestamp) -> Life {
+        let Self { frame, start, last_packet, assured, closing, original, picked_up, phase } = self;
+        Life { key, frame, start, end, last_packet, assured, closing, original, picked_up, phase }
+    }
+}
+
 /// One entry from its first packet to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Life {
@@ -160,17 +217,6 @@ impl Life {
             picked_up: false,
             phase,
         }
-    }
-
-    /// Takes in what the entry is after a packet.
-    pub fn go_on(&mut self, now: Timestamp, phase: Phase, is_assured: bool) {
-        let now = After::between(self.start, now);
-        self.last_packet = now;
-        self.phase = phase;
-        if is_assured {
-            self.assured = self.assured.min(now);
-        }
-        self.closing = if phase.is_closing() { self.closing.min(now) } else { After::NEVER };
     }
 
     /// Returns whether there is an entry at this time.
@@ -285,12 +331,13 @@ mod tests {
 
     #[test]
     fn a_life_knows_when_it_was_assured_closing_and_last_used() {
-        let mut one = life(100, 1);
+        let Life { key, frame, start, original, picked_up, phase, .. } = life(100, 1);
+        let mut course = Course::new((frame, start), original, picked_up, phase);
         let second = |n: i64| Timestamp::from_parts(100 + n, 500_000);
-        one.go_on(second(1), Phase::Tcp(TcpState::Established), true);
-        one.go_on(second(5), Phase::Tcp(TcpState::TimeWait), true);
-        one.go_on(second(6), Phase::Tcp(TcpState::TimeWait), true);
-        one.end = second(126);
+        course.go_on(second(1), Phase::Tcp(TcpState::Established), true);
+        course.go_on(second(5), Phase::Tcp(TcpState::TimeWait), true);
+        course.go_on(second(6), Phase::Tcp(TcpState::TimeWait), true);
+        let one = course.end(key, second(126));
         assert_eq!(one.assured.from(one.start), Some(Timestamp(101 * NANOS_PER_SEC)));
         assert_eq!(one.closing.from(one.start), Some(Timestamp(105 * NANOS_PER_SEC)));
         assert!(one.is_there(second(126)) && !one.is_there(second(127)));

@@ -29,7 +29,7 @@ pub use assessment::{Assessment, Basis, Moment, Peak, Served, Share};
 pub use capacity::{Capacity, Origin, SLOT_BYTES};
 pub use count::{Group, Occupancy, Reading};
 pub use demand::Demand;
-pub use life::{After, Life, Lives, Phase, Watched};
+pub use life::{After, Course, Life, Lives, Phase, Watched};
 pub use relief::{Change, Relief, Timeout, shorter};
 pub use series::Series;
 pub use service::{Prefix, Service};

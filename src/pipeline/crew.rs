@@ -42,6 +42,8 @@ pub(super) struct Crew<'a> {
     pub(super) slices: &'a mut Vec<Slice>,
     /// The frames that came before.
     pub(super) frames: u64,
+    /// The most entries with which the source is read on.
+    pub(super) most_entries: usize,
 }
 
 impl Crew<'_> {
@@ -71,6 +73,7 @@ impl Crew<'_> {
                 frames: 0,
                 finished: VecDeque::new(),
                 is_abandoned: false,
+                most_entries: self.most_entries,
             }),
             bell: Condvar::new(),
             news: AtomicUsize::new(0),
@@ -118,11 +121,13 @@ struct Desk<'a> {
     /// None while a worker has it.
     shard: Option<&'a mut Shard>,
     inbox: VecDeque<Part>,
+    /// The entries of its trackers.
+    entries: usize,
 }
 
 impl<'a> Desk<'a> {
     fn new(shard: &'a mut Shard) -> Self {
-        Self { shard: Some(shard), inbox: VecDeque::new() }
+        Self { entries: shard.entries(), shard: Some(shard), inbox: VecDeque::new() }
     }
 }
 
@@ -166,6 +171,8 @@ struct Board<'a> {
     finished: VecDeque<Vec<PacketVerdict>>,
     /// Whether a worker has panicked.
     is_abandoned: bool,
+    /// The most entries with which the source is read on.
+    most_entries: usize,
 }
 
 /// What a worker does next.
@@ -221,7 +228,13 @@ impl<'a> Board<'a> {
     /// Takes back a shard and what it has tracked.
     fn put_back(&mut self, desk: usize, shard: &'a mut Shard, parts: VecDeque<Part>) {
         if let Some(place) = self.desks.get_mut(desk) {
+            place.entries = shard.entries();
             place.shard = Some(shard);
+        }
+        let entries = self.desks.iter().map(|desk| desk.entries).sum::<usize>();
+        if entries > self.most_entries && self.end.is_none() {
+            self.source = None;
+            self.end = Some(Ok(()));
         }
         let first = self.next_settled - self.tracked.len() as u64;
         for Part { number, items, mut verdicts } in parts {
@@ -347,7 +360,9 @@ impl<'a> Hall<'a> {
             let mut board = self.board();
             match filled {
                 Ok(true) => {
-                    board.source = Some(source);
+                    if board.end.is_none() {
+                        board.source = Some(source);
+                    }
                     board.next_read += 1;
                     board.frames_read += batch.len() as u64;
                     (board.next_read - 1, board.frames_read - batch.len() as u64)

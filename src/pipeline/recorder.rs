@@ -15,7 +15,8 @@ use crate::conntrack::{
     Arrival, Choices, DatagramArrival, DatagramEntry, DatagramKind, Entry, Features, Policy,
     Sysctls, TcpState, datagram::judge_datagram, judge_alone,
 };
-use crate::occupancy::{Group, Life, Phase, Watched, shorter};
+use crate::memory::prefer_large_pages;
+use crate::occupancy::{Course, Group, Phase, Watched, shorter};
 use crate::pipeline::slice::Item;
 use crate::segment::Flags;
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -55,8 +56,7 @@ pub(super) struct Recorder {
     /// While everything is acknowledged on an established connection, and while it is not.
     idle: Timeouts,
     due: Timeouts,
-    records: Vec<Record>,
-    free: Vec<u32>,
+    records: Records,
     /// Twins whose flow was forgotten before they expired.
     strays: BTreeMap<FlowKey, Slot>,
     watched: Watched,
@@ -80,8 +80,7 @@ impl Recorder {
             shorter,
             idle,
             due,
-            records: Vec::new(),
-            free: Vec::new(),
+            records: Records::default(),
             strays: BTreeMap::new(),
             watched: Watched::default(),
         })
@@ -97,18 +96,24 @@ impl Recorder {
         self.watched
     }
 
+    /// Reads a word of the record of a flow.
+    #[inline]
+    pub(super) fn touch(&self, id: RecordId) -> u64 {
+        self.records.get(id).map_or(0, |record| record.expires.0.cast_unsigned())
+    }
+
     /// Takes in the segments that only went on since something was told of a connection. Its entry is
     /// to be up to date.
     pub(super) fn catch_up(&mut self, id: RecordId, entry: Option<&Entry>) {
-        let Some(record) = self.records.get_mut(id.0 as usize) else { return };
+        let Some(record) = self.records.get_mut(id) else { return };
         // The same end is that of a segment that came at the same time as the last one told.
         let Some(entry) = entry.filter(|entry| entry.expires != record.expires) else { return };
         let Timeouts { nanos, shorter } = if entry.awaits_data() { self.due } else { self.idle };
         let last = entry.expires.plus_nanos(-nanos);
         record.expires = entry.expires;
         record.twin = Twin::EndsAt(last.plus_nanos(shorter));
-        if let Some(life) = &mut record.life {
-            life.go_on(last, Phase::Tcp(entry.state), entry.assured);
+        if let Some(course) = &mut record.course {
+            course.go_on(last, Phase::Tcp(entry.state), entry.assured);
         }
     }
 
@@ -129,10 +134,10 @@ impl Recorder {
             if !is_new && stray.is_none() {
                 return;
             }
-            *id = self.add(stray);
+            *id = self.records.add(stray);
         }
         let Self { features, shorter, watched, records, .. } = self;
-        let Some(record) = records.get_mut(id.0 as usize) else { return };
+        let Some(record) = records.get_mut(*id) else { return };
         record.follow(item, [before, after], is_new, watched);
         record.follow_twin(item, [before, after], outcome, (shorter, *features, watched));
         record.expires = after.end();
@@ -141,7 +146,7 @@ impl Recorder {
     /// Returns whether the segments of a connection are to be told one by one: when the twin has gone its
     /// own way, or could expire before the next one that only goes on.
     pub(super) fn looks_closely(&self, id: RecordId, now: Timestamp) -> bool {
-        let record = self.records.get(id.0 as usize);
+        let record = self.records.get(id);
         record.is_some_and(|record| match record.twin {
             Twin::EndsAt(end) => end.nanos_since(now) < LEAST_TIMEOUT_NS,
             Twin::Apart(_) => true,
@@ -151,8 +156,8 @@ impl Recorder {
     /// Ends the life of an entry that is given up at a time, with its twin's.
     pub(super) fn give_up(&mut self, id: RecordId, key: &FlowKey, slot: &Slot, now: Timestamp) {
         let Self { watched, records, .. } = self;
-        let Some(record) = records.get_mut(id.0 as usize) else { return };
-        record.end(slot.state().map(|(_, expires, _)| expires.min(now)), watched);
+        let Some(record) = records.get_mut(id) else { return };
+        record.end(key, slot.state().map(|(_, expires, _)| expires.min(now)), watched);
         if let Some((_, expires, _)) = record.twin(slot).state() {
             watched.shorter.close(expires.min(now), Group::of(key.protocol()));
         }
@@ -163,7 +168,7 @@ impl Recorder {
     /// Ends the life of an entry of which no more comes, if it has expired by `end`; its flow is over, or
     /// the capture is.
     pub(super) fn bury(&mut self, id: RecordId, key: &FlowKey, slot: &Slot, end: Timestamp) {
-        let Some(record) = self.records.get_mut(id.0 as usize) else { return };
+        let Some(record) = self.records.get_mut(id) else { return };
         let twin = record.twin(slot);
         match twin.state() {
             Some((_, expires, _)) if expires <= end => {
@@ -176,28 +181,56 @@ impl Recorder {
         }
         if let Some((_, expires, _)) = slot.state() {
             if expires <= end {
-                record.end(Some(expires), &mut self.watched);
-            } else if let Some(life) = record.life {
-                self.watched.lives.push(Life { end: expires, ..life });
+                record.end(key, Some(expires), &mut self.watched);
+            } else if let Some(course) = record.course {
+                self.watched.lives.push(course.end(*key, expires));
             }
         }
-        self.free.push(id.0);
+        self.records.free.push(id.0);
+    }
+}
+
+/// The bits of a record's number that say where it is in its chunk: many, so that a chunk consists of
+/// large pages. What is not used of it takes no memory.
+const CHUNK_BITS: u32 = 16;
+const CHUNK: usize = 1 << CHUNK_BITS;
+
+/// The records of the flows that are remembered.
+#[derive(Default)]
+struct Records {
+    chunks: Vec<Vec<Record>>,
+    free: Vec<u32>,
+}
+
+impl Records {
+    fn get(&self, id: RecordId) -> Option<&Record> {
+        self.chunks.get((id.0 >> CHUNK_BITS) as usize)?.get(id.0 as usize % CHUNK)
+    }
+
+    fn get_mut(&mut self, id: RecordId) -> Option<&mut Record> {
+        self.chunks.get_mut((id.0 >> CHUNK_BITS) as usize)?.get_mut(id.0 as usize % CHUNK)
     }
 
     /// Begins a record, with the twin that there was before.
     fn add(&mut self, stray: Option<Slot>) -> RecordId {
         let twin =
             stray.map_or(Twin::EndsAt(Timestamp::default()), |twin| Twin::Apart(twin.into()));
-        let record = Record { life: None, twin, expires: Timestamp::default() };
-        if let Some(index) = self.free.pop() {
-            if let Some(place) = self.records.get_mut(index as usize) {
+        let record = Record { course: None, twin, expires: Timestamp::default() };
+        if let Some(id) = self.free.pop().map(RecordId) {
+            if let Some(place) = self.get_mut(id) {
                 *place = record;
             }
-            return RecordId(index);
+            return id;
         }
-        let Ok(index) = u32::try_from(self.records.len()) else { return RecordId::NONE };
-        self.records.push(record);
-        RecordId(index)
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            let chunk = Vec::with_capacity(CHUNK);
+            prefer_large_pages(&chunk);
+            self.chunks.push(chunk);
+        }
+        let full = (self.chunks.len() - 1) * CHUNK;
+        let Some(chunk) = self.chunks.last_mut() else { return RecordId::NONE };
+        chunk.push(record);
+        u32::try_from(full + chunk.len() - 1).map_or(RecordId::NONE, RecordId)
     }
 }
 
@@ -287,13 +320,16 @@ enum Twin {
 
 /// What is recorded of a flow.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Record {
     /// The life of its entry so far.
-    life: Option<Life>,
+    course: Option<Course>,
     twin: Twin,
     /// When the entry expired when it was last told of.
     expires: Timestamp,
 }
+
+const _: () = assert!(size_of::<Record>() == 64, "one line of the cache");
 
 impl Record {
     /// Returns the entry that shorter timeouts make beside this one.
@@ -315,31 +351,27 @@ impl Record {
         let now = item.stamp.clock;
         let (before, state) = (before.state(), after.state());
         if is_new || state.is_none() {
-            self.end(before.map(|(_, expires, _)| expires.min(now)), watched);
+            self.end(&item.packet.key, before.map(|(_, expires, _)| expires.min(now)), watched);
         }
         let Some((phase, _, is_assured)) = state else { return };
         if is_new {
             let is_tcp = matches!(after, Slot::Tcp(_));
-            self.life = Some(Life {
-                original: item.packet.orientation,
-                picked_up: is_tcp && !item.packet.segment.has(Flags::SYN),
-                ..Life::new(item.packet.key, item.stamp.number, now, phase)
-            });
+            let is_picked_up = is_tcp && !item.packet.segment.has(Flags::SYN);
+            let (first, original) = ((item.stamp.number, now), item.packet.orientation);
+            self.course = Some(Course::new(first, original, is_picked_up, phase));
             watched.change(now, None, Some(phase));
-        } else if let Some(life) = &self.life {
-            watched.change(now, Some(life.phase), Some(phase));
         }
-        if let Some(life) = &mut self.life {
-            life.go_on(now, phase, is_assured);
+        if let Some(course) = &mut self.course {
+            watched.change(now, Some(course.phase()), Some(phase));
+            course.go_on(now, phase, is_assured);
         }
     }
 
     /// Ends the life of the entry at a time within the capture.
-    fn end(&mut self, at: Option<Timestamp>, watched: &mut Watched) {
-        let Some((mut life, at)) = self.life.take().zip(at) else { return };
-        life.end = at;
-        watched.change(at, Some(life.phase), None);
-        watched.lives.push(life);
+    fn end(&mut self, key: &FlowKey, at: Option<Timestamp>, watched: &mut Watched) {
+        let Some((course, at)) = self.course.take().zip(at) else { return };
+        watched.change(at, Some(course.phase()), None);
+        watched.lives.push(course.end(*key, at));
     }
 
     /// Takes in what the packet makes of the twin.
@@ -351,31 +383,30 @@ impl Record {
         (shorter, features, watched): (&Sysctls, Features, &mut Watched),
     ) {
         let (now, group) = (item.stamp.clock, Group::of(item.packet.key.protocol()));
-        let mut twin = self.twin(before);
-        let was = twin.state();
-        let end = match self.twin {
-            Twin::EndsAt(end) => end_of_twin((before, end), after, (item, outcome), shorter),
-            Twin::Apart(_) => None,
-        };
-        let is_new = match end {
-            Some(end) => {
-                #[cfg(debug_assertions)]
-                {
-                    let is_new = twin.judge(item, shorter, features);
-                    assert_eq!((is_new, twin.ending(end)), (outcome.is_new, after.ending(end)));
-                    assert_eq!(twin.end(), end, "{item:?}");
-                }
-                self.twin = Twin::EndsAt(end);
-                outcome.is_new
-            }
-            None => {
-                twin = twin.of_the_kind_of(after);
+        if let Twin::EndsAt(end) = self.twin
+            && let Some(renewed) = end_of_twin((before, end), after, (item, outcome), shorter)
+        {
+            #[cfg(debug_assertions)]
+            {
+                let mut twin = before.ending(end);
                 let is_new = twin.judge(item, shorter, features);
-                self.keep(twin, after);
-                is_new
+                assert_eq!((is_new, twin.end()), (outcome.is_new, renewed), "{item:?}");
+                assert_eq!(twin.ending(renewed), after.ending(renewed), "{item:?}");
             }
-        };
-        let is_there = end.is_some() || twin.state().is_some();
+            self.twin = Twin::EndsAt(renewed);
+            if outcome.is_new {
+                if before.state().is_some() {
+                    watched.shorter.close(end.min(now), group);
+                }
+                watched.shorter.open(now, group);
+            }
+            return;
+        }
+        let mut twin = self.twin(before).of_the_kind_of(after);
+        let was = twin.state();
+        let is_new = twin.judge(item, shorter, features);
+        self.keep(twin, after);
+        let is_there = twin.state().is_some();
         if let Some((_, expires, _)) = was.filter(|_| is_new || !is_there) {
             watched.shorter.close(expires.min(now), group);
         }

@@ -7,6 +7,7 @@ mod account;
 mod first_sights;
 mod flow;
 mod forget;
+mod gauge;
 mod recorded;
 mod short_ways;
 mod sights;
@@ -32,6 +33,7 @@ use crate::tuple::FlowKey;
 use crate::wire::Packet;
 use first_sights::FirstSights;
 use flow::Flow;
+use gauge::Gauge;
 use starts::new_audit;
 
 /// The policy number of the liberal twin in the panel.
@@ -50,6 +52,8 @@ pub(super) struct Shard {
     guesses: Vec<Option<Position>>,
     /// Entries that another tracker knew before the capture began.
     known: BTreeMap<FlowKey, Entry>,
+    /// How many entries there are, when that is looked at as the run goes on.
+    gauge: Option<Gauge>,
 }
 
 /// Everything of a shard but the flows: what judges them, and what they showed.
@@ -106,7 +110,8 @@ impl Shard {
                 .map(Box::new),
         };
         let (table, guesses, known) = (Table::new(seed), Vec::new(), BTreeMap::new());
-        Self { table, datagrams, desk, guesses, known }
+        let gauge = (plan.table == TableView::UntilHalfFull).then(Gauge::default);
+        Self { table, datagrams, desk, guesses, known, gauge }
     }
 
     /// Takes over an entry that another tracker knows, for a flow that has not been seen yet.
@@ -120,9 +125,15 @@ impl Shard {
         let mut guesses = std::mem::take(&mut self.guesses);
         for run in items.chunks(AHEAD) {
             self.table.fetch(run.iter().map(|item| item.hash), &mut guesses);
+            if self.desk.recorder.is_some() {
+                self.fetch_records(run, &guesses);
+            }
             self.take_run(run, &guesses);
         }
         self.guesses = guesses;
+        if self.gauge.is_some() {
+            self.read_gauge(items);
+        }
     }
 
     /// Takes packets of which it is known where their flows most probably are. Stands alone, so that

@@ -19,11 +19,11 @@ use crate::tuple::FlowKey;
 pub(super) struct Flow {
     track: Track,
     pub(super) key: FlowKey,
-    audit: FlowAudit,
     /// The bytes that the ledger has for it.
     pub(super) bytes: u32,
     /// Where its entry is recorded, when that is wanted.
     pub(super) record: RecordId,
+    audit: FlowAudit,
 }
 
 const _: () = assert!(size_of::<Option<Flow>>() == 384, "six lines of the cache");
@@ -48,6 +48,12 @@ impl Flow {
     /// Returns when the tracker's entry expires, if there is one.
     pub(super) fn expires(&self) -> Option<Timestamp> {
         self.track.entry().map(|entry| entry.expires)
+    }
+
+    /// Reads a word of what the tracker knows beside the time at which its entry expires.
+    #[inline]
+    pub(super) fn touch_entry(&self) -> u64 {
+        self.track.entry().map_or(0, |entry| u64::from(entry.sides.original.end.0))
     }
 
     /// Returns the tracker's view, brought up to date.
