@@ -454,3 +454,6 @@ fn end_of_twin(
     let of_state = timeouts.by_state.get(after.state as usize).copied()?;
     is_regular.then(|| now.plus_nanos(of_state.min(after.expires.nanos_since(now))))
 }
+
+#[cfg(test)]
+mod tests;

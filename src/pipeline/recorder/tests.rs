@@ -1,0 +1,265 @@
+//! What a shard records, against a tracker that judges every packet twice.
+
+use super::*;
+use crate::conntrack::{Panel, Profile};
+use crate::occupancy::Life;
+use crate::pipeline::datagrams::{Datagram, Datagrams};
+use crate::pipeline::shard::Shard;
+use crate::pipeline::slice::{Kind, Stamp};
+use crate::pipeline::{Budget, Plan, TableView, Wanted, Whole};
+use crate::random::Random;
+use crate::segment::{Options, Segment, TcpTimestamps};
+use crate::seq::SeqNum;
+use crate::source::rules::Exemptions;
+use crate::tuple::{Orientation, Share, TCP};
+use crate::wire::{Checksums, Packet, Tunnels};
+
+const SEED: u64 = 3;
+const UDP: u8 = 17;
+const START: i64 = 1_700_000_000;
+
+/// Every packet judged with either set of timeouts, and all that follows from it written down.
+struct Reference {
+    method: Method,
+    shorter: Sysctls,
+    flows: BTreeMap<FlowKey, (Slot, Slot, Option<Course>)>,
+    watched: Watched,
+}
+
+impl Reference {
+    fn new(method: &Method) -> Self {
+        let shorter = shorter(&method.sysctls).0;
+        let (method, flows, watched) = (method.clone(), BTreeMap::new(), Watched::default());
+        Self { method, shorter, flows, watched }
+    }
+
+    fn take(&mut self, item: &Item) {
+        let features = self.method.policies[0].features();
+        let (key, now) = (item.packet.key, item.stamp.clock);
+        let none = match item.kind {
+            Kind::Datagram(datagram) => {
+                Slot::Datagram(datagram.tracked_as(features).unwrap(), None)
+            }
+            _ => Slot::Tcp(None),
+        };
+        let (slot, twin, course) = self.flows.entry(key).or_insert((none, none, None));
+        let group = Group::of(key.protocol());
+        let before = slot.state();
+        let is_new = slot.judge(item, &self.method.sysctls, features);
+        let after = slot.state();
+        if let (Some((_, expires, _)), true) = (before, is_new || after.is_none()) {
+            let course = course.take().unwrap();
+            self.watched.change(expires.min(now), Some(course.phase()), None);
+            self.watched.lives.push(course.end(key, expires.min(now)));
+        }
+        if let Some((phase, _, is_assured)) = after {
+            let is_tcp = matches!(slot, Slot::Tcp(_));
+            let is_picked_up = is_tcp && !item.packet.segment.has(Flags::SYN);
+            let first = (item.stamp.number, now);
+            let orientation = item.packet.orientation;
+            let from = course.map(|course| course.phase());
+            self.watched.change(now, from, Some(phase));
+            let fresh = || Course::new(first, orientation, is_picked_up, phase);
+            course.get_or_insert_with(fresh).go_on(now, phase, is_assured);
+        }
+        let before = twin.state();
+        let is_new = twin.judge(item, &self.shorter, features);
+        let is_there = twin.state().is_some();
+        if let Some((_, expires, _)) = before.filter(|_| is_new || !is_there) {
+            self.watched.shorter.close(expires.min(now), group);
+        }
+        if is_new && is_there {
+            self.watched.shorter.open(now, group);
+        }
+    }
+
+    fn finish(mut self, end: Timestamp) -> Watched {
+        for (key, (slot, twin, course)) in self.flows {
+            if let Some((_, expires, _)) = twin.state().filter(|(_, expires, _)| *expires <= end) {
+                self.watched.shorter.close(expires, Group::of(key.protocol()));
+            }
+            let Some((_, expires, _)) = slot.state() else { continue };
+            let course = course.unwrap();
+            if expires <= end {
+                self.watched.change(expires, Some(course.phase()), None);
+            }
+            self.watched.lives.push(course.end(key, expires));
+        }
+        self.watched
+    }
+}
+
+/// Returns everything that can be read from a record, in an order of its own.
+fn told(watched: Watched) -> (Vec<Life>, Vec<String>, Vec<String>) {
+    let readings: Vec<_> = watched.shorter.readings().collect();
+    let some = readings.iter().step_by(readings.len() / 40 + 1);
+    let phases = some.map(|reading| format!("{:?}", watched.phases_at(reading.at))).collect();
+    (watched.lives.finish().0, readings.iter().map(|it| format!("{it:?}")).collect(), phases)
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy)]
+struct End {
+    next: SeqNum,
+    ip_id: u16,
+}
+
+/// A pair of ends, and how far they are.
+struct Talk {
+    key: FlowKey,
+    there: Orientation,
+    ends: [End; 2],
+    sent: u32,
+}
+
+impl Talk {
+    fn new(number: u16) -> Self {
+        let (key, there) = FlowKey::of_v4(TCP, (1, 1000 + number), (2, 80));
+        let end = |next| End { next: SeqNum(next), ip_id: 1 };
+        Self { key, there, ends: [end(7), end(u32::MAX - 3000)], sent: 0 }
+    }
+
+    /// Says what mostly comes next in a connection, and seldom something odd.
+    fn say(&mut self, random: &mut Random, clock: u32) -> Packet {
+        let opening = match self.sent {
+            0 => Some((0, 2)),
+            1 => Some((1, 18)),
+            2 => Some((0, 16)),
+            _ => None,
+        };
+        self.sent += 1;
+        let closing = if self.sent > 12 { random.of(&[16, 16, 17, 17, 20]) } else { 16 };
+        let (who, flags) = opening.unwrap_or_else(|| (random.of(&[0, 1]), closing));
+        if self.sent > 18 && random.of(&[true, false, false]) {
+            self.sent = 0;
+        }
+        let flags = if random.seldom() { random.of(&[2, 4, 16, 17, 18, 20]) } else { flags };
+        let is_answer = flags & 16 != 0;
+        let len = if flags == 16 { random.of(&[0, 0, 10, 1448]) } else { 0 };
+        let (win, ack) = (random.of(&[501, 501, 501, 512, 0]), self.ends[1 - who].next);
+        let own = &mut self.ends[who];
+        let stray = if random.seldom() { random.of(&[100_000, u32::MAX - 5]) } else { 0 };
+        let timestamps = Some(TcpTimestamps { value: clock, echo: clock.wrapping_sub(1) });
+        let is_syn = flags & 2 != 0;
+        let segment = Segment {
+            seq: own.next.plus(stray),
+            ack: if is_answer { ack } else { SeqNum(0) },
+            len,
+            win: if is_syn { 64_240 } else { win },
+            flags: Flags(flags),
+            header_len: 32,
+            ttl: 64,
+            ip_id: own.ip_id,
+            options: Options {
+                timestamps,
+                mss: is_syn.then_some(1460),
+                wscale: is_syn.then_some(7),
+                sack_permitted: is_syn,
+                ..Options::default()
+            },
+            ..Segment::default()
+        };
+        own.next = own.next.plus(segment.end().offset_from(segment.seq).cast_unsigned());
+        own.ip_id = own.ip_id.wrapping_add(1);
+        let orientation = if who == 0 { self.there } else { self.there.flip() };
+        Packet { key: self.key, orientation, segment }
+    }
+}
+
+/// Makes a capture of a few connections and queries, with pauses, and with times that step back.
+fn capture(random: &mut Random) -> Vec<Item> {
+    let mut talks: Vec<_> = (0..6).map(Talk::new).collect();
+    let (mut ts, mut clock) = (Timestamp::from_parts(START, 0), Timestamp::from_parts(START, 0));
+    let mut item = |number: u64| {
+        let seconds = match (random.seldom(), random.below(12)) {
+            (false, _) => 0,
+            (true, 0) => 8000,
+            (true, _) => random.of(&[1, 9, 31, 61, 130, 310]),
+        };
+        let leap = if random.seldom() { random.of(&[-40_000, -9000, -400]) } else { 0 };
+        let millis = random.of(&[0, 1, 1, 40, 190]) + seconds * 1000 + leap;
+        ts = ts.plus_nanos(millis * 1_000_000);
+        clock = clock.max(ts);
+        let stamp = Stamp { number, ts, clock, ..Stamp::default() };
+        let (packet, kind) = if random.of(&[true, false, false, false]) {
+            let (key, there) = FlowKey::of_v4(UDP, (1, random.of(&[1, 2, 3])), (2, 53));
+            let orientation = random.of(&[there, there, there.flip()]);
+            let datagram = Datagram::Flow(DatagramKind::Udp);
+            (Packet { key, orientation, segment: Segment::default() }, Kind::Datagram(datagram))
+        } else {
+            let talk = random.below(6) as usize;
+            let millis = u32::try_from(ts.0 / 1_000_000 % (1 << 31)).unwrap();
+            (talks[talk].say(random, millis), Kind::Segment)
+        };
+        Item { stamp, hash: packet.key.hash_with(SEED), packet, kind }
+    };
+    (1..1500).map(&mut item).collect()
+}
+
+/// Audits a capture, and returns what was recorded beside it.
+fn recorded(items: &[Item], method: &Method, wanted: Wanted) -> Watched {
+    let plan = Plan {
+        method: method.clone(),
+        checksums: Checksums::Ignored,
+        tunnels: Tunnels::Closed,
+        exemptions: Exemptions::default(),
+        threads: 1,
+        share: Share::ALL,
+        frames: Whole::Capture,
+        inputs: 1,
+        wanted,
+        flows: Vec::new(),
+        table: TableView::Assessed,
+        memory: Budget::DEFAULT,
+    };
+    let features: Vec<_> = method.policies.iter().map(Policy::features).collect();
+    let datagrams = Datagrams::new(SEED, features[0], method.sysctls.datagram);
+    let panel = Panel::new(features, method.sysctls.limits);
+    let mut shard = Shard::new(panel, datagrams, SEED, &plan);
+    items.chunks(100).for_each(|items| shard.take(items));
+    let finished = shard.finish(items.last().unwrap().stamp.clock);
+    assert_eq!(finished.totals.copies, 0);
+    finished.watched.unwrap()
+}
+
+fn method(profile: Profile, settings: &[(&str, i64)]) -> Method {
+    let mut sysctls = Sysctls::default();
+    for (key, value) in settings {
+        sysctls.set(key, &value.to_string()).unwrap();
+    }
+    let policy = Policy::new(profile, &sysctls);
+    Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() }
+}
+
+#[test]
+fn what_is_recorded_is_what_a_tracker_says_that_judges_every_packet_twice() {
+    let settings: [&[(&str, i64)]; 5] = [
+        &[],
+        &[("nf_conntrack_tcp_timeout_established", 9), ("nf_conntrack_udp_timeout", 3)],
+        &[("nf_conntrack_tcp_timeout_unacknowledged", 1)],
+        &[("nf_conntrack_tcp_timeout_max_retrans", 20), ("nf_conntrack_tcp_loose", 0)],
+        &[("nf_conntrack_tcp_timeout_fin_wait", 400), ("nf_conntrack_tcp_timeout_time_wait", 1)],
+    ];
+    let mut random = Random(11);
+    let (mut parted, mut lives) = (0, 0);
+    for profile in Profile::all() {
+        for settings in settings {
+            let method = method(profile, settings);
+            let items = capture(&mut random);
+            let end = items.last().unwrap().stamp.clock;
+            let mut reference = Reference::new(&method);
+            items.iter().for_each(|item| reference.take(item));
+            let is_apart =
+                |slot: &Slot, twin: &Slot| twin.ending(slot.end()) != slot.ending(slot.end());
+            let flows = reference.flows.values();
+            parted += flows.filter(|(slot, twin, _)| is_apart(slot, twin)).count();
+            let reference = told(reference.finish(end));
+            lives += reference.0.len();
+            for wanted in [Wanted::Findings, Wanted::Verdicts] {
+                let recorded = told(recorded(&items, &method, wanted));
+                assert_eq!(recorded, reference, "{settings:?}, {wanted:?}");
+            }
+        }
+    }
+    assert!(parted > 50 && lives > 4000, "{parted} twins parted in {lives} lives");
+}
