@@ -263,3 +263,84 @@ fn what_is_recorded_is_what_a_tracker_says_that_judges_every_packet_twice() {
     }
     assert!(parted > 50 && lives > 4000, "{parted} twins parted in {lives} lives");
 }
+
+/// Returns a connection on which each end has said something, from which on it only goes on.
+fn opening(times: &[i64; 5]) -> Vec<Item> {
+    let lines = [
+        (0, 2, 7, 0, 0),
+        (1, 18, 50, 8, 0),
+        (0, 16, 8, 51, 0),
+        (0, 16, 8, 51, 10),
+        (1, 16, 51, 18, 10),
+    ];
+    let items = lines.iter().zip(times).zip(1..);
+    items.map(|((line, millis), number)| said(number, (*millis, *millis), *line)).collect()
+}
+
+/// Makes a segment of one end, at a time of its own and one of the tracker, in milliseconds.
+fn said(
+    number: u64,
+    (ts, clock): (i64, i64),
+    (who, flags, seq, ack, len): (u32, u8, u32, u32, u32),
+) -> Item {
+    let (key, there) = FlowKey::of_v4(TCP, (1, 1000), (2, 80));
+    let [ts, clock] =
+        [ts, clock].map(|at| Timestamp::from_parts(START, 0).plus_nanos(at * 1_000_000));
+    let ip_id = u16::try_from(number).unwrap();
+    let (seq, ack, flags, win) = (SeqNum(seq), SeqNum(ack), Flags(flags), 8000);
+    let segment =
+        Segment { seq, ack, len, win, flags, header_len: 20, ttl: 64, ip_id, ..Segment::default() };
+    let orientation = if who == 0 { there } else { there.flip() };
+    Item {
+        stamp: Stamp { number, ts, clock, ..Stamp::default() },
+        hash: key.hash_with(SEED),
+        packet: Packet { key, orientation, segment },
+        kind: Kind::Segment,
+    }
+}
+
+/// Finds out that what is recorded of a capture is what the reference says, and returns how many entries
+/// with shorter timeouts were made.
+fn twins_made(items: &[Item]) -> u64 {
+    let method = method(Profile::DEFAULT, &[]);
+    let mut reference = Reference::new(&method);
+    items.iter().for_each(|item| reference.take(item));
+    let reference = reference.finish(items.last().unwrap().stamp.clock);
+    let recorded = recorded(items, &method, Wanted::Findings);
+    assert_eq!(recorded.shorter.made(), reference.shorter.made());
+    let made = reference.shorter.made();
+    assert_eq!(told(recorded), told(reference));
+    made
+}
+
+/// Milliseconds after which an established connection is forgotten with shorter timeouts.
+const FORGOTTEN: i64 = 7_440_000;
+
+#[test]
+fn a_twin_that_expires_after_a_segment_that_renews_nothing_is_seen_to() {
+    let mut items = opening(&[0, 10, 20, 30, 40]);
+    let late = FORGOTTEN + 30;
+    items.extend([
+        said(6, (50, 50), (0, 16, 18, 61, 0)),
+        // Beyond every window, shortly before the twin expires, and one that goes on shortly after.
+        said(7, (late, late), (0, 16, 9_000_000, 61, 10)),
+        said(8, (late + 10, late + 10), (0, 16, 18, 61, 10)),
+        said(9, (late + 150, late + 150), (0, 16, 28, 61, 10)),
+        said(10, (late + 151, late + 151), (0, 16, 38, 61, 10)),
+    ]);
+    assert_eq!(twins_made(&items), 1, "it was renewed in time");
+    items.remove(7);
+    assert_eq!(twins_made(&items), 2);
+}
+
+#[test]
+fn a_twin_that_expires_between_segments_that_came_at_once_is_seen_to() {
+    let mut items = opening(&[0, 10, 20, 30, 40]);
+    items.push(said(6, (50, 50), (0, 16, 18, 61, 0)));
+    // The time of another packet has set the tracker's time ahead.
+    items.push(said(7, (60, FORGOTTEN + 49), (0, 16, 18, 61, 10)));
+    items.push(said(8, (70, FORGOTTEN + 59), (1, 16, 61, 28, 0)));
+    assert_eq!(twins_made(&items), 1);
+    items[6].stamp.clock = items[6].stamp.clock.plus_nanos(2_000_000);
+    assert_eq!(twins_made(&items), 2);
+}
