@@ -8,7 +8,7 @@ use crate::pipeline::shard::Shard;
 use crate::pipeline::slice::{Kind, Stamp};
 use crate::pipeline::{Budget, Plan, TableView, Wanted, Whole};
 use crate::random::Random;
-use crate::segment::{Options, Segment, TcpTimestamps};
+use crate::segment::{HeaderFault, Options, Segment, TcpTimestamps};
 use crate::seq::SeqNum;
 use crate::source::rules::Exemptions;
 use crate::tuple::{Orientation, Share, TCP};
@@ -301,8 +301,8 @@ fn said(
 
 /// Finds out that what is recorded of a capture is what the reference says, and returns how many entries
 /// with shorter timeouts were made.
-fn twins_made(items: &[Item]) -> u64 {
-    let method = method(Profile::DEFAULT, &[]);
+fn twins_made(items: &[Item], settings: &[(&str, i64)]) -> u64 {
+    let method = method(Profile::DEFAULT, settings);
     let mut reference = Reference::new(&method);
     items.iter().for_each(|item| reference.take(item));
     let reference = reference.finish(items.last().unwrap().stamp.clock);
@@ -322,15 +322,44 @@ fn a_twin_that_expires_after_a_segment_that_renews_nothing_is_seen_to() {
     let late = FORGOTTEN + 30;
     items.extend([
         said(6, (50, 50), (0, 16, 18, 61, 0)),
-        // Beyond every window, shortly before the twin expires, and one that goes on shortly after.
-        said(7, (late, late), (0, 16, 9_000_000, 61, 10)),
-        said(8, (late + 10, late + 10), (0, 16, 18, 61, 10)),
-        said(9, (late + 150, late + 150), (0, 16, 28, 61, 10)),
-        said(10, (late + 151, late + 151), (0, 16, 38, 61, 10)),
+        // Damaged, shortly before the twin expires, and one that goes on shortly after.
+        said(7, (late, late), (1, 16, 61, 18, 10)),
+        said(8, (late + 150, late + 150), (0, 16, 18, 61, 10)),
+        said(9, (late + 151, late + 151), (0, 16, 28, 61, 10)),
     ]);
-    assert_eq!(twins_made(&items), 1, "it was renewed in time");
-    items.remove(7);
-    assert_eq!(twins_made(&items), 2);
+    assert_eq!(twins_made(&items, &[]), 1, "it was renewed in time");
+    items[6].packet.segment.fault = Some(HeaderFault::BadChecksum);
+    assert_eq!(twins_made(&items, &[]), 2);
+}
+
+#[test]
+fn a_timeout_that_is_lowered_for_an_entry_may_not_be_for_its_twin() {
+    let mut items = opening(&[0, 10, 20, 30, 40]);
+    let late = FORGOTTEN - 40_000;
+    items.extend([
+        said(6, (50, 50), (0, 16, 18, 61, 0)),
+        // Both ends say FIN beyond every window.
+        said(7, (late, late), (0, 17, 9_000_000, 61, 0)),
+        said(8, (late + 10, late + 10), (1, 17, 9_000_000, 18, 0)),
+        said(9, (late + 100_000, late + 100_000), (0, 16, 18, 61, 10)),
+    ]);
+    assert_eq!(twins_made(&items, &[]), 2);
+}
+
+#[test]
+fn a_twin_has_the_timeout_of_data_that_is_due_where_repetitions_do_not_shorten_that_of_its_state() {
+    let settings = [
+        ("nf_conntrack_tcp_timeout_close_wait", 400),
+        ("nf_conntrack_tcp_timeout_unacknowledged", 1),
+    ];
+    let mut items = opening(&[0, 10, 20, 30, 40]);
+    items.push(said(6, (50, 50), (0, 17, 18, 61, 0)));
+    items.extend((7..12).map(|number| {
+        let at = 50 + i64::try_from(number).unwrap();
+        said(number, (at, at), (1, 16, 61, 18, 0))
+    }));
+    items.push(said(12, (5000, 5000), (1, 16, 61, 19, 0)));
+    assert_eq!(twins_made(&items, &settings), 2);
 }
 
 #[test]
@@ -340,7 +369,7 @@ fn a_twin_that_expires_between_segments_that_came_at_once_is_seen_to() {
     // The time of another packet has set the tracker's time ahead.
     items.push(said(7, (60, FORGOTTEN + 49), (0, 16, 18, 61, 10)));
     items.push(said(8, (70, FORGOTTEN + 59), (1, 16, 61, 28, 0)));
-    assert_eq!(twins_made(&items), 1);
+    assert_eq!(twins_made(&items, &[]), 1);
     items[6].stamp.clock = items[6].stamp.clock.plus_nanos(2_000_000);
-    assert_eq!(twins_made(&items), 2);
+    assert_eq!(twins_made(&items, &[]), 2);
 }
