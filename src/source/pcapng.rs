@@ -248,7 +248,7 @@ impl Pcapng {
 
     #[inline]
     fn enhanced_packet(&mut self, block: Block<'_>) -> Result<FrameHeader, Damage> {
-        let [_, _, interface, high, low, captured_len, original_len] = block.words()?;
+        let [_, _, interface, high, low, captured_len, original_len, _] = block.words()?;
         let ticks = u64::from(high) << 32 | u64::from(low);
         let packet = Packet { interface, ticks, captured_len, original_len };
         let mut header = self.packet(block, packet)?;
@@ -263,7 +263,7 @@ impl Pcapng {
     }
 
     fn obsolete_packet(&mut self, block: Block<'_>) -> Result<FrameHeader, Damage> {
-        let [_, _, place, high, low, captured_len, original_len] = block.words()?;
+        let [_, _, place, high, low, captured_len, original_len, _] = block.words()?;
         let [interface, drops] = block.endian.halves(place);
         let (interface, ticks) = (u32::from(interface), u64::from(high) << 32 | u64::from(low));
         let packet = Packet { interface, ticks, captured_len, original_len };
@@ -290,7 +290,7 @@ impl Pcapng {
 
     /// A simple packet is of the first interface, and as long as that captures.
     fn simple_packet(&self, block: Block<'_>) -> Result<FrameHeader, Damage> {
-        let [_, _, original_len] = block.words()?;
+        let [_, _, original_len, _] = block.words()?;
         let described = self.interface(0)?;
         let captured_len = match described.snaplen {
             0 => original_len,
@@ -346,7 +346,8 @@ impl Pcapng {
 }
 
 impl<'a> Block<'a> {
-    /// Returns the first numbers of the block, type and length among them.
+    /// Returns the first numbers of the block, type and length among them. Whoever asks for one more than
+    /// there are before the data asks for the trailer too, so that there is room for them all before it.
     #[inline]
     fn words<const N: usize>(self) -> Result<[u32; N], Damage> {
         self.endian.words(self.bytes).ok_or(Damage::BlockLength(buffer_offset(self.bytes.len())))
@@ -637,6 +638,24 @@ mod tests {
                     (file.len(), 2, Stop::Incomplete(BLOCK_OVERHEAD))
                 };
                 assert_eq!(read_both_ways(&file), expected, "{written:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_packet_block_without_room_for_its_numbers_is_damage() {
+        for order in ORDERS {
+            for block in [
+                &[ENHANCED_PACKET, 28, 0, 0, 0, 0, 28][..],
+                &[ENHANCED_PACKET, 12, 12],
+                &[OBSOLETE_PACKET, 28, 0, 0, 0, 0, 28],
+                &[SIMPLE_PACKET, 12, 12],
+            ] {
+                let mut file = beginning(order);
+                let begin = file.len();
+                file.extend(words(order, block));
+                let damage = Stop::Damaged(Damage::BlockLength(block[1]));
+                assert_eq!(read_both_ways(&file), (begin, 0, damage), "{block:?}");
             }
         }
     }
