@@ -503,6 +503,16 @@ mod tests {
         steps
     }
 
+    /// Returns seeds as chance gives them. Under one that is an address itself, or its complement, the
+    /// keys with this address lie together: no capture can have it so, as none knows the seed.
+    fn seeds() -> impl Iterator<Item = u64> {
+        std::iter::successors(Some(0x2545_f491_4f6c_dd1d), |&seed: &u64| {
+            let seed = seed ^ seed << 13;
+            let seed = seed ^ seed >> 7;
+            Some(seed ^ seed << 17)
+        })
+    }
+
     #[test]
     fn flows_that_differ_little_lie_apart_under_every_seed() {
         let key = |addr, port| FlowKey::of_v4(TCP, (addr, port), (0x0b00_0001, 80)).0;
@@ -511,15 +521,81 @@ mod tests {
         let of_both: Vec<_> = (0..2000_u16)
             .map(|i| key(0x0a00_0000 + u32::from(i & !255), 0x8000 | i & 255))
             .collect();
-        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-        for _ in 0..1000 {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
+        for seed in seeds().take(1000) {
             for keys in [&of_port, &of_address, &of_both] {
                 // Keys at random pass over about 950 places.
                 let passed = passed_over(keys, seed);
                 assert!(passed < 1600, "{passed} places under seed {seed:#x}");
+            }
+        }
+    }
+
+    /// A family of keys: its name, and its keys by number.
+    type Family = (&'static str, fn(u64) -> FlowKey);
+
+    fn v4(low: u64, high: u64, port: u64) -> FlowKey {
+        let [low, high] = [low, high].map(|addr| u32::try_from(addr).unwrap());
+        FlowKey::of_v4(TCP, (low, u16::try_from(port).unwrap()), (high, 443)).0
+    }
+
+    /// Makes the key between `2001:db8::1` and `fd00::2` of which the words of the addresses differ from
+    /// those by these bits.
+    fn v6(differing: [u64; 4]) -> FlowKey {
+        let [low0, low1, high0, high1] = differing.map(u128::from);
+        let low = 0x2001_0db8 << 96 | 1_u128;
+        let high = 0xfd00 << 112 | 2_u128;
+        let end = |bits, port| Endpoint { addr: Ipv6Addr::from_bits(bits).into(), port };
+        let low = end(low ^ (low0 << 64 | low1), 40_000);
+        FlowKey::of(TCP, low, end(high ^ (high0 << 64 | high1), 443)).0
+    }
+
+    /// Keys that differ little, or have words of which a product makes nothing or little; 65536 each.
+    const FAMILIES: [Family; 18] = [
+        ("ports, both addresses 0.0.0.0", |i| v4(0, 0, i)),
+        ("ports, both addresses 255.255.255.255", |i| v4(0xffff_ffff, 0xffff_ffff, i)),
+        ("ports, both addresses 127.0.0.1", |i| v4(0x7f00_0001, 0x7f00_0001, i)),
+        ("ports, 0.0.0.0 and 255.255.255.255", |i| v4(0, 0xffff_ffff, i)),
+        ("ports, 10.0.0.1 and 10.0.0.2", |i| v4(0x0a00_0001, 0x0a00_0002, i)),
+        ("addresses before 255.255.255.255", |i| v4(i, 0xffff_ffff, 40_000)),
+        ("addresses of the lower side", |i| v4(0x0a00_0000 + i, 0x0b00_0001, 40_000)),
+        ("addresses of the higher side", |i| v4(0x0a00_0001, 0x0b00_0000 + i, 40_000)),
+        ("addresses of both sides, equal", |i| v4(0x0a00_0000 + i, 0x0a00_0000 + i, 40_000)),
+        ("addresses of both sides", |i| v4(0x0a00_0000 + i, 0x0b00_0000 + i, 40_000)),
+        ("addresses and ports", |i| v4(0x0a00_0000 + i, 0x0b00_0001, i)),
+        ("subnets", |i| v4(i << 16, 0xffff_0000, 40_000)),
+        ("low end of the lower IPv6 address", |i| v6([0, i, 0, 0])),
+        ("high end of the lower IPv6 address", |i| v6([i, 0, 0, 0])),
+        ("low end of the higher IPv6 address", |i| v6([0, 0, 0, i])),
+        ("high end of the higher IPv6 address", |i| v6([0, 0, i, 0])),
+        ("upper bits of the low end", |i| v6([0, i << 48, 0, 0])),
+        ("both interface identifiers", |i| v6([0, i, 0, i])),
+    ];
+
+    #[test]
+    fn no_shard_has_much_more_than_its_share_of_any_family() {
+        const KEYS: usize = 4096;
+        for (name, key) in FAMILIES {
+            for (shards, percent) in [(2, 110), (7, 130), (48, 160)] {
+                let mut counts = vec![0; shards];
+                (0..KEYS as u64).for_each(|i| counts[key(i).shard(shards)] += 1);
+                let (most, allowed) = (counts.iter().max().unwrap(), KEYS * percent / 100 / shards);
+                assert!(*most <= allowed, "{name}: {most} on one of {shards} shards");
+            }
+        }
+    }
+
+    #[test]
+    fn few_keys_of_any_family_have_the_same_tag() {
+        const KEYS: usize = 1 << 16;
+        for seed in seeds().take(12) {
+            for (name, key) in FAMILIES {
+                let keys = (0..KEYS as u64).map(key);
+                let mut tags: Vec<_> = keys.map(|key| key.hash_with(seed) >> 32).collect();
+                tags.sort_unstable();
+                tags.dedup();
+                // Among so many tags at random half a one, on average, is met again.
+                let equal = KEYS - tags.len();
+                assert!(equal <= 8, "{name}: {equal} tags met again under seed {seed:#x}");
             }
         }
     }

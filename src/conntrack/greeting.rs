@@ -165,3 +165,115 @@ impl Entry {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conntrack::Profile;
+    use crate::conntrack::entry::judge;
+    use crate::conntrack::policy::{Feature, Setting};
+    use crate::conntrack::track::{Panel, Track};
+    use crate::conntrack::verdict::{CtState, Verdict};
+    use crate::segment::Flags;
+    use crate::time::{NANOS_PER_SEC, Timestamp};
+    use crate::tuple::Orientation;
+
+    const CALLED_AT: Timestamp = Timestamp(1_700_000_000_000_000_000);
+    const THERE: Orientation = Orientation::LowToHigh;
+    const SYN: u8 = Flags::SYN.0;
+    const ACK: u8 = Flags::ACK.0;
+    const RST: u8 = Flags::RST.0;
+
+    /// A way of a [`Track`] that takes one kind of segment.
+    type ShortWay = fn(&mut Track, &Arrival<'_>, &Panel) -> bool;
+
+    /// How long an entry lives after a SYN, and after a SYN-ACK.
+    const SYN_SENT_NS: i64 = NANOS_PER_SEC;
+    const SYN_RECV_NS: i64 = 2 * NANOS_PER_SEC;
+
+    fn hasty() -> Limits {
+        let mut limits = Limits::default();
+        limits.timeouts.by_state[TcpState::SynSent as usize] = SYN_SENT_NS;
+        limits.timeouts.by_state[TcpState::SynRecv as usize] = SYN_RECV_NS;
+        limits
+    }
+
+    fn segment(flags: u8, seq: u32, ack: u32) -> Segment {
+        let (seq, ack) = (SeqNum(seq), SeqNum(ack));
+        Segment { seq, ack, win: 8000, flags: Flags(flags), header_len: 20, ..Segment::default() }
+    }
+
+    /// Returns the entry after segments that come one nanosecond after another.
+    fn entry_after(segments: &[(Orientation, Segment)], features: Features) -> Entry {
+        let mut slot = None;
+        for (nanos, (orientation, segment)) in (0..).zip(segments) {
+            let now = CALLED_AT.plus_nanos(nanos);
+            let arrival = Arrival { segment, orientation: *orientation, now };
+            let verdict = judge(&mut slot, &arrival, &hasty(), &mut Choices::new(features));
+            assert!(verdict.is_silent() || verdict.opened, "{verdict:?}");
+        }
+        slot.unwrap()
+    }
+
+    /// Lets a segment come so long after an entry has expired, by the short way and by the long one;
+    /// returns whether the short way took it, and what the long one said.
+    fn compare(
+        entry: Entry,
+        (orientation, segment): (Orientation, &Segment),
+        after_expiry: i64,
+        features: Features,
+        take: ShortWay,
+    ) -> (bool, Verdict) {
+        let arrival = Arrival { segment, orientation, now: entry.expires.plus_nanos(after_expiry) };
+        let (mut track, mut slot) = (Track::from(entry), Some(entry));
+        let verdict = judge(&mut slot, &arrival, &hasty(), &mut Choices::new(features));
+        let is_taken = take(&mut track, &arrival, &Panel::new(vec![features], hasty()));
+        let expected = if is_taken { slot } else { Some(entry) };
+        assert_eq!(track.entry(), expected.as_ref(), "{after_expiry} ns after {entry:?}");
+        (is_taken, verdict)
+    }
+
+    #[test]
+    fn no_short_way_takes_an_answer_that_comes_when_the_entry_has_expired() {
+        let (there, back) = (THERE, THERE.flip());
+        let syn = (there, segment(SYN, 1000, 0));
+        let syn_ack = (back, segment(SYN | ACK, 5000, 1001));
+        let refusal = (back, segment(RST | ACK, 0, 1001));
+        let ack = (there, segment(ACK, 1001, 5001));
+        let answers: [(&[_], _, ShortWay); 3] = [
+            (&[syn], syn_ack, Track::take_syn_ack),
+            (&[syn], refusal, Track::take_refusal),
+            (&[syn, syn_ack], ack, Track::take_first_ack),
+        ];
+        for profile in Profile::all() {
+            for loose in [Setting::On, Setting::Off] {
+                let features = profile.features().set(Feature::Loose, loose);
+                for (before, (way, answer), take) in answers {
+                    let entry = entry_after(before, features);
+                    let last = CALLED_AT.plus_nanos(i64::try_from(before.len()).unwrap() - 1);
+                    let timeout = if before.len() == 1 { SYN_SENT_NS } else { SYN_RECV_NS };
+                    assert_eq!(entry.expires.nanos_since(last), timeout);
+                    for after_expiry in [-timeout, -1, 0, 1, timeout] {
+                        let (is_taken, verdict) =
+                            compare(entry, (way, &answer), after_expiry, features, take);
+                        let place = format!("{answer:?} {after_expiry} ns after expiry");
+                        assert_eq!(is_taken, after_expiry < 0, "{place}");
+                        let is_known = verdict.ctstate == CtState::Established;
+                        assert_eq!(is_known, is_taken, "{place}: {verdict:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_entry_of_a_greeting_expires_when_that_of_the_long_way_does() {
+        let features = Profile::DEFAULT.features();
+        let (orientation, segment) = (THERE, segment(SYN, 1000, 0));
+        let arrival = Arrival { segment: &segment, orientation, now: CALLED_AT };
+        let greeted = Track::greeted_by(&arrival, &Panel::new(vec![features], hasty())).unwrap();
+        let entry = entry_after(&[(orientation, segment)], features);
+        assert_eq!(greeted.entry(), Some(&entry));
+        assert_eq!(entry.expires, CALLED_AT.plus_nanos(SYN_SENT_NS));
+    }
+}

@@ -371,3 +371,197 @@ const fn is_between_handshake_and_end(state: TcpState) -> bool {
             | TcpState::TimeWait
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conntrack::track::Track;
+    use crate::conntrack::window::Sides;
+    use crate::segment::Direction;
+    use Orientation::{HighToLow, LowToHigh};
+
+    /// What [`SideHeadway::runs_with`] compares.
+    #[derive(Clone, Copy, Debug)]
+    struct Compared {
+        own: SideHeadway,
+        peer: SideHeadway,
+        side: Side,
+        shift: Option<u8>,
+    }
+
+    impl Compared {
+        /// A side that has sent all up to `base`, of which its peer has acknowledged everything.
+        fn at(base: u32) -> Self {
+            let (end, max_end, max_ack) = (SeqNum(base), SeqNum(base).plus(4000), SeqNum(7000));
+            let flags = SideFlags::MAXACK_SET;
+            Self {
+                own: SideHeadway { end, ack: max_ack, edge: SeqNum(9000), window: 2000 },
+                peer: SideHeadway { end: max_ack, ack: end, edge: max_end, window: 4000 },
+                side: Side { end, max_end, max_ack, max_win: 2000, scale: 7, flags },
+                shift: Some(7),
+            }
+        }
+
+        fn runs(&self) -> bool {
+            self.own.runs_with(&self.peer, &self.side, self.shift)
+        }
+
+        /// Sets how far behind its end the side is acknowledged, and whether its flag says so.
+        fn acknowledge(&mut self, behind: i32, is_due: bool) {
+            self.peer.ack = self.side.end.minus(behind.cast_unsigned());
+            self.side.flags.remove(SideFlags::DATA_UNACKNOWLEDGED);
+            self.side.flags.insert(SideFlags::DATA_UNACKNOWLEDGED.only_if(is_due));
+        }
+
+        /// Moves the rightmost edge, which tracker and analysis agree on, so far beyond the end.
+        fn make_room(&mut self, room: i32) {
+            self.side.max_end = self.side.end.plus(room.cast_unsigned());
+            self.peer.edge = self.side.max_end.minus(1);
+        }
+    }
+
+    /// A change to what is compared.
+    type Change = fn(&mut Compared);
+    /// What is changed, and how.
+    type Named = (&'static str, Change);
+
+    /// Numbers around which everything is tried: some where it wraps.
+    const BASES: [u32; 5] = [5000, 0, u32::MAX, u32::MAX - 2000, 1 << 31];
+    const ROOM: i32 = MAX_WINDOW.cast_signed();
+
+    #[test]
+    fn a_side_runs_with_its_headway_up_to_every_bound() {
+        let changes: [Named; 9] = [
+            ("nothing", |_| {}),
+            ("no room", |c| c.make_room(0)),
+            ("all the room there can be", |c| c.make_room(ROOM)),
+            ("an edge that was announced before", |c| c.peer.edge = c.peer.edge.minus(3000)),
+            ("a byte on its way", |c| c.acknowledge(1, true)),
+            ("much on its way", |c| c.acknowledge(1 << 30, true)),
+            ("a smaller window", |c| c.own.window = 0),
+            ("no window to come", |c| c.shift = None),
+            ("no window to come, of whatever scale", |c| (c.shift, c.side.scale) = (None, 14)),
+        ];
+        for (base, (name, change)) in BASES.into_iter().flat_map(|b| changes.map(|c| (b, c))) {
+            let mut compared = Compared::at(base);
+            change(&mut compared);
+            assert!(compared.runs(), "{name} at {base}: {compared:?}");
+        }
+    }
+
+    #[test]
+    fn a_side_does_not_run_where_one_bound_is_not_kept() {
+        let changes: [Named; 14] = [
+            ("it has sent more", |c| c.own.end = c.own.end.plus(1)),
+            ("it has sent less", |c| c.own.end = c.own.end.minus(1)),
+            ("it has acknowledged more", |c| c.own.ack = c.own.ack.plus(1)),
+            ("it has acknowledged less", |c| c.own.ack = c.own.ack.minus(1)),
+            ("another scale", |c| c.shift = Some(6)),
+            ("no scale", |c| c.shift = Some(0)),
+            ("beyond the edge", |c| c.make_room(-1)),
+            ("far beyond the edge", |c| c.make_room(i32::MIN + 1)),
+            ("more room than there can be", |c| c.make_room(ROOM + 1)),
+            ("an edge beyond that of the tracker", |c| c.peer.edge = c.peer.edge.plus(1)),
+            ("what was not sent is acknowledged", |c| c.acknowledge(-1, false)),
+            ("a flag for nothing", |c| c.acknowledge(0, true)),
+            ("no flag for what is on its way", |c| c.acknowledge(1, false)),
+            ("a larger window", |c| c.own.window += 1),
+        ];
+        for (base, (name, change)) in BASES.into_iter().flat_map(|b| changes.map(|c| (b, c))) {
+            let mut compared = Compared::at(base);
+            change(&mut compared);
+            assert!(!compared.runs(), "{name} at {base}: {compared:?}");
+        }
+    }
+
+    /// An entry and the headway that it runs with.
+    #[derive(Clone, Copy, Debug)]
+    struct Run {
+        entry: Entry,
+        headway: Headway,
+        shifts: PerOrientation<Option<u8>>,
+    }
+
+    impl Run {
+        fn new(original: Orientation) -> Self {
+            let headway = Headway {
+                sides: PerOrientation {
+                    low_to_high: Compared::at(5000).own,
+                    high_to_low: Compared::at(5000).peer,
+                },
+                last_way: original,
+                last_len: 0,
+                last_win: 100,
+            };
+            let side = |own: SideHeadway, peer: SideHeadway| Side {
+                end: own.end,
+                max_end: peer.edge,
+                max_ack: own.ack,
+                max_win: own.window,
+                scale: 7,
+                flags: SideFlags::MAXACK_SET,
+            };
+            let (own, peer) = (headway.sides[original], headway.sides[original.flip()]);
+            let sides = Sides { original: side(own, peer), reply: side(peer, own) };
+            let mut entry =
+                Entry { sides, state: TcpState::Established, original, ..Entry::default() };
+            (entry.last.end, entry.last.ack) = (own.end, own.ack);
+            let shifts = PerOrientation { low_to_high: Some(7), high_to_low: Some(7) };
+            Self { entry, headway, shifts }
+        }
+
+        fn can_fall_behind(&self) -> bool {
+            Track::from(self.entry).can_fall_behind(&self.headway, self.shifts)
+        }
+
+        /// Says that the last segment went this way, and where it ended and what it acknowledged,
+        /// beyond what its sender has sent and acknowledged.
+        fn set_last(&mut self, direction: Direction, end: i32, ack: i32) {
+            let sender = self.entry.sides[direction];
+            let last = &mut self.entry.last;
+            last.direction = direction;
+            last.end = sender.end.plus(end.cast_unsigned());
+            last.ack = sender.max_ack.plus(ack.cast_unsigned());
+        }
+    }
+
+    #[test]
+    fn an_entry_falls_behind_only_where_both_sides_run() {
+        for original in [LowToHigh, HighToLow] {
+            let whole = Run::new(original);
+            assert!(whole.can_fall_behind(), "{whole:?}");
+            assert!(!Track::default().can_fall_behind(&whole.headway, whole.shifts));
+            for way in [LowToHigh, HighToLow] {
+                let mut other = whole;
+                other.headway.sides[way].window += 1;
+                assert!(!other.can_fall_behind(), "a larger window {way:?}: {other:?}");
+                let mut other = whole;
+                other.shifts[way] = Some(8);
+                assert!(!other.can_fall_behind(), "another scale {way:?}: {other:?}");
+                other.shifts[way] = None;
+                assert!(other.can_fall_behind(), "no scale yet {way:?}: {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_falls_behind_only_where_it_is_established() {
+        for state in TcpState::ALL {
+            let mut run = Run::new(LowToHigh);
+            run.entry.state = state;
+            assert_eq!(run.can_fall_behind(), state == TcpState::Established, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_falls_behind_only_where_its_last_segment_is_past() {
+        for direction in [Direction::Original, Direction::Reply] {
+            let cases = [(0, 0, true), (-9, 0, true), (0, -9, true), (1, 0, false), (0, 1, false)];
+            for (end, ack, expected) in cases {
+                let mut run = Run::new(HighToLow);
+                run.set_last(direction, end, ack);
+                assert_eq!(run.can_fall_behind(), expected, "{direction:?} {end} {ack}");
+            }
+        }
+    }
+}

@@ -440,3 +440,112 @@ fn refused(wish: &Wish, refusal: Refusal) -> Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name that no interface can have.
+    const NOWHERE: &str = "no/where";
+    /// `DLT_EN10MB` and `DLT_RAW`.
+    const ETHERNET: i32 = 1;
+    const RAW: i32 = 12;
+    static STOP: AtomicBool = AtomicBool::new(false);
+
+    /// Returns a capture of nothing, on an interface that is not there; none, and says so, where libpcap
+    /// is absent.
+    fn capture_nothing() -> Option<LiveSource> {
+        let Some(library) = Library::load() else {
+            eprintln!("skipped: libpcap is not installed");
+            return None;
+        };
+        let wish = Wish {
+            interface: NOWHERE.to_owned(),
+            snaplen: DEFAULT_SNAPLEN,
+            is_promiscuous: false,
+            buffer_bytes: DEFAULT_BUFFER_BYTES,
+            gather: None,
+            filter: None,
+        };
+        Some(LiveSource {
+            library,
+            wish,
+            stop: &STOP,
+            handle: library.capture_nothing(ETHERNET),
+            waits: None,
+            link: LinkType::ETHERNET,
+            hardware: None,
+            next_number: 1,
+            end_number: u64::MAX,
+            deadline: None,
+            ending: None,
+            clock: CaptureClock::default(),
+            bytes: 0,
+            drops: Drops::default(),
+            group: None,
+            watch: Watch::new(NOWHERE),
+            last_seen: Link::Up,
+            next_look: Instant::now(),
+            events: Vec::new(),
+            outages: 0,
+        })
+    }
+
+    /// Has an interface come back: what cannot be looked at counts as up.
+    fn bring_back(source: &mut LiveSource) {
+        source.watch = None;
+    }
+
+    #[test]
+    fn a_lost_interface_is_up_again_once_it_is_captured_on_and_not_before() {
+        let Some(mut source) = capture_nothing() else { return };
+        source.lose("no packets any more");
+        assert_eq!(source.take_events(), ["no/where: disappeared; waiting for it to come back"]);
+        source.begin_again(Instant::now()).unwrap();
+        assert!(source.waits.is_some() && source.take_events().is_empty());
+        bring_back(&mut source);
+        source.look();
+        assert!(source.take_events().is_empty(), "nothing captures on it yet");
+        let handle = source.library.capture_nothing(ETHERNET);
+        source.replace(handle).unwrap();
+        assert_eq!(source.take_events(), ["no/where: up again"]);
+        assert!(source.waits.is_none());
+        source.look();
+        assert!(source.take_events().is_empty());
+        assert_eq!(source.outages, 1);
+    }
+
+    #[test]
+    fn an_interface_that_was_down_and_never_lost_is_up_again_when_it_is_seen_so() {
+        let Some(mut source) = capture_nothing() else { return };
+        source.look();
+        assert_eq!(source.take_events(), ["no/where: disappeared; waiting for it to come back"]);
+        bring_back(&mut source);
+        source.look();
+        assert_eq!(source.take_events(), ["no/where: up again"]);
+    }
+
+    #[test]
+    fn an_interface_that_comes_back_as_another_kind_of_link_is_not_up_again() {
+        let Some(mut source) = capture_nothing() else { return };
+        source.lose("no packets any more");
+        bring_back(&mut source);
+        source.take_events();
+        let handle = source.library.capture_nothing(RAW);
+        let error = source.replace(handle).unwrap_err().to_string();
+        assert!(error.ends_with("it came back as a link of another type"), "{error}");
+        assert!(source.take_events().is_empty());
+    }
+
+    #[test]
+    fn a_capture_that_fails_on_an_interface_that_is_up_begins_again_and_says_so_once() {
+        let Some(mut source) = capture_nothing() else { return };
+        bring_back(&mut source);
+        source.lose("a reason");
+        assert_eq!(source.take_events(), ["no/where: a reason; beginning again"]);
+        let handle = source.library.capture_nothing(ETHERNET);
+        source.replace(handle).unwrap();
+        assert!(source.take_events().is_empty());
+        assert_eq!(source.outages, 1);
+    }
+}

@@ -248,7 +248,7 @@ impl Pcapng {
 
     #[inline]
     fn enhanced_packet(&mut self, block: Block<'_>) -> Result<FrameHeader, Damage> {
-        let [_, _, interface, high, low, captured_len, original_len] = block.words()?;
+        let [_, _, interface, high, low, captured_len, original_len, _] = block.words()?;
         let ticks = u64::from(high) << 32 | u64::from(low);
         let packet = Packet { interface, ticks, captured_len, original_len };
         let mut header = self.packet(block, packet)?;
@@ -263,7 +263,7 @@ impl Pcapng {
     }
 
     fn obsolete_packet(&mut self, block: Block<'_>) -> Result<FrameHeader, Damage> {
-        let [_, _, place, high, low, captured_len, original_len] = block.words()?;
+        let [_, _, place, high, low, captured_len, original_len, _] = block.words()?;
         let [interface, drops] = block.endian.halves(place);
         let (interface, ticks) = (u32::from(interface), u64::from(high) << 32 | u64::from(low));
         let packet = Packet { interface, ticks, captured_len, original_len };
@@ -290,7 +290,7 @@ impl Pcapng {
 
     /// A simple packet is of the first interface, and as long as that captures.
     fn simple_packet(&self, block: Block<'_>) -> Result<FrameHeader, Damage> {
-        let [_, _, original_len] = block.words()?;
+        let [_, _, original_len, _] = block.words()?;
         let described = self.interface(0)?;
         let captured_len = match described.snaplen {
             0 => original_len,
@@ -346,7 +346,8 @@ impl Pcapng {
 }
 
 impl<'a> Block<'a> {
-    /// Returns the first numbers of the block, type and length among them.
+    /// Returns the first numbers of the block, type and length among them. Whoever asks for one more than
+    /// there are before the data asks for the trailer too, so that there is room for them all before it.
     #[inline]
     fn words<const N: usize>(self) -> Result<[u32; N], Damage> {
         self.endian.words(self.bytes).ok_or(Damage::BlockLength(buffer_offset(self.bytes.len())))
@@ -423,6 +424,7 @@ fn has_a_number(kind: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Frame;
 
     #[test]
     fn the_interfaces_of_a_file_are_limited() {
@@ -436,5 +438,225 @@ mod tests {
         let more = pcapng.walk(interface, &mut batch, &mut clock);
         assert_eq!(more.stop, Stop::Damaged(Damage::InterfaceCount(MAX_INTERFACES)));
         assert_eq!(pcapng.interfaces().len(), MAX_INTERFACES);
+    }
+
+    /// Numbers in the byte order of a section.
+    type Order = fn(u32) -> [u8; 4];
+
+    const ORDERS: [Order; 2] = [u32::to_le_bytes, u32::to_be_bytes];
+    /// Bytes of an enhanced packet block without data and options.
+    const EMPTY: u32 = 32;
+
+    fn words(order: Order, words: &[u32]) -> Vec<u8> {
+        words.iter().copied().flat_map(order).collect()
+    }
+
+    /// Begins a file with two interfaces, of Ethernet and of raw IP.
+    fn beginning(order: Order) -> Vec<u8> {
+        let header = [SECTION_HEADER, 28, BYTE_ORDER_MAGIC, 0, u32::MAX, u32::MAX, 28];
+        let mut bytes = words(order, &header);
+        // Two halves of 16 bits: the version is 1.0.
+        let half: [u8; 2] = if order(1) == [1, 0, 0, 0] { [1, 0] } else { [0, 1] };
+        bytes[12..14].copy_from_slice(&half);
+        for link in [1, 101] {
+            let at = bytes.len() + 8;
+            bytes.extend(words(order, &[INTERFACE_DESCRIPTION, 20, 0, 0, 20]));
+            bytes[at + usize::from(half[1])] = link;
+        }
+        bytes
+    }
+
+    /// An enhanced packet block as it is written, right or wrong.
+    #[derive(Clone, Copy, Debug)]
+    struct Written {
+        len: u32,
+        interface: u32,
+        captured_len: u32,
+        /// Bytes between the numbers and the trailer.
+        data: usize,
+        trailer: u32,
+    }
+
+    impl Written {
+        /// A block by the book that holds so many bytes.
+        fn of(captured_len: u32) -> Self {
+            let padded = captured_len.next_multiple_of(4);
+            let (len, data) = (EMPTY + padded, padded as usize);
+            Self { len, interface: 1, captured_len, data, trailer: len }
+        }
+
+        fn append_to(self, bytes: &mut Vec<u8>, order: Order) {
+            let Self { len, interface, captured_len, data, trailer } = self;
+            let head = [ENHANCED_PACKET, len, interface, 0, 1_000_000, captured_len, captured_len];
+            bytes.extend(words(order, &head));
+            bytes.resize(bytes.len() + data, 0x61);
+            bytes.extend(order(trailer));
+        }
+    }
+
+    /// What was read: why it stopped where, the frames, and all that the file is known by.
+    #[derive(PartialEq, Eq, Debug)]
+    struct Read {
+        walked: Walked,
+        frames: Vec<String>,
+        last_ts: Timestamp,
+        interfaces: Vec<Interface>,
+    }
+
+    /// Reads a file from its header on, by [`Pcapng::walk`] or block by block without the way for plain
+    /// ones.
+    fn read_by(
+        file: &[u8],
+        walk: fn(&mut Pcapng, &[u8], &mut Batch, &mut CaptureClock) -> Walked,
+    ) -> Read {
+        let mut pcapng = Pcapng::from_header(file).unwrap().unwrap();
+        let (mut batch, mut clock) = (Batch::default(), CaptureClock::default());
+        let walked = walk(&mut pcapng, file, &mut batch, &mut clock);
+        batch.buffer = file.to_vec();
+        let frames = batch.frames(0..batch.len());
+        let frames = frames.map(|frame| {
+            let (start, len) = (frame.bytes.as_ptr().addr(), frame.bytes.len());
+            let start = start - batch.buffer.as_ptr().addr();
+            format!("{:?} at {start}, {len} bytes", Frame { bytes: &[], ..frame })
+        });
+        let (last_ts, interfaces) = (pcapng.last_ts, pcapng.interfaces());
+        Read { walked, frames: frames.collect(), last_ts, interfaces }
+    }
+
+    fn walk_closely(
+        pcapng: &mut Pcapng,
+        bytes: &[u8],
+        batch: &mut Batch,
+        clock: &mut CaptureClock,
+    ) -> Walked {
+        let mut consumed = 0;
+        loop {
+            let block = match pcapng.block_at(bytes, consumed) {
+                Ok(block) => block,
+                Err(stop) => return Walked { consumed, stop },
+            };
+            match pcapng.read(block, batch) {
+                Ok(None) => {}
+                Ok(Some(header)) => {
+                    pcapng.last_ts = header.ts;
+                    batch.push(header, clock);
+                }
+                Err(damage) => return Walked { consumed, stop: Stop::Damaged(damage) },
+            }
+            consumed += block.bytes.len();
+        }
+    }
+
+    /// Reads a file by both ways, which have to agree; returns how many bytes and frames they took, and
+    /// why they stopped.
+    fn read_both_ways(file: &[u8]) -> (usize, usize, Stop) {
+        let read = read_by(file, Pcapng::walk);
+        assert!(read == read_by(file, walk_closely), "{:?} {:?}", read.walked, read.frames);
+        (read.walked.consumed, read.frames.len(), read.walked.stop)
+    }
+
+    #[test]
+    fn a_plain_packet_is_found_faulty_by_what_a_closer_look_finds() {
+        let plain = Written::of(8);
+        let ends = Stop::Incomplete(BLOCK_OVERHEAD);
+        let length = |len| Stop::Damaged(Damage::BlockLength(len));
+        let packet = |captured, len| Stop::Damaged(Damage::PacketLength(captured, len));
+        let trailer = |len, again| Stop::Damaged(Damage::BlockTrailer(len, again));
+        let unpadded = |len: u32| Written { len, data: len as usize - 32, trailer: len, ..plain };
+        let cases = [
+            (plain, ends),
+            (Written::of(0), ends),
+            (Written::of(1), ends),
+            (Written::of(7), ends),
+            // Room that no data needs: taken for options.
+            (Written { captured_len: 4, ..plain }, ends),
+            (Written { captured_len: 0, ..plain }, ends),
+            (Written { captured_len: 5, ..unpadded(37) }, length(37)),
+            (Written { captured_len: 6, ..unpadded(38) }, length(38)),
+            (Written { captured_len: 7, ..unpadded(39) }, length(39)),
+            (Written { captured_len: 8, ..unpadded(41) }, length(41)),
+            (Written { captured_len: 9, ..plain }, packet(9, 40)),
+            (Written { captured_len: u32::MAX, ..plain }, packet(u32::MAX, 40)),
+            (Written { captured_len: u32::MAX, ..Written::of(0) }, packet(u32::MAX, 32)),
+            (Written { captured_len: u32::MAX - 2, ..Written::of(0) }, packet(u32::MAX - 2, 32)),
+            (Written { trailer: 44, ..plain }, trailer(40, 44)),
+            (Written { trailer: 40 << 24, ..plain }, trailer(40, 40 << 24)),
+            (Written { interface: 2, ..plain }, Stop::Damaged(Damage::UnknownInterface(2))),
+            (
+                Written { interface: u32::MAX, ..plain },
+                Stop::Damaged(Damage::UnknownInterface(u32::MAX)),
+            ),
+            (Written { len: 8, ..plain }, length(8)),
+            (Written { len: 0, ..plain }, length(0)),
+            (Written { len: u32::MAX - 3, ..plain }, length(u32::MAX - 3)),
+            (Written { len: 1 << 24, ..plain }, Stop::Incomplete(1 << 24)),
+        ];
+        for (order, (odd, expected)) in ORDERS.into_iter().flat_map(|o| cases.map(|c| (o, c))) {
+            let mut file = beginning(order);
+            plain.append_to(&mut file, order);
+            let before = file.len();
+            odd.append_to(&mut file, order);
+            if expected == ends {
+                plain.append_to(&mut file, order);
+            }
+            let (consumed, frames, stop) = read_both_ways(&file);
+            assert_eq!(stop, expected, "{odd:?}");
+            let whole = if expected == ends { (file.len(), 3) } else { (before, 1) };
+            assert_eq!((consumed, frames), whole, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_plain_packet_that_is_not_all_there_is_left_for_the_next_load() {
+        for order in ORDERS {
+            let mut file = beginning(order);
+            let begin = file.len();
+            let block_len = Written::of(6).len as usize;
+            (0..3).for_each(|_| Written::of(6).append_to(&mut file, order));
+            for cut in begin..=file.len() {
+                let (whole, rest) = ((cut - begin) / block_len, (cut - begin) % block_len);
+                let needed = if rest < BLOCK_OVERHEAD { BLOCK_OVERHEAD } else { block_len };
+                let expected = (begin + whole * block_len, whole, Stop::Incomplete(needed));
+                assert_eq!(read_both_ways(&file[..cut]), expected, "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_packet_may_be_as_long_as_any_element_and_no_longer() {
+        for order in ORDERS {
+            let most = MAX_ELEMENT_BYTES - EMPTY;
+            for (captured_len, is_damage) in [(most - 3, false), (most, false), (most + 1, true)] {
+                let written = Written::of(captured_len);
+                let mut file = beginning(order);
+                let begin = file.len();
+                written.append_to(&mut file, order);
+                Written::of(1).append_to(&mut file, order);
+                let expected = if is_damage {
+                    (begin, 0, Stop::Damaged(Damage::BlockLength(written.len)))
+                } else {
+                    (file.len(), 2, Stop::Incomplete(BLOCK_OVERHEAD))
+                };
+                assert_eq!(read_both_ways(&file), expected, "{written:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_packet_block_without_room_for_its_numbers_is_damage() {
+        for order in ORDERS {
+            for block in [
+                &[ENHANCED_PACKET, 28, 0, 0, 0, 0, 28][..],
+                &[ENHANCED_PACKET, 12, 12],
+                &[OBSOLETE_PACKET, 28, 0, 0, 0, 0, 28],
+                &[SIMPLE_PACKET, 12, 12],
+            ] {
+                let mut file = beginning(order);
+                let begin = file.len();
+                file.extend(words(order, block));
+                let damage = Stop::Damaged(Damage::BlockLength(block[1]));
+                assert_eq!(read_both_ways(&file), (begin, 0, damage), "{block:?}");
+            }
+        }
     }
 }

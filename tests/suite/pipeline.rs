@@ -1,7 +1,7 @@
 //! Conversations through the whole pipeline: written as captures of both formats, read back,
 //! decoded, divided among shards and judged.
 
-use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
+use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Reason, Setting, Sysctls};
 use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
 use tcp_window_audit::source::file::FileSource;
@@ -109,6 +109,10 @@ fn ng(packets: &[Sent]) -> Vec<u8> {
 }
 
 fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVerdict> {
+    audit_as(&plan(settings, threads, Wanted::Verdicts), capture).1
+}
+
+fn plan(settings: &Settings, threads: usize, wanted: Wanted) -> Plan {
     let switch = |value: u32| if value == 0 { Setting::Off } else { Setting::On };
     let mut sysctls = Sysctls {
         be_liberal: switch(settings.be_liberal),
@@ -120,29 +124,101 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
     let checksums = if settings.checksum == 0 { Checksums::Ignored } else { Checksums::Verified };
     let policy = Policy::new(Profile::DEFAULT, &sysctls);
     let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
-    let tunnels = Tunnels::Closed;
-    let plan = Plan {
+    Plan {
         method,
         checksums,
-        tunnels,
+        tunnels: Tunnels::Closed,
         exemptions: Exemptions::default(),
         threads,
         share: Share::ALL,
         frames: Whole::Capture,
         inputs: 1,
-        wanted: Wanted::Verdicts,
+        wanted,
         flows: Vec::new(),
         table: TableView::Counted,
         memory: Budget::DEFAULT,
-    };
-    let mut run = Run::new(&plan);
+    }
+}
+
+/// Audits a capture; returns the audit, and the verdicts that were told.
+fn audit_as(plan: &Plan, capture: Vec<u8>) -> (Audit, Vec<PacketVerdict>) {
+    let mut run = Run::new(plan);
     let mut collector = Collector::default();
     let input = Box::new(std::io::Cursor::new(capture));
     let mut source =
         FileSource::from_reader("conversation".to_owned(), input, Timeline::default()).unwrap();
     run.read(&mut source, &mut collector);
-    assert!(run.finish().incomplete.is_empty());
-    collector.0
+    let audit = run.finish();
+    assert!(audit.incomplete.is_empty());
+    (audit, collector.0)
+}
+
+/// Options of a SYN: MSS, SACK permitted, timestamps, window scale.
+const OF_SYN: [u8; 20] = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 3, 3, 7];
+/// Those of any other segment: timestamps.
+const OF_OTHERS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 7];
+
+/// A segment of a conversation: whether the server sends it, its flags, and its payload.
+type Said = (bool, u8, usize);
+
+/// Writes conversations, one after the other, of which the snap length leaves so many bytes of the
+/// options.
+fn conversations_cut(conversations: &[&[Said]], kept: usize) -> Vec<u8> {
+    let mut writer = PcapWriter::new(Order::Little, NANOSECONDS, RAW);
+    let (mut time, [client, server]) = (START_NS, [[10, 0, 0, 1], [10, 0, 0, 2]]);
+    for (port, said) in (30_000..).zip(conversations) {
+        let ends = [(client.into(), port), (server.into(), 443)];
+        let mut next = [1000_u32, 7_000_000];
+        for &(is_reply, flags, payload_len) in *said {
+            let (own, peer) = (usize::from(is_reply), usize::from(!is_reply));
+            let is_syn = flags & packet::SYN != 0;
+            let bytes = packet::Packet {
+                seq: next[own],
+                ack: if flags & packet::ACK == 0 { 0 } else { next[peer] },
+                win: 8000,
+                options: if is_syn { OF_SYN.to_vec() } else { OF_OTHERS.to_vec() },
+                payload_len,
+                ..packet::Packet::new(ends[own], ends[peer], flags)
+            }
+            .bytes();
+            next[own] += payload_len as u32 + u32::from(is_syn);
+            time += 1_000_000;
+            writer.frame(time, bytes.len() as u32, &bytes[..40 + kept]);
+        }
+    }
+    writer.bytes
+}
+
+#[test]
+fn cut_options_are_counted_by_the_short_ways_as_by_the_long_one() {
+    const SYN: u8 = packet::SYN;
+    const ACK: u8 = packet::ACK;
+    const RST: u8 = packet::RST;
+    let opened = [(false, SYN, 0), (true, SYN | ACK, 0), (false, ACK, 0)];
+    let refused = [(false, SYN, 0), (true, RST | ACK, 0)];
+    let talk = [(false, ACK, 100), (true, ACK, 0), (true, ACK, 900), (false, ACK, 0)];
+    let answered = [&opened[..], &talk].concat();
+    let talked = [&opened[..], &talk, &talk, &talk].concat();
+    let all = [&opened[..1], &opened[..2], &opened, &refused, &answered, &talked];
+    let settings = Settings::default();
+    for conversations in all.iter().map(std::slice::from_ref).chain([&all[..]]) {
+        let segments: usize = conversations.iter().map(|said| said.len()).sum();
+        for kept in [0, 4, 12] {
+            let capture = conversations_cut(conversations, kept);
+            let is_cut = |said: &Said| kept < if said.1 & SYN == 0 { 12 } else { 20 };
+            let cut = conversations.iter().flat_map(|said| said.iter()).filter(|s| is_cut(s));
+            let cut = cut.count() as u64;
+            let expected = (cut, conversations.len() as u64, segments as u64);
+            for (wanted, threads) in
+                [(Wanted::Verdicts, 1), (Wanted::Findings, 1), (Wanted::Findings, 3)]
+            {
+                let (audit, _) = audit_as(&plan(&settings, threads, wanted), capture.clone());
+                let totals = &audit.totals;
+                let found = (totals.options_cut, totals.new, totals.new + totals.established);
+                assert_eq!(found, expected, "{wanted:?}, {kept} bytes of options");
+            }
+        }
+    }
 }
 
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! Capture files are read as Wireshark reads them, whole, cut and damaged.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
 use tcp_window_audit::frame::Place;
 use tcp_window_audit::frame::{Batch, LinkType};
@@ -206,6 +206,37 @@ fn a_record_far_larger_than_a_block_is_read() {
     assert!(found.frames[0].bytes == data);
     assert_eq!(found.frames[1].bytes, b"x");
     assert!(found.error.is_none());
+}
+
+/// Gives so many bytes a read at most.
+struct Trickling(Cursor<Vec<u8>>, usize);
+
+impl Read for Trickling {
+    fn read(&mut self, target: &mut [u8]) -> std::io::Result<usize> {
+        let most = target.len().min(self.1);
+        self.0.read(&mut target[..most])
+    }
+}
+
+#[test]
+fn an_enhanced_packet_of_many_reads_is_read() {
+    for (order, most) in [(Order::Little, 1 << 16), (Order::Big, 5000)] {
+        // As long as a block may be: 16 MiB, of which 32 bytes are not data.
+        let data: Vec<_> = (0..(16 << 20) - 32).map(|index: usize| (index >> 8) as u8).collect();
+        let mut writer = PcapngWriter::new(order);
+        writer.interface(1, 0, &[]);
+        writer.enhanced(0, 1, 1, b"x");
+        writer.enhanced(0, 2, 1 << 24, &data);
+        writer.enhanced(0, 3, 3, b"yzy");
+        let reader = Box::new(Trickling(Cursor::new(writer.bytes), most));
+        let opened = FileSource::from_reader("test".to_owned(), reader, Timeline::default());
+        let (frames, error) = drain(&mut opened.unwrap().with_block_bytes(4096));
+        assert!(error.is_none(), "{error:?}");
+        let seen: Vec<_> = frames.iter().map(|f| (f.number, f.ts, f.original_len)).collect();
+        assert_eq!(seen, [(1, 1000, 1), (2, 2000, 1 << 24), (3, 3000, 3)]);
+        assert!(frames[1].bytes == data);
+        assert_eq!([&frames[0].bytes[..], &frames[2].bytes], [&b"x"[..], b"yzy"]);
+    }
 }
 
 #[test]

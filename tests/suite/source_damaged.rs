@@ -98,6 +98,26 @@ fn a_record_beyond_the_limit_is_damage() {
 }
 
 #[test]
+fn an_enhanced_packet_beyond_the_limit_is_damage_though_it_is_all_there() {
+    for order in [Order::Little, Order::Big] {
+        let mut writer = PcapngWriter::new(order);
+        writer.interface(1, 0, &[]);
+        writer.enhanced(0, 1, 1, b"x");
+        let at = writer.bytes.len();
+        writer.enhanced(0, 2, 9, &vec![0; (16 << 20) - 31]);
+        writer.enhanced(0, 3, 1, b"y");
+        for block in [17, 4096, 1 << 18] {
+            let (frames, error) = try_read(&writer.bytes, block);
+            assert_eq!(frames.len(), 1);
+            let text = error.unwrap().to_string();
+            let expected =
+                format!("test: damaged at byte {at}, frame 2: a block of 16777220 bytes");
+            assert_eq!(text, expected);
+        }
+    }
+}
+
+#[test]
 fn what_is_no_capture_is_refused_with_its_name() {
     let mut version_3 = small_pcap(Order::Big, MICROSECONDS);
     version_3[5] = 3;

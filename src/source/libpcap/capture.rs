@@ -107,6 +107,17 @@ impl Library {
     }
 }
 
+#[cfg(test)]
+impl Library {
+    /// Returns a capture of nothing, for which no permission is needed.
+    pub(in crate::source) fn capture_nothing(self, dlt: c_int) -> Handle {
+        // SAFETY: takes no pointers.
+        let raw = unsafe { (self.open_dead)(dlt, 256) };
+        assert!(!raw.is_null(), "out of memory");
+        Handle { raw, library: self }
+    }
+}
+
 impl Handle {
     /// Says why the capture did not become active.
     fn refusal(&self, status: c_int) -> Refusal {
