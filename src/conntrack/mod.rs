@@ -53,7 +53,6 @@ pub use entry::{Arrival, Entry};
 pub use icmp::ErrorArrival;
 pub use known::Known;
 pub use members::{MAX_POLICIES, Members};
-pub use ordinary::pass_as_twins;
 pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use repeats::Repeats;

@@ -17,7 +17,6 @@ use crate::conntrack::state::{Class, TcpState};
 use crate::conntrack::verdict::{CtState, Verdict};
 use crate::conntrack::window::{self, Margins, Numbers, SideFlags};
 use crate::segment::{Direction, Flags, Segment};
-use crate::time::Timestamp;
 
 /// An ordinary segment: what it changes in its entry, under every policy that checks windows.
 #[derive(Clone, Copy, Debug)]
@@ -52,27 +51,6 @@ pub(super) fn let_pass(
     features: Features,
 ) -> bool {
     pass(entry, arrival, limits, features).is_some()
-}
-
-/// Lets an ordinary segment pass under two sets of timeouts, whose entries are the same but for when they
-/// expire: `twin` says when the second one does, and how many seconds sooner for kernels before 5.3.
-/// Returns when it does afterwards; none, and nothing changes, where the long way is to be taken.
-pub fn pass_as_twins(
-    (entry, twin): (&mut Entry, (Timestamp, u32)),
-    arrival: &Arrival<'_>,
-    [limits, limits_of_twin]: [&Limits; 2],
-    features: Features,
-) -> Option<(Timestamp, u32)> {
-    let (expires, sooner_s) = twin;
-    let ends = Entry { expires, sooner_s, ..Entry::default() };
-    let are_judged_alike = limits.max_retrans == limits_of_twin.max_retrans
-        && !features.contains(Feature::NoWindowCheck)
-        && arrival.now < ends.sooner();
-    if !(are_judged_alike && let_pass(entry, arrival, limits, features)) {
-        return None;
-    }
-    let (timeout_ns, sooner_s) = timeout(entry, limits_of_twin);
-    Some((arrival.now.plus_nanos(timeout_ns), sooner_s))
 }
 
 impl Ordinary {
@@ -188,7 +166,7 @@ mod tests {
     use crate::random::Random;
     use crate::segment::{Options, SackBlock};
     use crate::seq::SeqNum;
-    use crate::time::NANOS_PER_SEC;
+    use crate::time::{NANOS_PER_SEC, Timestamp};
     use crate::tuple::Orientation;
 
     /// How each conversation starts: which way, and with which flags.

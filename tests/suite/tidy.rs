@@ -45,6 +45,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
             "conntrack",
             "flow",
             "frame",
+            "memory",
             "occupancy",
             "segment",
             "seq",

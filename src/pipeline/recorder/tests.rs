@@ -248,7 +248,9 @@ fn what_is_recorded_is_what_a_tracker_says_that_judges_every_packet_twice() {
             let items = capture(&mut random);
             let end = items.last().unwrap().stamp.clock;
             let mut reference = Reference::new(&method);
-            items.iter().for_each(|item| reference.take(item));
+            for item in &items {
+                reference.take(item);
+            }
             let is_apart =
                 |slot: &Slot, twin: &Slot| twin.ending(slot.end()) != slot.ending(slot.end());
             let flows = reference.flows.values();
@@ -304,7 +306,9 @@ fn said(
 fn twins_made(items: &[Item], settings: &[(&str, i64)]) -> u64 {
     let method = method(Profile::DEFAULT, settings);
     let mut reference = Reference::new(&method);
-    items.iter().for_each(|item| reference.take(item));
+    for item in items {
+        reference.take(item);
+    }
     let reference = reference.finish(items.last().unwrap().stamp.clock);
     let recorded = recorded(items, &method, Wanted::Findings);
     assert_eq!(recorded.shorter.made(), reference.shorter.made());
