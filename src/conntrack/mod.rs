@@ -58,7 +58,7 @@ pub use policy::{Choices, Feature, Features, Limits, Setting, Timeouts};
 pub use profile::Profile;
 pub use repeats::Repeats;
 pub use state::{Class, TcpState};
-pub use steady::{Headway, Next, SideHeadway, Standing};
+pub use steady::{Headway, Latest, Next, SideHeadway, Standing};
 pub use sysctl::{Policy, SysctlError, Sysctls, TableSize};
 pub use table::{Keyed, Table};
 pub use track::{Opinions, Panel, Track, judge_alone};

@@ -14,7 +14,7 @@ use crate::conntrack::members::{MAX_POLICIES, Members};
 use crate::conntrack::ordinary;
 use crate::conntrack::policy::{Choices, Feature, Features, Limits};
 use crate::conntrack::state::TcpState;
-use crate::conntrack::steady::{Headway, Next, Renewals, Standing};
+use crate::conntrack::steady::{Headway, Latest, Next, Renewals, Standing};
 use crate::conntrack::verdict::Verdict;
 use crate::time::Timestamp;
 use crate::tuple::PerOrientation;
@@ -316,7 +316,8 @@ impl Track {
     /// any to come, and every segment that begins at the end of its side, keeps to the window that was
     /// announced last, and acknowledges what was sent, within the [acknowledgement window], is let pass
     /// without a word.
-    /// [`Track::catch_up`] is to be called before the entry is asked for more than when it expires.
+    /// [`Track::remember_latest`] and [`Track::catch_up`] are to be called before the entry is asked for more
+    /// than when it expires.
     ///
     /// [acknowledgement window]: crate::conntrack::window::MAX_ACK_WINDOW
     pub fn can_fall_behind(&self, headway: &Headway, shifts: PerOrientation<Option<u8>>) -> bool {
@@ -338,11 +339,28 @@ impl Track {
         }
     }
 
-    /// Brings an entry that fell behind up to date.
+    /// Brings the sides of an entry that fell behind up to date.
     pub fn catch_up(&mut self, headway: &Headway) {
         if let Some(entry) = &mut self.entry {
             entry.catch_up(headway);
         }
+    }
+
+    /// Brings what an entry that fell behind remembers of the last segment up to date.
+    pub fn remember_latest(&mut self, latest: &Latest) {
+        if let Some(entry) = &mut self.entry {
+            entry.remember_latest(latest);
+        }
+    }
+
+    /// Takes a segment that ends a connection whose entry may fall behind, or follows upon one that did,
+    /// and keeps to the bounds of [`Track::can_fall_behind`], with an open window, if the tracker lets it pass
+    /// without a word: what [`Track::judge`] does with it, but for the sides of the entry, which fall behind.
+    /// `is_due` says whether data of one of them is not acknowledged afterwards. Else nothing changes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub fn close(&mut self, next: &Next, is_due: bool, panel: &Panel) -> bool {
+        self.entry.as_mut().is_some_and(|entry| entry.close(next, is_due, &panel.limits))
     }
 
     /// Takes the next segment of a steady connection, if the tracker lets it pass without a word:
@@ -355,19 +373,9 @@ impl Track {
             return false;
         }
         if next.is_fin || entry.state != TcpState::Established {
-            return !next.is_cut() && Self::end(entry, next, panel);
+            return !next.is_cut() && entry.end(next, &panel.limits);
         }
         entry.go_on(next, renewals);
-        true
-    }
-
-    /// Takes the next segment of a steady connection that ends, or is ending, if all policies agree.
-    fn end(entry: &mut Entry, next: &Next, panel: &Panel) -> bool {
-        let mut choices = Choices::new(panel.own);
-        let after = entry.state_after(next, &mut choices);
-        let are_agreed = choices.consulted().and(panel.everyone.varying).is_empty();
-        let Some(after) = after.filter(|_| are_agreed) else { return false };
-        entry.end(next, after, &panel.limits);
         true
     }
 
