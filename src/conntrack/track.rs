@@ -17,7 +17,7 @@ use crate::conntrack::state::TcpState;
 use crate::conntrack::steady::{Headway, Latest, Next, Renewals, Standing};
 use crate::conntrack::verdict::Verdict;
 use crate::time::Timestamp;
-use crate::tuple::PerOrientation;
+use crate::tuple::{Orientation, PerOrientation};
 
 /// The policies that judge every packet of a run; number 0 is the one that the report speaks of.
 #[derive(Clone, Debug)]
@@ -328,6 +328,13 @@ impl Track {
     #[inline]
     pub fn lives_at(&self, now: Timestamp) -> bool {
         self.entry.as_ref().is_some_and(|entry| now < entry.sooner())
+    }
+
+    /// Returns the largest window that a side has announced, if its windows are read by this shift count.
+    #[inline]
+    pub fn largest_window(&self, way: Orientation, shift: u8) -> Option<u32> {
+        let side = self.entry.as_ref().map(|entry| &entry.sides[entry.direction_of(way)]);
+        side.filter(|side| side.scale == shift).map(|side| side.max_win)
     }
 
     /// Renews the entry of a connection whose entry may fall behind.

@@ -47,6 +47,9 @@ impl FlowAudit {
     /// Finds out whether the analysis has the numbers that the tracker has, and neither has anything
     /// else to look for: [`FlowAudit::take_next`] is then to be asked first.
     pub fn step_with(&mut self, track: &Track, panel: &Panel) {
+        if self.pace == Pace::Ahead {
+            return;
+        }
         self.pace = Pace::Apart;
         let Some(entry) = self.entry_in_step(track, panel) else { return };
         self.pace = Pace::InStep;
@@ -77,19 +80,30 @@ impl FlowAudit {
         self.pace = Pace::Apart;
     }
 
+    /// Notes that the tracker's entry is of no more use, so that it need not be brought up to date.
+    #[inline]
+    pub const fn outlive_tracker(&mut self) {
+        self.pace = Pace::Apart;
+    }
+
     /// Brings the tracker's entry up to date.
     #[inline]
     pub fn bring_up(&mut self, track: &mut Track) {
-        let pace = match self.pace {
-            Pace::Apart | Pace::InStep | Pace::Free => return,
-            Pace::Ahead => {
-                track.remember_latest(&self.latest());
-                Pace::Free
-            }
-            Pace::Closing => Pace::InStep,
-        };
+        if matches!(self.pace, Pace::Ahead | Pace::Closing) {
+            self.catch_up(track);
+        }
+    }
+
+    /// Does so where it has fallen behind.
+    #[inline(never)]
+    fn catch_up(&mut self, track: &mut Track) {
         track.catch_up(&self.headway());
-        self.pace = pace;
+        if self.pace == Pace::Ahead {
+            track.remember_latest(&self.latest());
+            self.pace = Pace::Free;
+        } else {
+            self.pace = Pace::InStep;
+        }
     }
 
     /// Forgets what is kept for the tracker, so that analyses can be compared.
@@ -169,6 +183,22 @@ impl FlowAudit {
         self.exchange.halves[arrival.orientation].has_spoken()
             && (self.close(ts, arrival, track, panel)
                 || self.take_on_both(ts, arrival, track, panel))
+    }
+
+    /// Returns whether the tracker's entry may fall behind.
+    #[inline]
+    pub(super) const fn may_run(&self) -> bool {
+        matches!(self.pace, Pace::Free | Pace::Ahead)
+    }
+
+    /// Notes that the tracker's entry falls behind with the first answer of a side that has sent no larger
+    /// window field than `peak_win`.
+    #[inline]
+    pub(super) fn run_from(&mut self, way: Orientation, answer: &Segment, peak_win: u16) {
+        self.counts[way].peak_win = peak_win;
+        self.counts[way].keep_for_tracker(answer);
+        self.last_way = way;
+        self.pace = Pace::Ahead;
     }
 
     /// Takes a segment that leaves nothing to the tracker but to renew its entry.

@@ -433,7 +433,7 @@ impl Desk {
             self.totals.occupancy.close(expires, Group::Tcp);
         }
         let at = (flow.key, end);
-        account::settle(at, flow.open().1, &mut self.totals, &mut self.findings);
+        account::settle(at, flow.last_account(), &mut self.totals, &mut self.findings);
     }
 }
 
