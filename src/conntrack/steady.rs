@@ -115,6 +115,8 @@ impl SideHeadway {
     /// Returns whether a side of an entry goes on just where this one does, and whether all that can
     /// come from both, as long as segments begin at the end of their side and keep to the window that
     /// was announced last, keeps the bounds of the tracker too.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
     fn runs_with(&self, peer: &Self, side: &Side, shift: Option<u8>) -> bool {
         let room = side.max_end.offset_from(side.end);
         let unacknowledged = side.end.offset_from(peer.ack);
@@ -219,10 +221,12 @@ impl Entry {
             & (last.seq == seq)
             & (last.ack == ack)
             & (last.end == next.end());
-        ends_within & acks_within & is_read_alike & !is_again & (next.now < self.sooner())
+        ends_within & acks_within & is_read_alike & !is_again && self.lives_at(next.now)
     }
 
     /// Returns whether the entry of a steady connection may fall behind: see [`SideHeadway::runs_with`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
     pub(super) fn can_fall_behind(
         &self,
         headway: &Headway,
@@ -252,9 +256,9 @@ impl Entry {
         renewals: &Renewals,
     ) {
         let Renewals { idle, due, .. } = renewals;
-        self.expires = now.plus_nanos(select_unpredictable(is_due, due.nanos, idle.nanos));
-        let sooner_s = select_unpredictable(is_due, due.sooner_s, idle.sooner_s);
-        self.sooner_s = sooner_s * u32::from(is_cut);
+        let renewal = select_unpredictable(is_due, due, idle);
+        self.expires = now.plus_nanos(renewal.nanos);
+        self.sooner_s = renewal.sooner_s * u32::from(is_cut);
     }
 
     /// Brings the sides of an entry that fell behind up to date.

@@ -320,6 +320,7 @@ impl Track {
     /// than when it expires.
     ///
     /// [acknowledgement window]: crate::conntrack::window::MAX_ACK_WINDOW
+    #[inline]
     pub fn can_fall_behind(&self, headway: &Headway, shifts: PerOrientation<Option<u8>>) -> bool {
         self.entry.as_ref().is_some_and(|entry| entry.can_fall_behind(headway, shifts))
     }
@@ -327,7 +328,7 @@ impl Track {
     /// Returns whether there is an entry, and it has expired for no policy.
     #[inline]
     pub fn lives_at(&self, now: Timestamp) -> bool {
-        self.entry.as_ref().is_some_and(|entry| now < entry.sooner())
+        self.entry.as_ref().is_some_and(|entry| entry.lives_at(now))
     }
 
     /// Returns the largest window that a side has announced, if its windows are read by this shift count.

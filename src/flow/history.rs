@@ -58,8 +58,9 @@ impl History {
     }
 
     fn push_code(&mut self, code: u32, from_high: bool) {
-        let used = 64 - (self.0 & !FULL).leading_zeros();
-        let count = used.div_ceil(5);
+        // The bits in use, rounded up to whole letters: no letter is 0.
+        let used = ((self.0 & !FULL) << 1 | 1).ilog2();
+        let count = (used + 4) / 5;
         if count >= MAX_LETTERS {
             self.0 |= FULL;
             return;

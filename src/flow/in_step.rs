@@ -46,11 +46,17 @@ pub(super) enum Pace {
 impl FlowAudit {
     /// Finds out whether the analysis has the numbers that the tracker has, and neither has anything
     /// else to look for: [`FlowAudit::take_next`] is then to be asked first.
+    #[inline]
     pub fn step_with(&mut self, track: &Track, panel: &Panel) {
-        if self.pace == Pace::Ahead {
-            return;
+        if self.pace != Pace::Ahead {
+            self.pace = Pace::Apart;
+            self.compare(track, panel);
         }
-        self.pace = Pace::Apart;
+    }
+
+    /// Does so where it is not known.
+    #[inline(never)]
+    fn compare(&mut self, track: &Track, panel: &Panel) {
         let Some(entry) = self.entry_in_step(track, panel) else { return };
         self.pace = Pace::InStep;
         for way in [Orientation::LowToHigh, Orientation::HighToLow] {
@@ -161,27 +167,27 @@ impl FlowAudit {
     ) -> bool {
         match self.pace {
             Pace::Apart => false,
-            Pace::InStep => self.take_on_both(ts, arrival, track, panel),
+            Pace::InStep => self.take_on_both(ts, *arrival, track, panel),
             Pace::Free | Pace::Ahead => {
-                self.run(ts, arrival, track, panel) || self.walk(ts, arrival, track, panel)
+                self.run(ts, arrival, track, panel) || self.walk(ts, *arrival, track, panel)
             }
-            Pace::Closing => self.walk(ts, arrival, track, panel),
+            Pace::Closing => self.walk(ts, *arrival, track, panel),
         }
     }
 
     /// Takes the next segment where the tracker's entry may fall behind, if it is none that [`Self::run`]
-    /// takes.
+    /// takes. Has the arrival by value, so that nobody keeps it in memory for this.
     #[inline(never)]
     fn walk(
         &mut self,
         ts: Timestamp,
-        arrival: &Arrival<'_>,
+        arrival: Arrival<'_>,
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
         // The first segment of a side is looked at more closely.
         self.exchange.halves[arrival.orientation].has_spoken()
-            && (self.close(ts, arrival, track, panel)
+            && (self.close(ts, &arrival, track, panel)
                 || self.take_on_both(ts, arrival, track, panel))
     }
 
@@ -256,11 +262,11 @@ impl FlowAudit {
     fn take_on_both(
         &mut self,
         ts: Timestamp,
-        arrival: &Arrival<'_>,
+        arrival: Arrival<'_>,
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
-        let Arrival { segment, orientation, now } = *arrival;
+        let Arrival { segment, orientation, now } = arrival;
         let is_at_once = ts.nanos_since(self.last_ts) < LEAST_STALL_NS;
         if !(is_at_once && self.exchange.is_next(segment, orientation)) {
             return false;
