@@ -29,6 +29,7 @@ impl FlowAudit {
     ) -> bool {
         let Arrival { segment, orientation, now } = *arrival;
         let is_fin = segment.has(Flags::FIN);
+        let is_ending = is_fin && self.may_run() || self.pace == Pace::Closing;
         let len = segment.len.wrapping_add(u32::from(is_fin));
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
         let counts = &mut self.counts[orientation];
@@ -45,7 +46,6 @@ impl FlowAudit {
         };
         let silence = ts.0.wrapping_sub(self.last_ts.0).cast_unsigned();
         let is_at_once = silence < LEAST_STALL_NS.cast_unsigned();
-        let is_ending = is_fin || self.pace == Pace::Closing;
         if !(is_ending
             && is_at_once
             && segment.flags.0 & IRREGULAR_FLAGS == Flags::ACK.0

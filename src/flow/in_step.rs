@@ -165,18 +165,18 @@ impl FlowAudit {
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
-        match self.pace {
-            Pace::Apart => false,
-            Pace::InStep => self.take_on_both(ts, *arrival, track, panel),
-            Pace::Free | Pace::Ahead => {
-                self.run(ts, arrival, track, panel) || self.walk(ts, *arrival, track, panel)
-            }
-            Pace::Closing => self.walk(ts, *arrival, track, panel),
+        if self.pace == Pace::Apart {
+            return false;
         }
+        if self.may_run() && self.run(ts, arrival, track, panel) {
+            return true;
+        }
+        // Made anew, so that it need not be in memory before.
+        let Arrival { segment, orientation, now } = *arrival;
+        self.walk(ts, Arrival { segment, orientation, now }, track, panel)
     }
 
-    /// Takes the next segment where the tracker's entry may fall behind, if it is none that [`Self::run`]
-    /// takes. Has the arrival by value, so that nobody keeps it in memory for this.
+    /// Takes the next segment, if it is none that [`Self::run`] takes.
     #[inline(never)]
     fn walk(
         &mut self,
@@ -210,6 +210,7 @@ impl FlowAudit {
     /// Takes a segment that leaves nothing to the tracker but to renew its entry.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
+    #[expect(clippy::needless_bitwise_bool, reason = "nobody knows whether anything is due")]
     fn run(
         &mut self,
         ts: Timestamp,
@@ -252,7 +253,7 @@ impl FlowAudit {
         self.last_seen = now;
         self.last_way = orientation;
         self.pace = Pace::Ahead;
-        let is_due = own.max_end != peer.ack || peer.max_end != own.ack;
+        let is_due = (own.max_end != peer.ack) | (peer.max_end != own.ack);
         track.renew(now, Standing { is_due, is_cut }, panel);
         true
     }
