@@ -347,17 +347,23 @@ pub(super) fn runs_on(
     (segment, end): (&Segment, SeqNum),
     has_detail: bool,
 ) -> bool {
-    let Segment { seq, ack, len, .. } = *segment;
+    let Segment { seq, ack, .. } = *segment;
     let more_acked = ack.offset_from(own.ack);
-    let is_remembered = has_detail && len > 0 && may_be_blind(own, peer);
     is_bare(segment)
         && seq == own.max_end
         && more_acked >= 0
         && more_acked.cast_unsigned() | end.0.wrapping_sub(seq.0) != 0
         && goes_on_in_window(own, segment)
         && fits(own, peer, end)
-        && !is_remembered
         && is_in_sequence(own, segment)
+        && !(has_detail && is_remembered(own, peer, segment))
+}
+
+/// Returns whether more is kept of a segment than that it came, where something went wrong. Stands alone, as
+/// few flows ask.
+#[cold]
+const fn is_remembered(own: &Half, peer: &Half, segment: &Segment) -> bool {
+    segment.len > 0 && may_be_blind(own, peer)
 }
 
 /// Returns whether the tracker takes an acknowledgement without a closer look: what it acknowledges was
