@@ -186,9 +186,13 @@ impl FlowAudit {
         panel: &Panel,
     ) -> bool {
         // The first segment of a side is looked at more closely.
-        self.exchange.halves[arrival.orientation].has_spoken()
-            && (self.close(ts, &arrival, track, panel)
-                || self.take_on_both(ts, arrival, track, panel))
+        if !self.exchange.halves[arrival.orientation].has_spoken() {
+            return false;
+        }
+        if self.closes(ts, &arrival, track) {
+            return self.close(ts, arrival, track, panel);
+        }
+        self.take_on_both(ts, arrival, track, panel)
     }
 
     /// Returns whether the tracker's entry may fall behind.
@@ -260,7 +264,7 @@ impl FlowAudit {
 
     /// Takes the next segment on both: one with FIN, or after a FIN, or one that [`Self::run`] leaves.
     #[inline(never)]
-    fn take_on_both(
+    pub(super) fn take_on_both(
         &mut self,
         ts: Timestamp,
         arrival: Arrival<'_>,
