@@ -75,6 +75,13 @@ impl Entry {
             && choices.has(Feature::TimeoutZeroWindow)
     }
 
+    /// Returns whether the entry has expired at a time for no kernel.
+    #[inline]
+    pub(super) fn lives_at(&self, now: Timestamp) -> bool {
+        // Asked of nearly every packet, and hardly ever does it expire sooner anywhere.
+        now < self.expires && (self.sooner_s == 0 || now < self.sooner())
+    }
+
     /// Returns when the entry expires for kernels before 5.3.
     #[inline]
     pub(super) fn sooner(&self) -> Timestamp {

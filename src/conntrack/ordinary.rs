@@ -9,9 +9,9 @@
 //!
 //! Does not: know anything that the long way does not know.
 
-use crate::conntrack::entry::{Arrival, Entry, Last, low_half};
+use crate::conntrack::entry::{Arrival, Entry, Last, judge, low_half};
 use crate::conntrack::expiry::seconds;
-use crate::conntrack::policy::{Feature, Features, Limits, Timeouts};
+use crate::conntrack::policy::{Choices, Feature, Features, Limits, Timeouts};
 use crate::conntrack::repeats::{Repeated, Repeats};
 use crate::conntrack::state::{Class, TcpState};
 use crate::conntrack::verdict::{CtState, Verdict};
@@ -41,6 +41,23 @@ pub(super) fn pass(
     let ordinary = Ordinary::of(entry, arrival, limits, features)?;
     ordinary.apply(entry, arrival, limits);
     Some(ordinary.verdict())
+}
+
+/// Judges a segment by the entry in `slot` under one policy alone, and applies the judgement.
+#[inline]
+pub fn judge_alone(
+    slot: &mut Option<Entry>,
+    arrival: &Arrival<'_>,
+    limits: &Limits,
+    features: Features,
+) -> Verdict {
+    let checks_windows = !features.contains(Feature::NoWindowCheck);
+    if let Some(entry) = slot.as_mut().filter(|_| checks_windows)
+        && let Some(verdict) = pass(entry, arrival, limits, features)
+    {
+        return verdict;
+    }
+    judge(slot, arrival, limits, &mut Choices::new(features))
 }
 
 /// Does what [`pass`] does; returns whether the segment was ordinary.
@@ -161,8 +178,7 @@ fn timeout(entry: &Entry, limits: &Limits) -> (i64, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conntrack::entry::judge;
-    use crate::conntrack::{Choices, Profile, Setting};
+    use crate::conntrack::{Profile, Setting};
     use crate::random::Random;
     use crate::segment::{Options, SackBlock};
     use crate::seq::SeqNum;

@@ -209,6 +209,47 @@ const REPLY: Rows = [
     /* none   */ [IV, IV, IV,    IV,    IV,    IV,    IV,    IV,    IV,    IV],
 ];
 
+impl TcpState {
+    /// Returns whether both sides are known in this state, and none has reset the connection.
+    pub(super) const fn is_between_handshake_and_end(self) -> bool {
+        matches!(
+            self,
+            Self::Established | Self::FinWait | Self::CloseWait | Self::LastAck | Self::TimeWait
+        )
+    }
+}
+
+/// What becomes of a connection between handshake and end on an acknowledgement, and on a FIN: read from
+/// the table, where that says the same of both directions to all kernels, and leads to no other state.
+const ONWARD: [[Option<TcpState>; 10]; 2] = [onward(Class::Ack), onward(Class::Fin)];
+
+#[expect(clippy::indexing_slicing, reason = "all indices are states and classes")]
+const fn onward(class: Class) -> [Option<TcpState>; 10] {
+    let mut row = [None; 10];
+    let mut state = 0;
+    while state < row.len() {
+        let cells = (ORIGINAL[class as usize][state], REPLY[class as usize][state]);
+        if TcpState::ALL[state].is_between_handshake_and_end()
+            && let (Cell::Always(there), Cell::Always(back)) = cells
+            && let (Transition::To(new), Transition::To(same)) = (there, back)
+            && new as u8 == same as u8
+            && new.is_between_handshake_and_end()
+        {
+            row[state] = Some(new);
+        }
+        state += 1;
+    }
+    row
+}
+
+/// Looks up what becomes of a connection between handshake and end on a FIN, or else on an acknowledgement:
+/// what [`transition`] says for all kernels and both directions; none where a closer look is needed.
+#[inline]
+#[expect(clippy::indexing_slicing, reason = "an enum as large as its dimension, and one of two")]
+pub(super) fn goes_on_to(state: TcpState, class: Class) -> Option<TcpState> {
+    ONWARD[usize::from(class == Class::Fin)][state as usize]
+}
+
 /// Looks up what becomes of a connection in `state` on a segment of `class`.
 #[inline]
 #[expect(clippy::indexing_slicing, reason = "both indices are enums as large as their dimension")]

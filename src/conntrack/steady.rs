@@ -7,7 +7,7 @@
 //! segment takes the long way.
 //!
 //! While such a connection is established its entry may fall behind: only its timer is kept, and
-//! [`Headway`] brings the rest up to date.
+//! [`Headway`] and [`Latest`] bring the rest up to date. While it closes, its sides may stay behind.
 //!
 //! Does not: say anything that [`judge`](crate::conntrack::entry::judge) does not say.
 
@@ -15,9 +15,9 @@ use std::hint::select_unpredictable;
 
 use crate::conntrack::entry::{Entry, low_half};
 use crate::conntrack::expiry::seconds;
-use crate::conntrack::policy::{Choices, Feature, Features, Limits, Timeouts};
+use crate::conntrack::policy::{Feature, Features, Limits, Timeouts};
 use crate::conntrack::repeats::Repeats;
-use crate::conntrack::state::{Class, TcpState, Transition, transition};
+use crate::conntrack::state::{Class, TcpState, goes_on_to};
 use crate::conntrack::window::{MAX_ACK_WINDOW, Side, SideFlags};
 use crate::seq::SeqNum;
 use crate::time::Timestamp;
@@ -50,8 +50,9 @@ pub struct Next {
 }
 
 impl Next {
+    /// Returns the number after its last byte, or its FIN.
     #[inline]
-    const fn end(&self) -> SeqNum {
+    pub const fn end(&self) -> SeqNum {
         self.seq.plus(self.len)
     }
 
@@ -61,7 +62,7 @@ impl Next {
 
     /// Returns whether the low 16 bits of the window are 0.
     #[inline]
-    pub(super) const fn is_cut(&self) -> bool {
+    pub const fn is_cut(&self) -> bool {
         low_half(self.window()) == 0
     }
 
@@ -72,7 +73,7 @@ impl Next {
     }
 }
 
-/// How far an established connection has come since its entry was last brought up to date: by
+/// How far both sides of a connection have come since its entry was last brought up to date: by
 /// segments that only went on, within the bounds of [`Track::can_fall_behind`].
 ///
 /// [`Track::can_fall_behind`]: crate::conntrack::Track::can_fall_behind
@@ -80,12 +81,21 @@ impl Next {
 pub struct Headway {
     /// How far each side has.
     pub sides: PerOrientation<SideHeadway>,
-    /// Which way the last segment went.
-    pub last_way: Orientation,
+}
+
+/// The last of the segments by which an established connection has come so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Latest {
+    /// Which way it went.
+    pub way: Orientation,
+    /// Its end.
+    pub end: SeqNum,
+    /// Its acknowledgement number.
+    pub ack: SeqNum,
     /// Its payload bytes.
-    pub last_len: u32,
+    pub len: u32,
     /// Its raw window field.
-    pub last_win: u16,
+    pub win: u16,
 }
 
 /// How far one side has come.
@@ -105,6 +115,8 @@ impl SideHeadway {
     /// Returns whether a side of an entry goes on just where this one does, and whether all that can
     /// come from both, as long as segments begin at the end of their side and keep to the window that
     /// was announced last, keeps the bounds of the tracker too.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
     fn runs_with(&self, peer: &Self, side: &Side, shift: Option<u8>) -> bool {
         let room = side.max_end.offset_from(side.end);
         let unacknowledged = side.end.offset_from(peer.ack);
@@ -179,7 +191,7 @@ impl Entry {
     pub(super) fn is_steady(&self) -> bool {
         let sides = &self.sides;
         let awaits_challenge = self.last.flags.contains(SideFlags::EXP_CHALLENGE_ACK);
-        is_between_handshake_and_end(self.state)
+        self.state.is_between_handshake_and_end()
             && self.seen_reply
             && self.assured
             && !awaits_challenge
@@ -209,10 +221,12 @@ impl Entry {
             & (last.seq == seq)
             & (last.ack == ack)
             & (last.end == next.end());
-        ends_within & acks_within & is_read_alike & !is_again & (next.now < self.sooner())
+        ends_within & acks_within & is_read_alike & !is_again && self.lives_at(next.now)
     }
 
     /// Returns whether the entry of a steady connection may fall behind: see [`SideHeadway::runs_with`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
     pub(super) fn can_fall_behind(
         &self,
         headway: &Headway,
@@ -248,12 +262,12 @@ impl Entry {
         renewals: &Renewals,
     ) {
         let Renewals { idle, due, .. } = renewals;
-        self.expires = now.plus_nanos(select_unpredictable(is_due, due.nanos, idle.nanos));
-        let sooner_s = select_unpredictable(is_due, due.sooner_s, idle.sooner_s);
-        self.sooner_s = sooner_s * u32::from(is_cut);
+        let renewal = select_unpredictable(is_due, due, idle);
+        self.expires = now.plus_nanos(renewal.nanos);
+        self.sooner_s = renewal.sooner_s * u32::from(is_cut);
     }
 
-    /// Brings the entry of a connection that went on up to date.
+    /// Brings the sides of an entry that fell behind up to date.
     pub(super) fn catch_up(&mut self, headway: &Headway) {
         for way in [Orientation::LowToHigh, Orientation::HighToLow] {
             let (own, peer) = (&headway.sides[way], &headway.sides[way.flip()]);
@@ -266,14 +280,17 @@ impl Entry {
             side.flags.remove(SideFlags::DATA_UNACKNOWLEDGED);
             side.flags.insert(SideFlags::DATA_UNACKNOWLEDGED.only_if(own.end != peer.ack));
         }
-        let Headway { last_way, last_len, last_win, .. } = *headway;
-        let direction = self.direction_of(last_way);
-        let sender = &self.sides[direction];
-        self.last.seq = sender.end.minus(last_len);
-        self.last.ack = sender.max_ack;
-        self.last.end = sender.end;
-        self.last.win = last_win;
-        self.last.scaled_win = low_half(u32::from(last_win) << sender.scale);
+    }
+
+    /// Brings what an entry that fell behind remembers of the last segment up to date.
+    pub(super) fn remember_latest(&mut self, latest: &Latest) {
+        let Latest { way, end, ack, len, win } = *latest;
+        let direction = self.direction_of(way);
+        self.last.seq = end.minus(len);
+        self.last.ack = ack;
+        self.last.end = end;
+        self.last.win = win;
+        self.last.scaled_win = low_half(u32::from(win) << self.sides[direction].scale);
         self.last.direction = direction;
         self.last.class = Class::Ack;
         self.retrans = Repeats::default();
@@ -290,12 +307,10 @@ impl Entry {
 
     /// Returns the state after a segment that was admitted, up to the end of the connection; none where
     /// a closer look is needed.
-    pub(super) fn state_after(&self, next: &Next, choices: &mut Choices) -> Option<TcpState> {
-        let direction = self.direction_of(next.orientation);
-        let new = match transition(direction, next.class(), self.state, choices) {
-            Transition::To(new) if is_between_handshake_and_end(new) => new,
-            _ => return None,
-        };
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    fn state_after(&self, next: &Next) -> Option<TcpState> {
+        let new = goes_on_to(self.state, next.class())?;
         // A FIN leaves alone what is remembered of acknowledgements.
         let is_repeated = self.retrans != Repeats::default();
         let is_closed = self.last.win == 0 || self.last.scaled_win == 0;
@@ -303,13 +318,33 @@ impl Entry {
         is_plain.then_some(new)
     }
 
-    /// Goes on by a segment that was admitted, up to the end of the connection, to the state after it.
-    pub(super) fn end(&mut self, next: &Next, new: TcpState, limits: &Limits) {
+    /// Goes on by a segment that was admitted, up to the end of the connection; returns whether no closer
+    /// look is needed, and leaves the entry as it is when one is.
+    pub(super) fn end(&mut self, next: &Next, limits: &Limits) -> bool {
+        let Some(new) = self.state_after(next) else { return false };
+        let is_due = self.move_on(next);
+        self.enter(new, next, is_due, limits);
+        true
+    }
+
+    /// Does the same by a segment that keeps the bounds of [`SideHeadway::runs_with`], with an open window.
+    /// The sides fall behind, of which `is_due` says whether data of one is not acknowledged.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub(super) fn close(&mut self, next: &Next, is_due: bool, limits: &Limits) -> bool {
+        let Some(new) = self.state_after(next) else { return false };
+        self.enter(new, next, is_due, limits);
+        true
+    }
+
+    /// Goes to the state after a segment.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    fn enter(&mut self, new: TcpState, next: &Next, is_due: bool, limits: &Limits) {
         let (direction, class) = (self.direction_of(next.orientation), next.class());
         if class == Class::Ack {
             self.remember_next(next);
         }
-        let is_due = self.move_on(next);
         if new != self.state && new == TcpState::FinWait {
             self.sides[direction].flags.insert(SideFlags::CLOSE_INIT);
         }
@@ -358,18 +393,6 @@ impl Entry {
         let flags = self.sides.original.flags.or(self.sides.reply.flags);
         flags.contains(SideFlags::DATA_UNACKNOWLEDGED)
     }
-}
-
-/// Returns whether both sides are known in this state, and none has reset the connection.
-const fn is_between_handshake_and_end(state: TcpState) -> bool {
-    matches!(
-        state,
-        TcpState::Established
-            | TcpState::FinWait
-            | TcpState::CloseWait
-            | TcpState::LastAck
-            | TcpState::TimeWait
-    )
 }
 
 #[cfg(test)]
@@ -489,9 +512,6 @@ mod tests {
                     low_to_high: Compared::at(5000).own,
                     high_to_low: Compared::at(5000).peer,
                 },
-                last_way: original,
-                last_len: 0,
-                last_win: 100,
             };
             let side = |own: SideHeadway, peer: SideHeadway| Side {
                 end: own.end,

@@ -14,10 +14,10 @@ use crate::conntrack::members::{MAX_POLICIES, Members};
 use crate::conntrack::ordinary;
 use crate::conntrack::policy::{Choices, Feature, Features, Limits};
 use crate::conntrack::state::TcpState;
-use crate::conntrack::steady::{Headway, Next, Renewals, Standing};
+use crate::conntrack::steady::{Headway, Latest, Next, Renewals, Standing};
 use crate::conntrack::verdict::Verdict;
 use crate::time::Timestamp;
-use crate::tuple::PerOrientation;
+use crate::tuple::{Orientation, PerOrientation};
 
 /// The policies that judge every packet of a run; number 0 is the one that the report speaks of.
 #[derive(Clone, Debug)]
@@ -116,23 +116,6 @@ impl Panel {
         let others = group.members.minus(agreeing);
         (self.group(agreeing), (!others.is_empty()).then(|| self.group(others)))
     }
-}
-
-/// Judges a segment by the entry in `slot` under one policy alone, and applies the judgement.
-#[inline]
-pub fn judge_alone(
-    slot: &mut Option<Entry>,
-    arrival: &Arrival<'_>,
-    limits: &Limits,
-    features: Features,
-) -> Verdict {
-    let checks_windows = !features.contains(Feature::NoWindowCheck);
-    if let Some(entry) = slot.as_mut().filter(|_| checks_windows)
-        && let Some(verdict) = ordinary::pass(entry, arrival, limits, features)
-    {
-        return verdict;
-    }
-    judge(slot, arrival, limits, &mut Choices::new(features))
 }
 
 /// Finds the policies that have each feature, where not all agree.
@@ -316,9 +299,11 @@ impl Track {
     /// any to come, and every segment that begins at the end of its side, keeps to the window that was
     /// announced last, and acknowledges what was sent, within the [acknowledgement window], is let pass
     /// without a word.
-    /// [`Track::catch_up`] is to be called before the entry is asked for more than when it expires.
+    /// [`Track::remember_latest`] and [`Track::catch_up`] are to be called before the entry is asked for more
+    /// than when it expires.
     ///
     /// [acknowledgement window]: crate::conntrack::window::MAX_ACK_WINDOW
+    #[inline]
     pub fn can_fall_behind(&self, headway: &Headway, shifts: PerOrientation<Option<u8>>) -> bool {
         self.entry.as_ref().is_some_and(|entry| entry.can_fall_behind(headway, shifts))
     }
@@ -326,7 +311,14 @@ impl Track {
     /// Returns whether there is an entry, and it has expired for no policy.
     #[inline]
     pub fn lives_at(&self, now: Timestamp) -> bool {
-        self.entry.as_ref().is_some_and(|entry| now < entry.sooner())
+        self.entry.as_ref().is_some_and(|entry| entry.lives_at(now))
+    }
+
+    /// Returns the largest window that a side has announced, if its windows are read by this shift count.
+    #[inline]
+    pub fn largest_window(&self, way: Orientation, shift: u8) -> Option<u32> {
+        let side = self.entry.as_ref().map(|entry| &entry.sides[entry.direction_of(way)]);
+        side.filter(|side| side.scale == shift).map(|side| side.max_win)
     }
 
     /// Renews the entry of a connection whose entry may fall behind.
@@ -338,11 +330,28 @@ impl Track {
         }
     }
 
-    /// Brings an entry that fell behind up to date.
+    /// Brings the sides of an entry that fell behind up to date.
     pub fn catch_up(&mut self, headway: &Headway) {
         if let Some(entry) = &mut self.entry {
             entry.catch_up(headway);
         }
+    }
+
+    /// Brings what an entry that fell behind remembers of the last segment up to date.
+    pub fn remember_latest(&mut self, latest: &Latest) {
+        if let Some(entry) = &mut self.entry {
+            entry.remember_latest(latest);
+        }
+    }
+
+    /// Takes a segment that ends a connection whose entry may fall behind, or follows upon one that did,
+    /// and keeps to the bounds of [`Track::can_fall_behind`], with an open window, if the tracker lets it pass
+    /// without a word: what [`Track::judge`] does with it, but for the sides of the entry, which fall behind.
+    /// `is_due` says whether data of one of them is not acknowledged afterwards. Else nothing changes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as the work")]
+    pub fn close(&mut self, next: &Next, is_due: bool, panel: &Panel) -> bool {
+        self.entry.as_mut().is_some_and(|entry| entry.close(next, is_due, &panel.limits))
     }
 
     /// Takes the next segment of a steady connection, if the tracker lets it pass without a word:
@@ -355,19 +364,9 @@ impl Track {
             return false;
         }
         if next.is_fin || entry.state != TcpState::Established {
-            return !next.is_cut() && Self::end(entry, next, panel);
+            return !next.is_cut() && entry.end(next, &panel.limits);
         }
         entry.go_on(next, renewals);
-        true
-    }
-
-    /// Takes the next segment of a steady connection that ends, or is ending, if all policies agree.
-    fn end(entry: &mut Entry, next: &Next, panel: &Panel) -> bool {
-        let mut choices = Choices::new(panel.own);
-        let after = entry.state_after(next, &mut choices);
-        let are_agreed = choices.consulted().and(panel.everyone.varying).is_empty();
-        let Some(after) = after.filter(|_| are_agreed) else { return false };
-        entry.end(next, after, &panel.limits);
         true
     }
 

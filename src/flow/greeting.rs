@@ -3,7 +3,8 @@
 //!
 //! Does not: know more of the tracker than whether it lets a segment pass without a word.
 
-use crate::conntrack::{Arrival, Next, Panel, Track};
+use crate::conntrack::window::MAX_ACK_WINDOW;
+use crate::conntrack::{Arrival, Next, Panel, Standing, Track};
 use crate::flow::exchange::{carry_on, fits, is_clock_in_sequence, pair};
 use crate::flow::half::{Half, Tick};
 use crate::flow::history::{Letter, plain_marks};
@@ -167,7 +168,7 @@ impl FlowAudit {
 
     /// Takes a [`Greeting::Ack`] or [`Greeting::Data`] that is the first after the SYN-ACK of its side, on
     /// tracker and analysis, which have to be in step and stay so; returns whether it was one, and leaves
-    /// both as they are when not.
+    /// both as they are when not. Where the tracker's entry may fall behind, it does.
     #[inline]
     pub fn take_first_answer(
         &mut self,
@@ -178,30 +179,19 @@ impl FlowAudit {
     ) -> bool {
         let Arrival { segment, orientation, now } = *arrival;
         let &Segment { seq, ack, len, win, .. } = segment;
-        let ttl = self.counts[orientation].ttl;
-        let (own, peer) = pair(&mut self.exchange.halves, orientation);
-        let is_known = is_answerer(own) && peer.marks & (Half::ALERT | Letter::Rst.mark()) == 0;
-        let more_acked = ack.offset_from(own.ack);
-        let brings_more = more_acked > 0 || more_acked == 0 && len > 0;
-        let is_next = seq == own.max_end && brings_more && !ack.is_after(peer.max_end);
-        let data_fits = len == 0 || fits(own, peer, segment.end());
-        let scaling = scaling::of(own, peer);
-        let shift = match scaling {
-            Scaling::By(shift) => shift,
-            Scaling::Off => 0,
-            Scaling::Unknown => return false,
-        };
-        let is_usual = is_clock_in_sequence(own, segment)
-            && has_next_id(own, segment)
-            && !differ(segment.ttl, ttl)
-            && !is_odd(own, segment, scaling);
-        let is_it = is_known && is_next && data_fits && is_usual;
-        if !(is_it && self.is_undisturbed(ts)) {
-            return false;
-        }
+        let shift = self.shift_of_first_answer(arrival).filter(|_| self.is_undisturbed(ts));
+        let Some(shift) = shift else { return false };
         let next = Next { orientation, seq, len, is_fin: false, ack, win, shift, now };
-        if !track.take_next(&next, panel) {
-            return false;
+        let peak_win = self.peak_to_run_from(&next, segment, track);
+        if peak_win.is_some() {
+            let (own, peer) = pair(&mut self.exchange.halves, orientation);
+            let is_due = own.max_end.plus(len) != peer.ack || peer.max_end != ack;
+            track.renew(now, Standing { is_due, is_cut: false }, panel);
+        } else {
+            self.bring_up(track);
+            if !track.take_next(&next, panel) {
+                return false;
+            }
         }
         (self.last_ts, self.last_seen) = (ts, now);
         self.count(segment, orientation);
@@ -212,7 +202,55 @@ impl FlowAudit {
         own.take_ip_id(segment);
         carry_on(own, peer, segment, Tick::of(ts));
         self.exchange.history.push_marks(letters, orientation == Orientation::HighToLow);
+        if let Some(peak_win) = peak_win {
+            self.run_from(orientation, segment, peak_win);
+        }
         true
+    }
+
+    /// Returns how the windows of a side are to be read whose first segment after its SYN-ACK this is; none
+    /// where it is not that, or not as usual.
+    #[inline]
+    fn shift_of_first_answer(&self, arrival: &Arrival<'_>) -> Option<u8> {
+        let Arrival { segment, orientation, .. } = *arrival;
+        let &Segment { seq, ack, len, .. } = segment;
+        let ttl = self.counts[orientation].ttl;
+        let halves = &self.exchange.halves;
+        let (own, peer) = (&halves[orientation], &halves[orientation.flip()]);
+        let is_known = is_answerer(own) && peer.marks & (Half::ALERT | Letter::Rst.mark()) == 0;
+        let more_acked = ack.offset_from(own.ack);
+        let brings_more = more_acked > 0 || more_acked == 0 && len > 0;
+        let is_next = seq == own.max_end && brings_more && !ack.is_after(peer.max_end);
+        let data_fits = len == 0 || fits(own, peer, segment.end());
+        let scaling = scaling::of(own, peer);
+        let shift = match scaling {
+            Scaling::By(shift) => shift,
+            Scaling::Off => 0,
+            Scaling::Unknown => return None,
+        };
+        let is_usual = is_clock_in_sequence(own, segment)
+            && has_next_id(own, segment)
+            && !differ(segment.ttl, ttl)
+            && !is_odd(own, segment, scaling);
+        (is_known && is_next && data_fits && is_usual).then_some(shift)
+    }
+
+    /// Returns the largest window field that the sender of a first answer may have sent so far, if the
+    /// tracker's entry may fall behind with it: all that was looked at when that was found out holds for its
+    /// sender too.
+    #[inline]
+    fn peak_to_run_from(&self, next: &Next, segment: &Segment, track: &Track) -> Option<u16> {
+        let peer = &self.exchange.halves[next.orientation.flip()];
+        let unacknowledged = peer.max_end.0.wrapping_sub(next.ack.0);
+        let may_fall_behind = self.may_run()
+            && track.lives_at(next.now)
+            && self.counts[next.orientation].stays_in_stretch(segment)
+            && unacknowledged <= MAX_ACK_WINDOW
+            && u16::try_from(next.len).is_ok()
+            && !next.is_cut();
+        let window = track.largest_window(next.orientation, next.shift);
+        let raw = window.filter(|_| may_fall_behind)? >> next.shift;
+        Some(u16::try_from(raw).unwrap_or(u16::MAX))
     }
 
     /// Returns whether nothing was seen of the sender, and of the receiver nothing but the SYN that this

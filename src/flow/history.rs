@@ -57,9 +57,10 @@ impl History {
         self.push_code(letter as u32 + 1, from_high);
     }
 
+    #[inline]
     fn push_code(&mut self, code: u32, from_high: bool) {
-        let used = 64 - (self.0 & !FULL).leading_zeros();
-        let count = used.div_ceil(5);
+        // The highest bit is one of the last letter: none is 0.
+        let count = (self.0 & !FULL).checked_ilog2().map_or(0, |highest| highest / 5 + 1);
         if count >= MAX_LETTERS {
             self.0 |= FULL;
             return;
@@ -69,7 +70,21 @@ impl History {
     }
 
     /// Appends the letters of these marks in the order of the marks, in which they stand in a segment.
-    pub(super) fn push_marks(&mut self, mut marks: u16, from_high: bool) {
+    #[inline]
+    pub(super) fn push_marks(&mut self, marks: u16, from_high: bool) {
+        if marks == 0 {
+            return;
+        }
+        self.push_code(marks.trailing_zeros() + 1, from_high);
+        let rest = marks & (marks - 1);
+        if rest != 0 {
+            self.push_rest(rest, from_high);
+        }
+    }
+
+    /// Appends what a segment has beside its first letter, if anything.
+    #[inline(never)]
+    fn push_rest(&mut self, mut marks: u16, from_high: bool) {
         while marks != 0 {
             self.push_code(marks.trailing_zeros() + 1, from_high);
             marks &= marks - 1;

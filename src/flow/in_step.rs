@@ -10,7 +10,9 @@
 use std::hint::select_unpredictable;
 
 use crate::conntrack::window::MAX_ACK_WINDOW;
-use crate::conntrack::{Arrival, Entry, Headway, Next, Panel, SideHeadway, Standing, Track};
+use crate::conntrack::{
+    Arrival, Entry, Headway, Latest, Next, Panel, SideHeadway, Standing, Track,
+};
 use crate::flow::exchange::{
     Exchange, IRREGULAR_FLAGS, advance, fits, goes_on_in_window, is_in_sequence, is_read_as_agreed,
     may_be_blind, new_marks, pair,
@@ -21,6 +23,7 @@ use crate::flow::vantage::Copies;
 use crate::flow::way::Counts;
 use crate::flow::{FlowAudit, LEAST_STALL_NS};
 use crate::segment::{Flags, Segment};
+use crate::seq::SeqNum;
 use crate::time::Timestamp;
 use crate::tuple::{Orientation, PerOrientation};
 
@@ -36,13 +39,24 @@ pub(super) enum Pace {
     Free,
     /// It has.
     Ahead,
+    /// The connection closes, and the sides of the tracker's entry have fallen behind.
+    Closing,
 }
 
 impl FlowAudit {
     /// Finds out whether the analysis has the numbers that the tracker has, and neither has anything
     /// else to look for: [`FlowAudit::take_next`] is then to be asked first.
+    #[inline]
     pub fn step_with(&mut self, track: &Track, panel: &Panel) {
-        self.pace = Pace::Apart;
+        if self.pace != Pace::Ahead {
+            self.pace = Pace::Apart;
+            self.compare(track, panel);
+        }
+    }
+
+    /// Does so where it is not known.
+    #[inline(never)]
+    fn compare(&mut self, track: &Track, panel: &Panel) {
         let Some(entry) = self.entry_in_step(track, panel) else { return };
         self.pace = Pace::InStep;
         for way in [Orientation::LowToHigh, Orientation::HighToLow] {
@@ -78,12 +92,29 @@ impl FlowAudit {
         self.pace = Pace::Apart;
     }
 
+    /// Notes that the tracker's entry is of no more use, so that it need not be brought up to date.
+    #[inline]
+    pub const fn outlive_tracker(&mut self) {
+        self.pace = Pace::Apart;
+    }
+
     /// Brings the tracker's entry up to date.
     #[inline]
     pub fn bring_up(&mut self, track: &mut Track) {
+        if matches!(self.pace, Pace::Ahead | Pace::Closing) {
+            self.catch_up(track);
+        }
+    }
+
+    /// Does so where it has fallen behind.
+    #[inline(never)]
+    fn catch_up(&mut self, track: &mut Track) {
+        track.catch_up(&self.headway());
         if self.pace == Pace::Ahead {
-            track.catch_up(&self.headway());
+            track.remember_latest(&self.latest());
             self.pace = Pace::Free;
+        } else {
+            self.pace = Pace::InStep;
         }
     }
 
@@ -96,7 +127,7 @@ impl FlowAudit {
         }
     }
 
-    /// Returns how far the analysis has come.
+    /// Returns how far the analysis has come on both sides.
     fn headway(&self) -> Headway {
         let side = |way: Orientation| {
             let half = &self.exchange.halves[way];
@@ -108,10 +139,15 @@ impl FlowAudit {
                 low_to_high: side(Orientation::LowToHigh),
                 high_to_low: side(Orientation::HighToLow),
             },
-            last_way: self.last_way,
-            last_len: u32::from(self.counts[self.last_way].last_len),
-            last_win: self.exchange.halves[self.last_way].win,
         }
+    }
+
+    /// Returns the segment by which it came there.
+    pub(super) fn latest(&self) -> Latest {
+        let way = self.last_way;
+        let half = &self.exchange.halves[way];
+        let len = u32::from(self.counts[way].last_len);
+        Latest { way, end: half.max_end, ack: half.ack, len, win: half.win }
     }
 
     /// Returns the tracker's entry, if the analysis is in step with it.
@@ -135,13 +171,44 @@ impl FlowAudit {
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
-        match self.pace {
-            Pace::Apart => false,
-            Pace::InStep => self.take_on_both(ts, arrival, track, panel),
-            Pace::Free | Pace::Ahead => {
-                self.run(ts, arrival, track, panel) || self.take_on_both(ts, arrival, track, panel)
-            }
+        if self.pace == Pace::Apart {
+            return false;
         }
+        if self.may_run() && self.run(ts, arrival, track, panel) {
+            return true;
+        }
+        // Made anew, so that it need not be in memory before.
+        let Arrival { segment, orientation, now } = *arrival;
+        self.walk(ts, Arrival { segment, orientation, now }, track, panel)
+    }
+
+    /// Takes the next segment, if it is none that [`Self::run`] takes.
+    #[inline(never)]
+    fn walk(
+        &mut self,
+        ts: Timestamp,
+        arrival: Arrival<'_>,
+        track: &mut Track,
+        panel: &Panel,
+    ) -> bool {
+        // The first segment of a side is looked at more closely.
+        if !self.exchange.halves[arrival.orientation].has_spoken() {
+            return false;
+        }
+        if self.closes(ts, &arrival, track) {
+            return self.close(ts, arrival, track, panel);
+        }
+        self.take_on_both(ts, arrival, track, panel)
+    }
+
+    /// Notes that the tracker's entry falls behind with the first answer of a side that has sent no larger
+    /// window field than `peak_win`.
+    #[inline]
+    pub(super) fn run_from(&mut self, way: Orientation, answer: &Segment, peak_win: u16) {
+        self.counts[way].peak_win = peak_win;
+        self.counts[way].keep_for_tracker(answer);
+        self.last_way = way;
+        self.pace = Pace::Ahead;
     }
 
     /// Takes the next segment if it leaves nothing to the tracker but to renew its entry; else as
@@ -160,6 +227,7 @@ impl FlowAudit {
     /// Takes a segment that leaves nothing to the tracker but to renew its entry.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
+    #[expect(clippy::needless_bitwise_bool, reason = "nobody knows whether anything is due")]
     fn run(
         &mut self,
         ts: Timestamp,
@@ -174,10 +242,14 @@ impl FlowAudit {
         let is_cut = (u32::from(segment.win) << own.shift).is_multiple_of(1 << 16);
         let silence = ts.0.wrapping_sub(self.last_ts.0).cast_unsigned();
         let is_at_once = silence < LEAST_STALL_NS.cast_unsigned();
+        let end = segment.seq.plus(segment.len);
         if !(is_at_once
+            && segment.flags.0 & Flags::DECIDING.0 == Flags::ACK.0
+            && own.has_spoken()
             && track.lives_at(now)
             && counts.stays_in_stretch(segment)
-            && runs_on(own, peer, segment, has_detail)
+            && runs_on(own, peer, (segment, end), has_detail)
+            && u16::try_from(segment.len).is_ok()
             && is_acknowledgement_seen(own, peer, counts, segment)
             && (!is_cut || panel.takes_cut_windows()))
         {
@@ -185,34 +257,34 @@ impl FlowAudit {
         }
         let letter = select_unpredictable(segment.len > 0, Letter::Data.mark(), Letter::Ack.mark());
         if own.marks & letter == 0 {
-            if has_detail || !own.has_spoken() {
+            if has_detail {
                 return false;
             }
             own.marks |= letter;
             self.exchange.history.push_marks(letter, orientation == Orientation::HighToLow);
         }
-        advance(own, peer, (segment, segment.seq.plus(segment.len)), Tick::of(ts));
+        advance(own, peer, (segment, end), Tick::of(ts));
         counts.add_within(segment);
         counts.keep_for_tracker(segment);
         self.last_ts = ts;
         self.last_seen = now;
         self.last_way = orientation;
         self.pace = Pace::Ahead;
-        let is_due = own.max_end != peer.ack || peer.max_end != own.ack;
+        let is_due = (own.max_end != peer.ack) | (peer.max_end != own.ack);
         track.renew(now, Standing { is_due, is_cut }, panel);
         true
     }
 
     /// Takes the next segment on both: one with FIN, or after a FIN, or one that [`Self::run`] leaves.
     #[inline(never)]
-    fn take_on_both(
+    pub(super) fn take_on_both(
         &mut self,
         ts: Timestamp,
-        arrival: &Arrival<'_>,
+        arrival: Arrival<'_>,
         track: &mut Track,
         panel: &Panel,
     ) -> bool {
-        let Arrival { segment, orientation, now } = *arrival;
+        let Arrival { segment, orientation, now } = arrival;
         let is_at_once = ts.nanos_since(self.last_ts) < LEAST_STALL_NS;
         if !(is_at_once && self.exchange.is_next(segment, orientation)) {
             return false;
@@ -282,32 +354,45 @@ fn goes_on(own: &Half, peer: &Half, segment: &Segment, has_detail: bool) -> bool
     brings_more && segment.seq == own.max_end && goes_on_in_window(own, segment) && data_fits
 }
 
-/// Returns whether a segment without FIN certainly does that and has nothing else to it. One test after
-/// the other: each of them nearly always holds.
+/// Returns whether a segment with the right flags, which ends at `end`, certainly does that and has nothing
+/// else to it. One test after the other: each of them nearly always holds.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
-fn runs_on(own: &Half, peer: &Half, segment: &Segment, has_detail: bool) -> bool {
-    let Segment { seq, ack, len, .. } = *segment;
-    let end = seq.plus(len);
+pub(super) fn runs_on(
+    own: &Half,
+    peer: &Half,
+    (segment, end): (&Segment, SeqNum),
+    has_detail: bool,
+) -> bool {
+    let Segment { seq, ack, .. } = *segment;
     let more_acked = ack.offset_from(own.ack);
-    let is_remembered = has_detail && len > 0 && may_be_blind(own, peer);
-    segment.flags.0 & Flags::DECIDING.0 == Flags::ACK.0
-        && is_bare(segment)
+    is_bare(segment)
         && seq == own.max_end
         && more_acked >= 0
-        && more_acked.cast_unsigned() | len != 0
+        && more_acked.cast_unsigned() | end.0.wrapping_sub(seq.0) != 0
         && goes_on_in_window(own, segment)
         && fits(own, peer, end)
-        && !is_remembered
-        && u16::try_from(len).is_ok()
         && is_in_sequence(own, segment)
+        && !(has_detail && is_remembered(own, peer, segment))
+}
+
+/// Returns whether more is kept of a segment than that it came, where something went wrong. Stands alone, as
+/// few flows ask.
+#[cold]
+const fn is_remembered(own: &Half, peer: &Half, segment: &Segment) -> bool {
+    segment.len > 0 && may_be_blind(own, peer)
 }
 
 /// Returns whether the tracker takes an acknowledgement without a closer look: what it acknowledges was
 /// sent, and not too long ago.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
-fn is_acknowledgement_seen(own: &Half, peer: &Half, counts: &Counts, segment: &Segment) -> bool {
+pub(super) fn is_acknowledgement_seen(
+    own: &Half,
+    peer: &Half,
+    counts: &Counts,
+    segment: &Segment,
+) -> bool {
     let unacknowledged = peer.max_end.0.wrapping_sub(segment.ack.0);
     let peak = u32::from(counts.peak_win) << own.shift;
     unacknowledged <= MAX_ACK_WINDOW || unacknowledged <= peak
@@ -327,7 +412,6 @@ mod tests {
     use crate::flow::Observation;
     use crate::random::Random;
     use crate::segment::{Options, TcpTimestamps};
-    use crate::seq::SeqNum;
     use Orientation::{HighToLow, LowToHigh};
 
     /// A host that speaks TCP with another one, more or less.
@@ -368,23 +452,22 @@ mod tests {
         }
     }
 
-    /// Lets a flow take a segment as a shard does; returns whether it took the way of this file, and
-    /// the entry could fall behind.
+    /// Lets a flow take a segment as a shard does; returns how it goes on, if it took the way of this file.
     fn take(
         (track, audit): (&mut Track, &mut FlowAudit),
         (frame, ts): (u64, Timestamp),
         arrival: Arrival<'_>,
         panel: &Panel,
-    ) -> bool {
+    ) -> Option<Pace> {
         if audit.take_next(ts, &arrival, track, panel) {
-            return audit.pace == Pace::Ahead;
+            return Some(audit.pace);
         }
         audit.fall_out_of_step(track);
         let verdict = track.judge(&arrival, panel, &mut Opinions::default());
         let (liberal, invalid_for) = (verdict.ctstate, Members::default());
         audit.observe(&Observation { frame, ts, arrival, verdict, liberal, invalid_for });
         audit.step_with(track, panel);
-        false
+        None
     }
 
     /// Runs a conversation with and without this file; returns how often the entry fell behind.
@@ -424,7 +507,8 @@ mod tests {
             ts = ts.plus_nanos(random.of(&[1000, 90_000_000, 250_000_000]));
             let arrival = Arrival { segment: &segment, orientation: way, now: ts };
             let audit = audit.get_or_insert_with(|| FlowAudit::new(frame, ts, &arrival));
-            ran += u32::from(take((&mut track, audit), (frame, ts), arrival, panel));
+            let pace = take((&mut track, audit), (frame, ts), arrival, panel);
+            ran += u32::from(pace == Some(Pace::Ahead));
             long_way.judge(&arrival, panel, &mut Opinions::default());
             assert_eq!(track.expires(), long_way.expires(), "frame {frame}: {segment:?}");
             if random.of(&[true, false, false]) {
@@ -435,6 +519,54 @@ mod tests {
         audit.as_mut().unwrap().bring_up(&mut track);
         assert_eq!(track.entry(), long_way.entry());
         ran
+    }
+
+    /// Runs a conversation in which each side closes when it likes, with and without this file; returns how
+    /// often the sides of the entry fell behind after that.
+    fn converse_and_close(random: &mut Random, panel: &Panel) -> u32 {
+        let host = |isn| Host { next: SeqNum(isn), heard: SeqNum(0), win: 64_240, ip_id: 1 };
+        let mut hosts = [host(random.of(&[1, u32::MAX - 900])), host(1 << 31)];
+        let (mut track, mut long_way, mut closing) = (Track::default(), Track::default(), 0);
+        let (mut audit, mut has_closed) = (None, [false; 2]);
+        let mut ts = Timestamp(1_700_000_000_000_000_000);
+        for (frame, clock) in (1..=20).zip(7000..) {
+            let who = match frame {
+                1 | 3 => 0,
+                2 => 1,
+                _ => random.of(&[0, 1]),
+            };
+            let heard = hosts[1 - who].next;
+            let is_told = std::mem::replace(&mut hosts[who].heard, heard) == heard;
+            if has_closed[who] && is_told {
+                continue;
+            }
+            let closes = frame > 4 && !has_closed[who] && random.of(&[true, false, false]);
+            has_closed[who] |= closes;
+            let len = if has_closed[who] || !is_told { random.of(&[0, 0, 0, 90]) } else { 90 };
+            let segment = match frame {
+                1 => Segment { ack: SeqNum(0), ..hosts[0].say(Flags::SYN.0, 0, clock) },
+                2 => hosts[1].say(Flags::SYN.0 | Flags::ACK.0, 0, clock),
+                3 => hosts[0].say(Flags::ACK.0, 0, clock),
+                _ => hosts[who].say(Flags::ACK.0 | u8::from(closes), len, clock),
+            };
+            let wider = random.of(&[502, 502, 502, 502, 503, 512, 700]);
+            hosts[who].win = if frame < 4 { 502 } else { hosts[who].win.max(wider) };
+            ts = ts.plus_nanos(random.of(&[1000, 1000, 1000, 90_000_000]));
+            let orientation = if who == 0 { LowToHigh } else { HighToLow };
+            let arrival = Arrival { segment: &segment, orientation, now: ts };
+            let audit = audit.get_or_insert_with(|| FlowAudit::new(frame, ts, &arrival));
+            let pace = take((&mut track, audit), (frame, ts), arrival, panel);
+            closing += u32::from(pace == Some(Pace::Closing));
+            long_way.judge(&arrival, panel, &mut Opinions::default());
+            assert_eq!(track.expires(), long_way.expires(), "frame {frame}: {segment:?}");
+            if random.of(&[true, false, false, false]) {
+                audit.bring_up(&mut track);
+                assert_eq!(track.entry(), long_way.entry(), "frame {frame}: {segment:?}");
+            }
+        }
+        audit.as_mut().unwrap().bring_up(&mut track);
+        assert_eq!(track.entry(), long_way.entry());
+        closing
     }
 
     /// Runs a download of so many bytes on which nothing else happens, and returns what the tracker and a
@@ -488,15 +620,23 @@ mod tests {
         let mut hasty = Limits::default();
         hasty.timeouts.by_state.fill(60_000_000);
         let panel = Panel::new(newest_first.clone(), hasty);
-        let _ = (0..100).map(|_| converse(&mut random, &panel)).sum::<u32>();
+        for _ in 0..100 {
+            converse(&mut random, &panel);
+            converse_and_close(&mut random, &panel);
+        }
         // Kernels before 5.3 take windows that are multiples of 2¹⁶ for closed.
-        let [cut, whole] = [features, newest_first].map(|features| {
+        let [(cut, cut_closing), (whole, closing)] = [features, newest_first].map(|features| {
             let panel = Panel::new(features, Limits::default());
-            (0..300).map(|_| converse(&mut random, &panel)).sum::<u32>()
+            let fell = (0..300).map(|_| converse(&mut random, &panel)).sum::<u32>();
+            (fell, (0..300).map(|_| converse_and_close(&mut random, &panel)).sum::<u32>())
         });
         assert!(
             cut > 1000 && whole > cut + 500,
             "entries fell behind only {cut} and {whole} times"
+        );
+        assert!(
+            cut_closing.min(closing) > 300,
+            "sides of entries fell behind only {cut_closing} and {closing} times"
         );
     }
 }

@@ -8,6 +8,7 @@
 
 mod acks;
 mod bytes;
+mod closing;
 pub mod community_id;
 mod counters;
 mod detail;

@@ -114,15 +114,21 @@ impl Counts {
         self.ttl = segment.ttl;
     }
 
-    /// Keeps a window field for the tracker, and a length that is no larger than 65535.
+    /// Keeps a window field for the tracker.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the caller has looked")]
-    pub(super) const fn keep_for_tracker(&mut self, segment: &Segment) {
+    pub(super) const fn keep_window(&mut self, segment: &Segment) {
         // A branch, as together with the fields beside it two comparisons would become one of vectors,
         // whose fields have just been written apart: that waits for memory.
         if segment.win > self.peak_win {
             self.peak_win = segment.win;
         }
+    }
+
+    /// Keeps a window field for the tracker, and a length that is no larger than 65535.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the caller has looked")]
+    pub(super) const fn keep_for_tracker(&mut self, segment: &Segment) {
+        self.keep_window(segment);
         self.last_len = segment.len as u16;
     }
 

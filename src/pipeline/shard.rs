@@ -463,7 +463,7 @@ impl Desk {
         }
         self.record_end(&mut flow, end);
         let at = (flow.key, end);
-        account::settle(at, flow.open().1, &mut self.totals, &mut self.findings);
+        account::settle(at, flow.last_account(), &mut self.totals, &mut self.findings);
     }
 }
 

@@ -73,6 +73,12 @@ impl Flow {
         (&mut self.track, &mut self.audit)
     }
 
+    /// Returns the analysis of a flow that ends: nobody asks the tracker's view of it any more.
+    pub(super) const fn last_account(&mut self) -> &mut FlowAudit {
+        self.audit.outlive_tracker();
+        &mut self.audit
+    }
+
     /// Finds out whether tracker and analysis are in step.
     #[inline]
     pub(super) fn compare(&mut self, panel: &Panel) {
@@ -140,7 +146,6 @@ impl Flow {
         #[cfg(debug_assertions)]
         let before = self.up_to_date();
         let Self { track, audit, .. } = self;
-        audit.bring_up(track);
         let ts = stamp.ts;
         let is_taken = match kind {
             Greeting::SynAck => audit.take_syn_ack((ts, stamp.vantage()), arrival, track, panel),
