@@ -248,9 +248,15 @@ impl Lives {
 
     /// Adds the lives of another part of the run.
     pub fn merge(&mut self, part: Self) {
-        self.kept.extend(part.kept);
+        if self.kept.is_empty() {
+            self.kept = part.kept;
+        } else {
+            self.kept.extend(part.kept);
+        }
         self.not_kept += part.not_kept;
-        self.trim();
+        if self.kept.len() > MAX_LIVES {
+            self.trim();
+        }
     }
 
     /// Returns the lives in the order in which they began, and how many later ones were not kept.
