@@ -24,7 +24,7 @@ use crate::flow::{Attention, Observation};
 use crate::occupancy::{Group, Watched};
 use crate::pipeline::datagrams::{Books, Datagrams};
 use crate::pipeline::ledger::Ledger;
-use crate::pipeline::recorder::{Outcome, Recorder};
+use crate::pipeline::recorder::Recorder;
 use crate::pipeline::slice::{Item, Kind, Stamp};
 use crate::pipeline::{Plan, TableView, Wanted};
 use crate::segment::ErrorTraits;
@@ -323,7 +323,11 @@ impl Desk {
         // There is nothing to say of it when the tracker has nothing to say either.
         let is_told = self.wanted == Wanted::Verdicts;
         let is_regular = !is_told && flow.audit().is_regular(ts, &arrival);
-        let verdict = self.judge(flow, item);
+        let verdict = if self.recorder.is_some() {
+            self.judge_recorded(flow, item)
+        } else {
+            self.judge(flow, &arrival)
+        };
         if flow.audit().ends_before(segment, &verdict) {
             let mut fresh = new_audit(frame, ts, &arrival, &self.full);
             fresh.reopened = true;
@@ -358,19 +362,13 @@ impl Desk {
     }
 
     /// Judges a segment, and counts the entry that it makes or ends.
-    fn judge(&mut self, flow: &mut Flow, item: &Item) -> Verdict {
-        let recorded = self.recorded(flow);
-        let arrival = arrival(item);
+    fn judge(&mut self, flow: &mut Flow, arrival: &Arrival<'_>) -> Verdict {
         let (track, _) = flow.open();
         let before = track.entry().map(|entry| entry.expires);
-        let verdict = track.judge(&arrival, &self.panel, &mut self.opinions);
+        let verdict = track.judge(arrival, &self.panel, &mut self.opinions);
         if verdict.opened || verdict.state.is_none() {
             let is_there = track.entry().is_some();
             self.count_entry(before, (verdict.opened, is_there), arrival.now);
-        }
-        if let Some(before) = recorded {
-            let outcome = Outcome { is_new: verdict.opened, is_silent: verdict.reason.is_none() };
-            self.record(flow, item, &before, outcome);
         }
         verdict
     }

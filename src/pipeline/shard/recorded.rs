@@ -6,6 +6,7 @@
 //! Does not: know what is recorded.
 
 use super::{Desk, Flow, Shard, arrival};
+use crate::conntrack::Verdict;
 use crate::conntrack::table::Position;
 use crate::pipeline::recorder::{Outcome, Slot};
 use crate::pipeline::slice::{Item, Stamp};
@@ -58,6 +59,18 @@ impl Desk {
             }
         }
         is_taken
+    }
+
+    /// Judges a segment, and tells of it.
+    #[inline(never)]
+    pub(super) fn judge_recorded(&mut self, flow: &mut Flow, item: &Item) -> Verdict {
+        let before = self.recorded(flow);
+        let verdict = self.judge(flow, &arrival(item));
+        if let Some(before) = before {
+            let outcome = Outcome { is_new: verdict.opened, is_silent: verdict.reason.is_none() };
+            self.record(flow, item, &before, outcome);
+        }
+        verdict
     }
 
     /// Returns the entry of a flow before a packet that is to be told, when entries are recorded.
