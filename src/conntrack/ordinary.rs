@@ -1,9 +1,9 @@
 //! The short way for the segment that nearly all segments are: data or an acknowledgement within
 //! the window of an established connection.
 //!
-//! It says what [`judge`](crate::conntrack::entry::judge) says and changes what that changes, or
-//! it does nothing at all. Of all features only [`Feature::NoWindowCheck`] decides here; where any
-//! other one would, the long way is taken.
+//! It says what [`judge`] says and changes what that changes, or it does nothing at all. Of all
+//! features only [`Feature::NoWindowCheck`] decides here; where any other one would, the long way is
+//! taken.
 //!
 //! [`Feature::NoWindowCheck`]: crate::conntrack::Feature::NoWindowCheck
 //!
