@@ -6,7 +6,8 @@ use super::Shard;
 use crate::pipeline::slice::Item;
 use crate::time::Timestamp;
 
-/// The entries that there were when they were last counted. They are counted when what is remembered has
+/// The most entries that there were when they were counted: it never falls, so that what was decided by it
+/// stays. They are counted when what is remembered has
 /// grown by an eighth, so that counting costs a constant for each.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gauge {
@@ -25,7 +26,7 @@ impl Default for Gauge {
 }
 
 impl Shard {
-    /// Returns how many entries there were when they were last counted; none are where that is not wanted.
+    /// Returns the most entries that were counted so far; none are where that is not wanted.
     pub(in crate::pipeline) fn entries(&self) -> usize {
         self.gauge.map_or(0, |gauge| gauge.entries)
     }
@@ -34,12 +35,11 @@ impl Shard {
     #[inline]
     pub(super) fn read_gauge(&mut self, items: &[Item]) {
         let remembered = self.table.len() + self.datagrams.len();
-        if self.gauge.is_none_or(|gauge| remembered < gauge.next) {
-            return;
-        }
+        let Some(gauge) = self.gauge.filter(|gauge| remembered >= gauge.next) else { return };
         let Some(now) = items.last().map(|item| item.stamp.clock) else { return };
         let next = remembered + (remembered / 8).max(LEAST);
-        self.gauge = Some(Gauge { entries: self.count_entries(now), next });
+        let entries = self.count_entries(now).max(gauge.entries);
+        self.gauge = Some(Gauge { entries, next });
     }
 
     #[cold]
