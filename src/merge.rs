@@ -142,5 +142,5 @@ fn table_of_pieces(
 
 fn terms(plan: &Plan) -> Terms {
     let (method, tunnels, memory) = (plan.method.clone(), plan.tunnels, plan.memory);
-    Terms { method, tunnels, memory, host: None }
+    Terms { method, tunnels, memory, host: None, threads: plan.threads }
 }

@@ -422,6 +422,7 @@ impl Run {
             tunnels: self.settler.decoder.tunnels,
             memory: self.memory,
             host: self.reports.host,
+            threads: self.shards.len(),
         }
     }
 }

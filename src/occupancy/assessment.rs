@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::{panic, thread};
 
 use crate::conntrack::profile::TableEra;
 use crate::conntrack::{Policy, Sysctls};
@@ -106,40 +107,41 @@ pub struct Basis<'a> {
     pub begin: Timestamp,
     /// Tracker time of the last.
     pub end: Timestamp,
+    /// How many threads may work, at least 1.
+    pub threads: usize,
 }
 
 impl Assessment {
     /// Puts together what was recorded; none when there was no entry.
     pub fn of(basis: &Basis<'_>, watched: Watched) -> Option<Self> {
-        let Basis { policy, sysctls, occupancy, begin, end } = *basis;
+        let Basis { policy, sysctls, occupancy, begin, end, threads } = *basis;
         let capacity = Capacity::of(policy.profile, sysctls.table);
         let reading = occupancy.peak()?;
         let phases = watched.phases_at(reading.at);
         let Watched { lives, shorter: short, .. } = watched;
         let (lives, lives_not_kept) = lives.finish();
-        let peak = Peak::of(reading, phases, &lives, &capacity);
-        let demand = demand(&lives, begin, end);
-        let needed = demand.iter().map(|demand| demand.needs + demand.open).sum();
         let era = policy.profile.table_era();
-        let ground = Ground {
-            capacity: &capacity,
-            occupancy,
-            shorter: &short,
-            lives: &lives,
-            end,
-            needed: reading.total().max(needed),
+        let simulate = || simulation::run(&lives, capacity.max, capacity.buckets, era);
+        let weigh = || {
+            let peak = Peak::of(reading, phases, &lives, &capacity);
+            let demand = demand(&lives, begin, end);
+            let needed = demand.iter().map(|demand| demand.needs + demand.open).sum();
+            let ground = Ground {
+                capacity: &capacity,
+                occupancy,
+                shorter: &short,
+                lives: &lives,
+                end,
+                needed: reading.total().max(needed),
+            };
+            let served = served(&peak, &lives);
+            let services: Vec<_> = served.iter().map(|served| served.service).collect();
+            let reliefs = reliefs(&ground, &services);
+            (peak, demand, served, reliefs)
         };
-        let served = served(&peak, &lives);
-        let services: Vec<_> = served.iter().map(|served| served.service).collect();
-        Some(Self {
-            reliefs: reliefs(&ground, &services),
-            served,
-            outcome: simulation::run(&lives, capacity.max, capacity.buckets, era),
-            peak,
-            demand,
-            shorter: shorter(sysctls).1,
-            lives_not_kept,
-        })
+        let (outcome, (peak, demand, served, reliefs)) = both(threads, simulate, weigh);
+        let shorter = shorter(sysctls).1;
+        Some(Self { peak, outcome, demand, reliefs, served, shorter, lives_not_kept })
     }
 
     /// Returns the keys of the flows that are named.
@@ -211,6 +213,25 @@ fn served(peak: &Peak, lives: &[Life]) -> Vec<Served> {
         Served { service, others: all - servers.len() as u64, servers }
     };
     rulable.map(of).collect()
+}
+
+/// Does two things, at once where several threads may work.
+fn both<A: Send, B>(
+    threads: usize,
+    one: impl Fn() -> A + Sync,
+    other: impl FnOnce() -> B,
+) -> (A, B) {
+    if threads < 2 {
+        return (one(), other());
+    }
+    thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, &one) {
+        Ok(handle) => {
+            let other = other();
+            (handle.join().unwrap_or_else(|payload| panic::resume_unwind(payload)), other)
+        }
+        // There is no other thread to be had.
+        Err(_) => (one(), other()),
+    })
 }
 
 fn count((entries, waiting): &mut (u64, u64), waits: u64) {

@@ -2,6 +2,8 @@
 //!
 //! Does not: track packets; it is told what became of them.
 
+use std::cmp::Ordering;
+
 use crate::conntrack::TcpState;
 use crate::occupancy::count::Occupancy;
 use crate::occupancy::series::Series;
@@ -259,6 +261,11 @@ impl Lives {
         }
     }
 
+    /// Puts them in the order in which they began, so that this is not to be done for all parts together.
+    pub fn sort(&mut self) {
+        self.kept.sort_unstable_by(order);
+    }
+
     /// Returns the lives in the order in which they began, and how many later ones were not kept.
     pub fn finish(mut self) -> (Vec<Life>, u64) {
         self.trim();
@@ -267,11 +274,18 @@ impl Lives {
 
     /// Keeps the earliest: the earliest of all parts are among the earliest of each.
     fn trim(&mut self) {
-        self.kept.sort_unstable_by_key(|life| (life.start, life.frame));
+        // Parts that are in order are only joined.
+        self.kept.sort_by(order);
         let beyond = self.kept.len().saturating_sub(MAX_LIVES);
         self.kept.truncate(MAX_LIVES);
         self.not_kept += beyond as u64;
     }
+}
+
+/// Orders lives by their beginnings; those that one frame began have an order too, whatever part has them.
+fn order(one: &Life, other: &Life) -> Ordering {
+    let by_time = (one.start, one.frame).cmp(&(other.start, other.frame));
+    by_time.then_with(|| one.key.cmp(&other.key))
 }
 
 /// Everything recorded of the table when it is asked for.

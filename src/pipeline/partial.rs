@@ -53,6 +53,8 @@ pub struct Terms {
     pub memory: Budget,
     /// What the capturing machine's own tracker told.
     pub host: Option<HostTracker>,
+    /// How many threads may work, at least 1.
+    pub threads: usize,
 }
 
 impl Frames {
@@ -131,8 +133,8 @@ impl Partial {
         watched: Option<Watched>,
     ) -> Option<Assessment> {
         let (policy, sysctls) = (*terms.method.policies.first()?, &terms.method.sysctls);
-        let (begin, end) = self.frames.clocks?;
-        Assessment::of(&Basis { policy, sysctls, occupancy, begin, end }, watched?)
+        let ((begin, end), threads) = (self.frames.clocks?, terms.threads);
+        Assessment::of(&Basis { policy, sysctls, occupancy, begin, end, threads }, watched?)
     }
 
     /// Returns the audit as it is, without what is said at the end of a run only.

@@ -93,6 +93,7 @@ impl Recorder {
                 self.watched.shorter.close(expires, Group::of(key.protocol()));
             }
         }
+        self.watched.lives.sort();
         self.watched
     }
 
