@@ -18,18 +18,14 @@ use std::thread::JoinHandle;
 use cli::{Config, Reading, TableWanted, Task};
 use output::{Silence, Sinks, say};
 use tcp_window_audit::audit::{Audit, Exhibits, Input, Inputs, Provenance};
-use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::diagnose::{diagnose, wish};
-use tcp_window_audit::pipeline::{
-    Observer, Plan, Run, TableView, Wanted, Whole, align, chain, gather,
-};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, align, chain, gather};
 use tcp_window_audit::source::digest::Digest;
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
 use tcp_window_audit::source::merged::Merged;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline, interrupt};
-use tcp_window_audit::wire::Checksums;
 
 /// The exit statuses that scripts rely on.
 const CLEAN: u8 = 0;
@@ -194,20 +190,12 @@ fn plan(config: &Config) -> Option<Plan> {
     };
     // What has been read is judged at once when nobody waits for the next block.
     let is_at_once = config.input == Reading::WhileItGrows || config.live.is_some();
-    let method = config.method.clone();
-    let checksums = match method.sysctls.checksum {
-        Setting::On => Checksums::Verified,
-        Setting::Off => Checksums::Ignored,
-    };
-    let exemptions = said(Exemptions::new(&method.notrack))?;
+    let exemptions = said(Exemptions::new(&config.method.notrack))?;
     Some(Plan {
-        method,
-        checksums,
         exemptions,
         tunnels: config.tunnels,
         threads: if is_at_once { 1 } else { config.threads },
         share: config.share,
-        frames: Whole::Capture,
         inputs: config.files.len().max(1),
         wanted,
         flows: config.flow.into_iter().collect(),
@@ -216,6 +204,7 @@ fn plan(config: &Config) -> Option<Plan> {
             TableWanted::Always => TableView::Assessed,
             TableWanted::WhenHalfFull | TableWanted::Never => TableView::Counted,
         },
+        ..Plan::new(config.method.clone())
     })
 }
 
