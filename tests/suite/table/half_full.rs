@@ -241,6 +241,18 @@ fn verdicts_are_told_once_where_the_table_gets_half_full() {
     assert_eq!(report["table"]["entries_made"], CROWD, "by another reading, at its end");
 }
 
+#[test]
+fn a_problem_is_told_once_however_often_inputs_are_read() {
+    let scratch = folder("half_full_problem");
+    scratch.write("bad.pcap", b"hello, world, this is no capture");
+    for options in [&[][..], &SMALL[..], &["--shard", "0/1", "--partial", "a.part"]] {
+        let output = run(&scratch.0, &[options, &["-q", "a.pcap", "bad.pcap"]].concat());
+        let told = text(&output.stderr);
+        assert_eq!(told.matches("bad.pcap: not a capture file").count(), 1, "{options:?}: {told}");
+        assert_eq!(told.lines().count(), 1, "{options:?}: {told}");
+    }
+}
+
 /// Audits the capture as it comes through a pipe.
 fn piped(scratch: &Scratch, arguments: &[&str]) -> Vec<u8> {
     let mut child = Command::new(PROGRAM)
@@ -271,4 +283,7 @@ fn standard_input_cannot_be_begun_again_and_gives_the_counts() {
     let advice = "with --table, or with files that can be read twice";
     let words = text(&piped(&scratch, &[])).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains(advice), "{words}");
+    // A file of that name is not what is read.
+    scratch.write("-", b"hello, world, this is no capture");
+    assert!(piped(&scratch, &["--format", "json"]) == counts);
 }
