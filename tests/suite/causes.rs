@@ -159,6 +159,8 @@ fn a_reader_that_shuts_its_window_is_not_the_firewall() {
     let report = report("zero_window", &[lines]);
     assert_eq!(verdict(&report), ("none", Some("C24")));
     assert!(report["verdict"]["sentence"].as_str().unwrap().starts_with("Not the firewall: "));
+    let note = report["causes"][0]["notes"][0].as_str().unwrap();
+    assert!(note.ends_with("look at the reading application."), "{note}");
 }
 
 #[test]
