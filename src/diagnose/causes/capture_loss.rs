@@ -68,9 +68,10 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         "acknowledgements that were captured before their data"
     };
     let finding = format!(
-        "{} in {} follow {why}",
+        "{} in {} follow{} {why}",
         counted(invalid, "INVALID packet"),
-        counted(flows, "connection")
+        counted(flows, "connection"),
+        if invalid == 1 { "s" } else { "" }
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     diagnosis.score = score(facts, &cases);
