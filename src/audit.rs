@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::conntrack::{CtState, Members, Policy, Reason, Sysctls, Verdict};
+use crate::conntrack::{CtState, Members, Policy, Profile, Reason, Sysctls, Verdict};
 use crate::flow::{FlowFinding, FlowSightings, FlowStory, FlowTrouble};
 use crate::frame;
 use crate::occupancy::{Assessment, Capacity, Occupancy};
@@ -252,6 +252,14 @@ pub struct Method {
     pub sysctls: Sysctls,
     /// What rules exempt from tracking, as pcap-filter expressions.
     pub notrack: Vec<String>,
+}
+
+impl Method {
+    /// Judges as a kernel does by these settings, and as its liberal twin, without exemptions.
+    pub fn new(profile: Profile, sysctls: Sysctls) -> Self {
+        let policy = Policy::new(profile, &sysctls);
+        Self { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() }
+    }
 }
 
 /// One input of a run.

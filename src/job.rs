@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::UNIX_EPOCH;
 
 use crate::cli::{Config, PartWanted};
-use crate::output::{self, Pending, Progressing, say};
+use crate::output::{self, Pending, Progressing, Told, say};
 use crate::{CLEAN, FAILED, is_read_to_its_end, open, plan};
 use tcp_window_audit::audit::{Inputs, PacketVerdict};
 use tcp_window_audit::conntrack::Setting;
@@ -123,9 +123,10 @@ fn make(config: &Config, part: &PartWanted) -> Result<(), NotMade> {
     let failed = |source| output::Error::new(&part.path, source);
     let writer = Writer::new(pending).map_err(failed)?;
     let mut recorder = Recorder { writer, problem: None, progress: Progressing::new(config) };
+    let mut told = Told::default();
     let (results, inputs, pieces) = match read {
         Read::Inputs(inputs) => {
-            let (results, inputs) = audit(config, &plan, inputs, &mut recorder)?;
+            let (results, inputs) = audit(config, &plan, inputs, (&mut recorder, &mut told))?;
             (results, inputs, Vec::new())
         }
         Read::Pieces(files, series) => {
@@ -134,9 +135,7 @@ fn make(config: &Config, part: &PartWanted) -> Result<(), NotMade> {
         }
     };
     recorder.progress.end();
-    for problem in &results.frames.incomplete {
-        say(problem);
-    }
+    results.frames.incomplete.iter().for_each(|problem| told.say(problem));
     if let Some(problem) = recorder.problem {
         return Err(failed(problem).into());
     }
@@ -157,13 +156,13 @@ fn audit(
     config: &Config,
     plan: &Plan,
     mut inputs: Vec<Source>,
-    observer: &mut dyn Observer,
+    (observer, told): (&mut dyn Observer, &mut Told),
 ) -> Result<(Partial, Vec<Source>), NotMade> {
     // Beside the audit, which reads the same blocks at about the same time.
     let printing = Printing::start(config.files.clone(), plan.share);
     let mut run = Run::new(plan);
     let source = open(config, |error| {
-        say(&chain(error));
+        told.say(&chain(error));
         run.miss(error);
     });
     let mut source = source.ok_or(NotMade::NotBegun)?;

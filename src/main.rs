@@ -16,20 +16,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use cli::{Config, Reading, TableWanted, Task};
-use output::{Silence, Sinks, say};
+use output::{Silence, Sinks, Told, say};
 use tcp_window_audit::audit::{Audit, Exhibits, Input, Inputs, Provenance};
-use tcp_window_audit::conntrack::Setting;
 use tcp_window_audit::diagnose::{diagnose, wish};
-use tcp_window_audit::pipeline::{
-    Observer, Plan, Run, TableView, Wanted, Whole, align, chain, gather,
-};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, TableView, Wanted, align, chain, gather};
 use tcp_window_audit::source::digest::Digest;
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::filter::{Filter, FilterError, Filtered};
 use tcp_window_audit::source::merged::Merged;
 use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline, interrupt};
-use tcp_window_audit::wire::Checksums;
 
 /// The exit statuses that scripts rely on.
 const CLEAN: u8 = 0;
@@ -108,12 +104,12 @@ fn conclude(audit: &Audit, sinks: Sinks, config: &Config) -> u8 {
 }
 
 /// Reads the inputs again to look at the connection table in full, if they can be read again.
-fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit) {
+fn look_at_table(config: &Config, plan: &Plan, audit: &mut Audit, told: &mut Told) {
     if !can_be_read_again(config) {
         return;
     }
     let (table, wanted) = (TableView::Assessed, Wanted::Findings);
-    let run = read(config, &Plan { table, wanted, ..plan.clone() }, &mut Silence, |_| ());
+    let run = read(config, &Plan { table, wanted, ..plan.clone() }, &mut Silence, told);
     let table = run.and_then(|run| run.assess(&audit.totals.occupancy));
     audit.table = table.map(Box::new);
 }
@@ -123,9 +119,10 @@ fn can_be_read_again(config: &Config) -> bool {
     config.input == Reading::ToTheEnd && config.files.iter().all(is_file)
 }
 
-/// Returns whether a path can be read again from its beginning.
+/// Returns whether a path can be read again from its beginning; `-` is standard input, whatever files
+/// there are.
 fn is_file(path: &PathBuf) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| found.is_file())
+    path.as_os_str() != "-" && std::fs::metadata(path).is_ok_and(|found| found.is_file())
 }
 
 /// Runs the audit over all files; returns none when not a single one could be opened.
@@ -138,26 +135,25 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
     }
     // Beside the audit, which reads the same blocks at about the same time.
     let digests = config.wants_digests().then(|| Hashing::start(config.files.clone()));
-    let mut run = read(config, &plan, sinks, say)?;
+    let mut told = Told::default();
+    let mut run = read(config, &plan, sinks, &mut told)?;
     if run.is_left_half_full() {
         plan.table = TableView::Assessed;
         drop(run);
-        run = read(config, &plan, sinks, |_| ())?;
+        run = read(config, &plan, sinks, &mut told)?;
     }
     let mut audit = run.finish();
     sinks.end_progress();
     if config.shows_exhibits() {
         audit.exhibits = exhibits(config, &plan, &audit);
     }
-    for problem in &audit.incomplete {
-        say(problem);
-    }
+    audit.incomplete.iter().for_each(|problem| told.say(problem));
     if config.table == TableWanted::WhenHalfFull {
         if !audit.table_is_half_full() {
             // Shards count at times of their own: their sum may be more than there were at one time.
             audit.table = None;
         } else if plan.table != TableView::Assessed {
-            look_at_table(config, &plan, &mut audit);
+            look_at_table(config, &plan, &mut audit, &mut told);
         }
     }
     let digests = digests.map(|hashing| hashing.finish(&audit.inputs)).unwrap_or_default();
@@ -169,15 +165,10 @@ fn run(config: &Config, sinks: &mut Sinks) -> Option<Audit> {
 }
 
 /// Reads all inputs once, and tells which cannot be opened.
-fn read(
-    config: &Config,
-    plan: &Plan,
-    observer: &mut dyn Observer,
-    tell: impl Fn(&str),
-) -> Option<Run> {
+fn read(config: &Config, plan: &Plan, observer: &mut dyn Observer, told: &mut Told) -> Option<Run> {
     let mut run = Run::new(plan);
     let mut source = open(config, |error| {
-        tell(&chain(error));
+        told.say(&chain(error));
         run.miss(error);
     })?;
     run.read(&mut *source, observer);
@@ -194,20 +185,12 @@ fn plan(config: &Config) -> Option<Plan> {
     };
     // What has been read is judged at once when nobody waits for the next block.
     let is_at_once = config.input == Reading::WhileItGrows || config.live.is_some();
-    let method = config.method.clone();
-    let checksums = match method.sysctls.checksum {
-        Setting::On => Checksums::Verified,
-        Setting::Off => Checksums::Ignored,
-    };
-    let exemptions = said(Exemptions::new(&method.notrack))?;
+    let exemptions = said(Exemptions::new(&config.method.notrack))?;
     Some(Plan {
-        method,
-        checksums,
         exemptions,
         tunnels: config.tunnels,
         threads: if is_at_once { 1 } else { config.threads },
         share: config.share,
-        frames: Whole::Capture,
         inputs: config.files.len().max(1),
         wanted,
         flows: config.flow.into_iter().collect(),
@@ -216,6 +199,7 @@ fn plan(config: &Config) -> Option<Plan> {
             TableWanted::Always => TableView::Assessed,
             TableWanted::WhenHalfFull | TableWanted::Never => TableView::Counted,
         },
+        ..Plan::new(config.method.clone())
     })
 }
 

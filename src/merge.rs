@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::cli::{Config, MergeArgs, TableWanted};
 use crate::job::audit_pieces;
-use crate::output::{Silence, Sinks, say};
+use crate::output::{Silence, Sinks, Told, say};
 use crate::{
     FAILED, can_be_read_again, conclude, exhibits, is_read_to_its_end, look_at_table, plan,
 };
@@ -61,9 +61,8 @@ fn complete(config: &Config, plan: &Plan, set: &Set, audit: &mut Audit) {
             exhibits(config, plan, audit)
         };
     }
-    for problem in &audit.incomplete {
-        say(problem);
-    }
+    let mut told = Told::default();
+    audit.incomplete.iter().for_each(|problem| told.say(problem));
     if config.table == TableWanted::WhenHalfFull && audit.table_is_half_full() {
         if is_split {
             match table_of_pieces(config, plan, set) {
@@ -71,7 +70,7 @@ fn complete(config: &Config, plan: &Plan, set: &Set, audit: &mut Audit) {
                 Err(problem) => say(&format!("the connection table cannot be shown: {problem}")),
             }
         } else if can_be_read_again(config) && !has_changed(set) {
-            look_at_table(config, plan, audit);
+            look_at_table(config, plan, audit, &mut told);
         } else {
             say(
                 "the connection table cannot be shown, since the inputs cannot be read again: parts \

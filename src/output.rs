@@ -6,6 +6,7 @@ mod events;
 mod incident;
 mod progress;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -49,6 +50,19 @@ impl Error {
 pub(crate) fn say(message: &str) {
     // There is nobody left to tell when standard error is closed.
     let _ = writeln!(io::stderr(), "tcp-window-audit: {}", report::printable(message));
+}
+
+/// What a person was told, so that nothing is told twice.
+#[derive(Default)]
+pub(crate) struct Told(BTreeSet<String>);
+
+impl Told {
+    /// Tells something if it has not been told.
+    pub(crate) fn say(&mut self, message: &str) {
+        if self.0.insert(message.to_owned()) {
+            say(message);
+        }
+    }
 }
 
 /// Prints a text that answers a question on standard output.

@@ -13,6 +13,7 @@ mod crew;
 mod datagrams;
 mod ledger;
 mod partial;
+mod plan;
 mod recorder;
 mod second;
 mod shard;
@@ -28,16 +29,15 @@ use crate::audit::{
 use crate::conntrack::{Entry, Panel, Policy};
 use crate::frame::Batch;
 use crate::occupancy::{Assessment, Capacity, Occupancy};
-use crate::source::rules::Exemptions;
 use crate::source::{self, FrameSource};
-use crate::tuple::{FlowKey, Share};
+use crate::tuple::FlowKey;
 use crate::wire::fragments::Reassembler;
-use crate::wire::{Checksums, Tunnels};
 pub use align::align;
 use crew::{Crew, Foreman};
 use datagrams::Datagrams;
 pub use ledger::Budget;
 pub use partial::{Frames, Partial, Terms};
+pub use plan::{Plan, TableView, Wanted, Whole};
 pub use second::gather;
 use shard::{Finished, Shard};
 use slice::{Decoder, Settler, Slice};
@@ -53,67 +53,6 @@ const DENSE_FRAME_BYTES: usize = 4000;
 
 /// Batches of smaller frames after which other workers are called: a small input is done by then.
 const DENSE_BATCHES: u32 = 8;
-
-/// How a run is done.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// What judges.
-    pub method: Method,
-    /// How checksums are judged.
-    pub checksums: Checksums,
-    /// Which packet of a frame is judged.
-    pub tunnels: Tunnels,
-    /// The rules of [`Method::notrack`], compiled.
-    pub exemptions: Exemptions,
-    /// Worker threads, at least 1.
-    pub threads: usize,
-    /// The flows that are audited: all, but in one of several runs over the same capture.
-    pub share: Share,
-    /// Which frames are read.
-    pub frames: Whole,
-    /// How many inputs there will be.
-    pub inputs: usize,
-    /// What is wanted beside the audit.
-    pub wanted: Wanted,
-    /// The flows to report in full, by the numbers of their first frames.
-    pub flows: Vec<u64>,
-    /// How closely the connection table is looked at.
-    pub table: TableView,
-    /// The memory that the flows remembered may take.
-    pub memory: Budget,
-}
-
-/// Which frames of a capture a run reads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Whole {
-    /// All.
-    Capture,
-    /// Those of one share of the flows, which another run has written to a file of their own.
-    Piece,
-}
-
-/// How closely the connection table is looked at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TableView {
-    /// Entries are counted over time, by protocol.
-    Counted,
-    /// The same, and the run is left where more than half of the table would be full, to be begun again
-    /// with [`TableView::Assessed`]: [`Run::is_left_half_full`].
-    UntilHalfFull,
-    /// The life of each entry is recorded, and the table assessed: [`Audit::table`].
-    Assessed,
-}
-
-/// What a run gives beside the audit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wanted {
-    /// Nothing.
-    Findings,
-    /// The verdict on every INVALID packet, handed to [`Observer::verdicts`].
-    Invalid,
-    /// The verdict on every packet, handed to [`Observer::verdicts`].
-    Verdicts,
-}
 
 /// What a run tells while it goes on.
 pub trait Observer {

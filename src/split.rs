@@ -4,7 +4,7 @@ use std::io;
 
 use crate::cli::{Config, SplitArgs};
 use crate::job::{Printing, source};
-use crate::output::{Pending, Progressing, say};
+use crate::output::{Pending, Progressing, Told, say};
 use crate::{CLEAN, FAILED, open, plan};
 use tcp_window_audit::audit::{Inputs, PacketVerdict};
 use tcp_window_audit::frame::{Frame, Place, Tick};
@@ -40,9 +40,9 @@ fn divide(split: &SplitArgs) -> Result<Option<()>, Box<dyn std::error::Error>> {
     let Some(plan) = plan(&config) else { return Ok(None) };
     std::fs::create_dir_all(&split.output)?;
     let printing = Printing::start(config.files.clone(), Share::ALL);
-    let mut missed = Vec::new();
+    let (mut missed, mut told) = (Vec::new(), Told::default());
     let source = open(&config, |error| {
-        say(&chain(error));
+        told.say(&chain(error));
         missed.push(chain(error));
     });
     let Some(mut source) = source else { return Ok(None) };
@@ -52,9 +52,7 @@ fn divide(split: &SplitArgs) -> Result<Option<()>, Box<dyn std::error::Error>> {
     let (mut frames, count) = splitter.read(&plan, &mut *source, &mut writers, &mut progress)?;
     progress.0.end();
     frames.incomplete.splice(0..0, missed);
-    for problem in &frames.incomplete {
-        say(problem);
-    }
+    frames.incomplete.iter().for_each(|problem| told.say(problem));
     printing.finish(&frames.inputs, &mut inputs);
     let least = split.snap;
     let options = config.decoding();

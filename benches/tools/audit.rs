@@ -5,11 +5,8 @@ use std::path::Path;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Policy, Profile, Sysctls, what_if};
 use tcp_window_audit::frame::Batch;
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
-use tcp_window_audit::source::rules::Exemptions;
+use tcp_window_audit::pipeline::{Observer, Plan, Run};
 use tcp_window_audit::source::{self, FrameSource, Timeline};
-use tcp_window_audit::tuple::Share;
-use tcp_window_audit::wire::{Checksums, Tunnels};
 
 /// Listens to nothing.
 pub struct Silent;
@@ -34,20 +31,8 @@ pub fn all_policies() -> Vec<Policy> {
 
 /// Plans a run as the program does without options, but for one worker.
 pub fn plan(policies: Vec<Policy>) -> Plan {
-    Plan {
-        method: Method { policies, sysctls: Sysctls::default(), notrack: Vec::new() },
-        checksums: Checksums::Ignored,
-        tunnels: Tunnels::Closed,
-        exemptions: Exemptions::default(),
-        threads: 1,
-        share: Share::ALL,
-        frames: Whole::Capture,
-        inputs: 1,
-        wanted: Wanted::Findings,
-        flows: Vec::new(),
-        table: TableView::Counted,
-        memory: Budget::DEFAULT,
-    }
+    let method = Method { policies, sysctls: Sysctls::default(), notrack: Vec::new() };
+    Plan::new(method)
 }
 
 /// Audits a capture.

@@ -144,20 +144,26 @@ impl Pcapng {
                 }
                 Endian::Big => self.walk_plain(u32::from_be_bytes, consumed, bytes, (batch, clock)),
             };
-            let block = match self.block_at(bytes, consumed) {
-                Ok(block) => block,
+            match self.take_block(consumed, bytes, (batch, clock)) {
+                Ok(len) => consumed += len,
                 Err(stop) => return Walked { consumed, stop },
-            };
-            match self.read(block, batch) {
-                Ok(None) => {}
-                Ok(Some(header)) => {
-                    self.last_ts = header.ts;
-                    batch.push(header, clock);
-                }
-                Err(damage) => return Walked { consumed, stop: Stop::Damaged(damage) },
             }
-            consumed += block.bytes.len();
         }
+    }
+
+    /// Takes in the block at `at`, plain or not, adds its frame if it has one, and returns its length.
+    fn take_block(
+        &mut self,
+        at: usize,
+        bytes: &[u8],
+        (batch, clock): (&mut Batch, &mut CaptureClock),
+    ) -> Result<usize, Stop> {
+        let block = self.block_at(bytes, at)?;
+        if let Some(header) = self.read(block, batch).map_err(Stop::Damaged)? {
+            self.last_ts = header.ts;
+            batch.push(header, clock);
+        }
+        Ok(block.bytes.len())
     }
 
     /// Adds the frames of the plain blocks from `at` on, and returns how many bytes they have. Stands
@@ -531,19 +537,10 @@ mod tests {
     ) -> Walked {
         let mut consumed = 0;
         loop {
-            let block = match pcapng.block_at(bytes, consumed) {
-                Ok(block) => block,
+            match pcapng.take_block(consumed, bytes, (batch, clock)) {
+                Ok(len) => consumed += len,
                 Err(stop) => return Walked { consumed, stop },
-            };
-            match pcapng.read(block, batch) {
-                Ok(None) => {}
-                Ok(Some(header)) => {
-                    pcapng.last_ts = header.ts;
-                    batch.push(header, clock);
-                }
-                Err(damage) => return Walked { consumed, stop: Stop::Damaged(damage) },
             }
-            consumed += block.bytes.len();
         }
     }
 

@@ -159,6 +159,8 @@ fn a_reader_that_shuts_its_window_is_not_the_firewall() {
     let report = report("zero_window", &[lines]);
     assert_eq!(verdict(&report), ("none", Some("C24")));
     assert!(report["verdict"]["sentence"].as_str().unwrap().starts_with("Not the firewall: "));
+    let note = report["causes"][0]["notes"][0].as_str().unwrap();
+    assert!(note.ends_with("look at the reading application."), "{note}");
 }
 
 #[test]
@@ -179,4 +181,14 @@ fn one_packet_missing_in_the_capture_blames_nobody() {
     let report = report("gap", &[lines, healthy()]);
     assert_eq!(report["verdict"]["cause"], "capture_loss");
     assert_ne!(report["verdict"]["level"], "confirmed");
+    let mut lines = conversation::handshake(WIN);
+    lines.extend([
+        line(21, From::Client, ACK, (1, 1), 100),
+        line(41, From::Client, ACK, (101, 1001), 0),
+        line(51, From::Server, ACK, (1001, 101), 1000),
+        line(61, From::Client, ACK, (101, 2001), 0),
+    ]);
+    let report = self::report("gap_of_one", &[lines, healthy()]);
+    let finding = report["causes"][0]["finding"].as_str().unwrap();
+    assert!(finding.starts_with("1 INVALID packet in 1 connection follows bytes"), "{finding}");
 }

@@ -2,13 +2,10 @@
 //! decoded, divided among shards and judged.
 
 use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
-use tcp_window_audit::conntrack::{Policy, Profile, Reason, Setting, Sysctls};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
+use tcp_window_audit::conntrack::{Profile, Reason, Setting, Sysctls};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
 use tcp_window_audit::source::file::FileSource;
-use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
-use tcp_window_audit::tuple::Share;
-use tcp_window_audit::wire::{Checksums, Tunnels};
 
 use crate::capture_writer::{MICROSECONDS, NANOSECONDS, Order, PcapWriter, PcapngWriter};
 use crate::hostile::packet;
@@ -115,29 +112,15 @@ fn audit(capture: Vec<u8>, threads: usize, settings: &Settings) -> Vec<PacketVer
 fn plan(settings: &Settings, threads: usize, wanted: Wanted) -> Plan {
     let switch = |value: u32| if value == 0 { Setting::Off } else { Setting::On };
     let mut sysctls = Sysctls {
+        checksum: switch(settings.checksum),
         be_liberal: switch(settings.be_liberal),
         loose: switch(settings.loose),
         ignore_invalid_rst: switch(settings.ignore_invalid_rst),
         ..Sysctls::default()
     };
     sysctls.limits.max_retrans = u8::try_from(settings.max_retrans).unwrap();
-    let checksums = if settings.checksum == 0 { Checksums::Ignored } else { Checksums::Verified };
-    let policy = Policy::new(Profile::DEFAULT, &sysctls);
-    let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
-    Plan {
-        method,
-        checksums,
-        tunnels: Tunnels::Closed,
-        exemptions: Exemptions::default(),
-        threads,
-        share: Share::ALL,
-        frames: Whole::Capture,
-        inputs: 1,
-        wanted,
-        flows: Vec::new(),
-        table: TableView::Counted,
-        memory: Budget::DEFAULT,
-    }
+    let method = Method::new(Profile::DEFAULT, sysctls);
+    Plan { threads, wanted, ..Plan::new(method) }
 }
 
 /// Audits a capture; returns the audit, and the verdicts that were told.

@@ -7,13 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
-use tcp_window_audit::conntrack::{CtState, Policy, Profile, Sysctls};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
+use tcp_window_audit::conntrack::{CtState, Profile, Sysctls};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
 use tcp_window_audit::segment::Direction;
-use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
-use tcp_window_audit::tuple::Share;
-use tcp_window_audit::wire::{Checksums, Tunnels};
 
 /// Frames on which recording and model differ, with the reason: file, number of frames, why.
 ///
@@ -86,22 +83,9 @@ fn letters(path: &Path) -> BTreeMap<u64, (char, char)> {
     for key in timeouts.iter().filter(|key| key.contains("_timeout_")) {
         sysctls.set(key, "2147483647").unwrap();
     }
-    let policy = Policy::new(Profile::DEFAULT, &sysctls);
-    let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
-    let mut run = Run::new(&Plan {
-        method,
-        checksums: Checksums::Ignored,
-        tunnels: Tunnels::Closed,
-        exemptions: Exemptions::default(),
-        threads: 2,
-        share: Share::ALL,
-        frames: Whole::Capture,
-        inputs: 1,
-        wanted: Wanted::Verdicts,
-        flows: Vec::new(),
-        table: TableView::Counted,
-        memory: Budget::DEFAULT,
-    });
+    let method = Method::new(Profile::DEFAULT, sysctls);
+    let plan = Plan { threads: 2, wanted: Wanted::Verdicts, ..Plan::new(method) };
+    let mut run = Run::new(&plan);
     let mut collector = Collector::default();
     let mut source = source::open(path, Timeline::default()).unwrap();
     run.read(&mut source, &mut collector);

@@ -2,6 +2,7 @@
 
 mod dns;
 mod full;
+mod half_full;
 #[cfg(target_os = "linux")]
 mod live;
 mod story;

@@ -9,15 +9,13 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
-use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
+use tcp_window_audit::conntrack::{Profile, Sysctls};
 use tcp_window_audit::flow::{Happening, Kind};
 use tcp_window_audit::frame::LinkType;
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
+use tcp_window_audit::pipeline::{Observer, Plan, Run};
 use tcp_window_audit::segment::PerDirection;
-use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{self, FrameSource, Timeline};
-use tcp_window_audit::tuple::{Endpoint, Share};
-use tcp_window_audit::wire::{Checksums, Tunnels};
+use tcp_window_audit::tuple::Endpoint;
 
 use crate::generate::endpoint::Offer;
 use crate::generate::file::{Record, pcapng};
@@ -126,26 +124,8 @@ impl Observer for Nobody {
 }
 
 pub(crate) fn audit(path: &Path, flows: Vec<u64>) -> Audit {
-    let sysctls = Sysctls::default();
-    let policy = Policy::new(Profile::DEFAULT, &sysctls);
-    let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
-    let (checksums, wanted) = (Checksums::Ignored, Wanted::Findings);
-    let tunnels = Tunnels::Closed;
-    let plan = Plan {
-        method,
-        checksums,
-        tunnels,
-        exemptions: Exemptions::default(),
-        threads: 1,
-        share: Share::ALL,
-        frames: Whole::Capture,
-        inputs: 1,
-        wanted,
-        flows,
-        table: TableView::Counted,
-        memory: Budget::DEFAULT,
-    };
-    let mut run = Run::new(&plan);
+    let method = Method::new(Profile::DEFAULT, Sysctls::default());
+    let mut run = Run::new(&Plan { flows, ..Plan::new(method) });
     run.read(&mut source::open(path, Timeline::default()).unwrap(), &mut Nobody);
     run.finish()
 }

@@ -43,6 +43,11 @@ const RULES: &[Reason] =
     &[Reason::AckOver, Reason::SeqOver, Reason::SeqOvershoot, Reason::InvalidNew];
 /// The same where the SYN was captured.
 const RULES_AFTER_SYN: &[Reason] = &[Reason::AckOver, Reason::SeqOver, Reason::SeqOvershoot];
+/// How to capture what is all there, in another order.
+const IN_ORDER: &str = "No frame is missing, and no larger buffer helps: packets of both directions were \
+                        recorded in another order than they passed, as several queues of a card or a \
+                        mirror port do. Capture where one queue takes both directions (ethtool -L with \
+                        combined 1 for a while).";
 /// INVALID packets from which on one gap is a cascade.
 const CASCADE: u64 = 10;
 
@@ -63,21 +68,24 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         "acknowledgements that were captured before their data"
     };
     let finding = format!(
-        "{} in {} follow {why}",
+        "{} in {} follow{} {why}",
         counted(invalid, "INVALID packet"),
-        counted(flows, "connection")
+        counted(flows, "connection"),
+        if invalid == 1 { "s" } else { "" }
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     diagnosis.score = score(facts, &cases);
     diagnosis.parameters = vec![("bytes never captured".to_owned(), missed.to_string())];
-    let cascades = cases.iter().filter(|case| explained(case) >= CASCADE).count();
+    let is_cascade =
+        |case: &&&Case<'_>| case.summary.missed_bytes() > 0 && explained(case) >= CASCADE;
+    let cascades = cases.iter().filter(is_cascade).count();
     if cascades > 0 {
         diagnosis.notes.push(format!(
             "In {cascades} of them one gap makes all that follows look INVALID: refused packets \
              move no bound of the tracker."
         ));
     }
-    diagnosis.notes.push(advice(facts));
+    diagnosis.notes.push(if missed > 0 { advice(facts) } else { IN_ORDER.to_owned() });
     diagnosis.against = against(&cases);
     diagnosis.evidence = evidence(&cases, RULES, MAX_EVIDENCE);
     Some(diagnosis)

@@ -36,6 +36,10 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
 const RULE: &[Reason] = &[Reason::TcpBadFlags];
 /// Packets that make the mechanism.
 const SEVERAL: u64 = 3;
+/// The combinations that the tracker lets pass, PSH, ECE and CWR aside: `tcp_valid_flags`
+/// (`nf_conntrack_proto_tcp.c`, Linux 6.18).
+const VALID: &str =
+    "syn, syn | urg, syn | ack, rst, rst | ack, fin | ack, fin | ack | urg, ack, ack | urg";
 /// Targets of one sender from which on it is a scan.
 const SCAN: usize = 5;
 
@@ -97,10 +101,8 @@ fn accept_broken(cases: &[&Case<'_>]) -> Remedy {
     let script = format!(
         "table inet twa_flags {{\n  chain pre {{\n    \
          type filter hook prerouting priority raw; policy accept;\n    \
-         {family} saddr {sender} tcp flags & (fin | syn | rst | psh | ack | urg) == 0 notrack\n    \
-         {family} saddr {sender} tcp flags & (fin | syn | rst | ack) == fin notrack\n    \
-         {family} saddr {sender} tcp flags & (syn | fin) == syn | fin notrack\n    \
-         {family} saddr {sender} tcp flags & (syn | rst) == syn | rst notrack\n  }}\n}}"
+         {family} saddr {sender} tcp flags & (fin | syn | rst | ack | urg) != \
+         {{ {VALID} }} notrack\n  }}\n}}"
     );
     Remedy {
         id: "C19-accept",

@@ -59,11 +59,14 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
         score.add("nothing INVALID at all", 20);
     }
     diagnosis.score = score;
-    diagnosis.notes.push(
-        "Neither be_liberal nor another kernel changes anything for them: look at the reading \
-         application, or at the link that loses packets."
-            .to_owned(),
-    );
+    let place = match (slow > 0, lossy > 0) {
+        (true, false) => "the reading application",
+        (false, _) => "the link that loses or reorders packets",
+        (true, true) => "the reading application, and at the link that loses or reorders packets",
+    };
+    diagnosis.notes.push(format!(
+        "Neither be_liberal nor another kernel changes anything for them: look at {place}."
+    ));
     Some(diagnosis)
 }
 

@@ -61,10 +61,14 @@ fn by_proxy(facts: &Facts<'_>) -> Option<Diagnosis> {
     }
     let zero = cases.iter().filter(|case| shut(case).is_some()).count();
     let other = cases.iter().filter(|case| stand_in(case).is_some()).count();
+    let kinds =
+        [(zero, "with a window of zero at first"), (other, "over another way than what follows")];
+    let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
+    let kinds: Vec<_> = kinds.map(|(count, how)| format!("{count} {how}")).collect();
     let finding = format!(
-        "something answers the SYN in place of the server in {}: {zero} with a window of zero at \
-         first, {other} over another way than what follows",
-        counted(count(&cases), "connection")
+        "something answers the SYN in place of the server in {}: {}",
+        counted(count(&cases), "connection"),
+        kinds.join(", ")
     );
     let mut diagnosis = Diagnosis::of(CAUSE, finding, &cases);
     let mut score = Score::new(40, facts.quality.percent);

@@ -6,13 +6,12 @@ use crate::occupancy::Life;
 use crate::pipeline::datagrams::{Datagram, Datagrams};
 use crate::pipeline::shard::Shard;
 use crate::pipeline::slice::{Kind, Stamp};
-use crate::pipeline::{Budget, Plan, TableView, Wanted, Whole};
+use crate::pipeline::{Plan, TableView, Wanted};
 use crate::random::Random;
 use crate::segment::{HeaderFault, Options, Segment, TcpTimestamps};
 use crate::seq::SeqNum;
-use crate::source::rules::Exemptions;
-use crate::tuple::{Orientation, Share, TCP};
-use crate::wire::{Checksums, Packet, Tunnels};
+use crate::tuple::{Orientation, TCP};
+use crate::wire::Packet;
 
 const SEED: u64 = 3;
 const UDP: u8 = 17;
@@ -198,20 +197,8 @@ fn capture(random: &mut Random) -> Vec<Item> {
 
 /// Audits a capture, and returns what was recorded beside it.
 fn recorded(items: &[Item], method: &Method, wanted: Wanted) -> Watched {
-    let plan = Plan {
-        method: method.clone(),
-        checksums: Checksums::Ignored,
-        tunnels: Tunnels::Closed,
-        exemptions: Exemptions::default(),
-        threads: 1,
-        share: Share::ALL,
-        frames: Whole::Capture,
-        inputs: 1,
-        wanted,
-        flows: Vec::new(),
-        table: TableView::Assessed,
-        memory: Budget::DEFAULT,
-    };
+    let table = TableView::Assessed;
+    let plan = Plan { wanted, table, ..Plan::new(method.clone()) };
     let features: Vec<_> = method.policies.iter().map(Policy::features).collect();
     let datagrams = Datagrams::new(SEED, features[0], method.sysctls.datagram);
     let panel = Panel::new(features, method.sysctls.limits);
@@ -227,8 +214,7 @@ fn method(profile: Profile, settings: &[(&str, i64)]) -> Method {
     for (key, value) in settings {
         sysctls.set(key, &value.to_string()).unwrap();
     }
-    let policy = Policy::new(profile, &sysctls);
-    Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() }
+    Method::new(profile, sysctls)
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn write_times(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         ("round trip to the originator", &behaviour.rtt_near),
         ("to the responder", &behaviour.rtt_far),
         ("handshake", &behaviour.rtt_handshake),
-        ("sent again after", &behaviour.retransmission_delay),
+        ("sent again without progress for", &behaviour.retransmission_delay),
     ];
     let words = times.into_iter().filter_map(|(what, times)| times_of(what, times));
     let words: Vec<_> = words.collect();
@@ -178,22 +178,22 @@ fn facts(side: &SideSummary) -> Vec<String> {
         facts.push(format!("window zero {} (longest {longest})", times(window.zero)));
     }
     let counts = [
-        (window.full, "windows filled"),
-        (window.silly, "windows below a segment"),
-        (side.sack.beyond, "SACK blocks beyond what was sent"),
-        (side.sack.below, "SACK blocks below the acknowledgement"),
-        (side.acked_unseen, "acknowledgements of bytes not captured"),
+        (window.full, "window", "filled"),
+        (window.silly, "window", "below a segment"),
+        (side.sack.beyond, "SACK block", "beyond what was sent"),
+        (side.sack.below, "SACK block", "below the acknowledgement"),
+        (side.acked_unseen, "acknowledgement", "of bytes not captured"),
     ];
-    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-        facts.push(format!("{} {what}", grouped(u64::from(count))));
+    for (count, noun, what) in counts.into_iter().filter(|(count, ..)| *count > 0) {
+        facts.push(format!("{} {what}", counted(u64::from(count), noun)));
     }
     let measured = [
-        (window.shrunk, window.most_shrunk, "windows shrunk"),
-        (window.overrun, window.most_overrun, "segments of the other side beyond the window"),
+        (window.shrunk, window.most_shrunk, "window", "shrunk"),
+        (window.overrun, window.most_overrun, "segment", "of the other side beyond the window"),
     ];
-    for (count, most, what) in measured.into_iter().filter(|(count, ..)| *count > 0) {
+    for (count, most, noun, what) in measured.into_iter().filter(|(count, ..)| *count > 0) {
         let most = counted(u64::from(most), "byte");
-        facts.push(format!("{} {what} by at most {most}", grouped(u64::from(count))));
+        facts.push(format!("{} {what} by at most {most}", counted(u64::from(count), noun)));
     }
     facts.extend(scaling_facts(side));
     facts

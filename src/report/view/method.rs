@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::audit::{Addresses, Audit, Origin, Times};
 use crate::conntrack::Setting;
+use crate::report::counted;
 use crate::report::view::Fact;
-use crate::report::{counted, grouped};
 use crate::wire::Tunnels;
 
 /// Where the tracker is assumed to be.
@@ -145,7 +145,7 @@ pub(super) fn limits(audit: &Audit) -> Vec<String> {
         counts.map(|(count, noun, what)| format!("{} {what}", counted(count, noun))).collect();
     let undecodable: u64 = audit.tally.undecodable.values().sum();
     if undecodable > 0 {
-        limits.push(format!("{} frames not decoded, and so not judged", grouped(undecodable)));
+        limits.push(format!("{} not decoded, and so not judged", counted(undecodable, "frame")));
     }
     limits
 }

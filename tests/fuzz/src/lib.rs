@@ -4,16 +4,14 @@
 use std::io::{self, Cursor};
 
 use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
-use tcp_window_audit::conntrack::{Policy, Profile, Setting, Sysctls};
+use tcp_window_audit::conntrack::{Profile, Sysctls};
 use tcp_window_audit::diagnose::{diagnose, wish};
 use tcp_window_audit::frame::{Batch, Frame, LinkType};
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole, gather};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted, gather};
 use tcp_window_audit::report::{self, Format, Look};
 use tcp_window_audit::source::file::FileSource;
-use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
 use tcp_window_audit::time::Timestamp;
-use tcp_window_audit::tuple::Share;
 use tcp_window_audit::wire::fragments::Reassembler;
 use tcp_window_audit::wire::{Checksums, Decoded, Tunnels, decode_innermost, decode_with, packets};
 
@@ -137,30 +135,8 @@ fn open(data: &[u8]) -> Option<FileSource> {
 
 /// How inputs are audited.
 fn plan(wanted: Wanted, tunnels: Tunnels, threads: usize) -> Plan {
-    let sysctls = Sysctls::default();
-    let policy = Policy::new(Profile::DEFAULT, &sysctls);
-    let checksums = match sysctls.checksum {
-        Setting::On => Checksums::Verified,
-        Setting::Off => Checksums::Ignored,
-    };
-    let method = Method { policies: vec![policy, policy.liberal()], sysctls, notrack: Vec::new() };
-    let flows = Vec::new();
-    let exemptions = Exemptions::default();
-    let table = TableView::Counted;
-    Plan {
-        method,
-        checksums,
-        tunnels,
-        exemptions,
-        threads,
-        share: Share::ALL,
-        frames: Whole::Capture,
-        inputs: 1,
-        wanted,
-        flows,
-        table,
-        memory: Budget::DEFAULT,
-    }
+    let method = Method::new(Profile::DEFAULT, Sysctls::default());
+    Plan { tunnels, threads, wanted, ..Plan::new(method) }
 }
 
 /// Audits a source, and counts the verdicts told.

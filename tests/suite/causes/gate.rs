@@ -144,3 +144,19 @@ fn where_fragments_are_missing_no_larger_buffer_is_advised() {
     let pieces = advice("lost_pieces", &[(31, later_fragment(900)), (31, later_fragment(901))]);
     assert!(pieces.contains("2 fragments are there of datagrams"), "{pieces}");
 }
+
+#[test]
+fn where_the_capture_exchanged_packets_nothing_is_called_lost() {
+    let mut lines = handshake(WIN);
+    lines.push(line(21, From::Client, ACK, (1, 1), 100));
+    for n in 0..12 {
+        let (millis, seq) = (31 + 20 * u64::from(n), 1 + 1000 * n);
+        lines.push(line(millis, From::Client, ACK, (101, seq + 1000), 0));
+        lines.push(line(millis + 1, From::Server, ACK, (seq, 101), 1000));
+    }
+    let report = report("exchanged", &[lines, healthy()]);
+    assert_eq!(verdict(&report).1, Some("capture_loss"), "{report}");
+    let notes = report["causes"][0]["notes"].as_array().unwrap();
+    let [note] = &notes[..] else { panic!("no gap makes all that follows INVALID: {notes:?}") };
+    assert!(note.as_str().unwrap().starts_with("No frame is missing, and no larger"), "{note}");
+}

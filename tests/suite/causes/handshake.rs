@@ -74,6 +74,9 @@ fn a_syn_ack_with_a_window_of_zero_and_another_ttl_comes_from_a_proxy() {
     assert_eq!(level(&report, "C15"), Some("confirmed"));
     assert_eq!(verdict(&report).0, "none");
     assert_eq!(report["causes"][0]["parts"]["clean control flows"], 15);
+    let finding = report["causes"][0]["finding"].as_str().unwrap();
+    let both = "2 with a window of zero at first, 2 over another way than what follows";
+    assert!(finding.ends_with(both), "{finding}");
     // Those that are affected are no control group, though nothing of them is INVALID.
     let all = self::report("proxied_all", &[proxied(250), proxied(250)]);
     assert!(all["causes"][0]["parts"]["clean control flows"].is_null(), "{}", all["causes"]);
@@ -91,7 +94,10 @@ fn a_syn_ack_from_further_than_what_follows_comes_from_no_proxy() {
     };
     let by_ttls = |syn_ack, later| {
         let flows = [answered(syn_ack, later), answered(syn_ack, later), healthy()];
-        level(&report("ttls", &flows), "C15").map(str::to_owned)
+        let report = report("ttls", &flows);
+        let finding = report["causes"][0]["finding"].as_str().unwrap_or_default();
+        assert!(!finding.contains("window of zero"), "{finding}");
+        level(&report, "C15").map(str::to_owned)
     };
     assert_eq!(by_ttls(63, 53).as_deref(), Some("probable"));
     assert_eq!(by_ttls(53, 63), None);

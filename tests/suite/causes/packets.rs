@@ -184,6 +184,31 @@ fn flags_that_no_tcp_sends_are_named_whatever_the_window() {
     assert_eq!(verdict(&report).1, Some("C19"));
 }
 
+/// The rule that leaves them untracked names what is valid; the tracker refuses all else, and that alone.
+#[test]
+fn the_remedy_for_odd_flags_is_for_all_that_are_refused_and_for_no_others() {
+    const NAMES: [(&str, u8); 5] =
+        [("fin", FIN), ("syn", SYN), ("rst", RST), ("ack", ACK), ("urg", 32)];
+    let bits = |text: &str| -> u8 {
+        let of = |name: &str| NAMES.iter().find(|(known, _)| *known == name.trim()).unwrap().1;
+        text.trim_matches(['(', ')']).split('|').map(of).sum()
+    };
+    let all = bits("fin | syn | rst | ack | urg");
+    let report = |flags| report("odd_flags", &[vec![line(0, From::Client, flags, (1, 0), 0)]]);
+    let bare = report(0);
+    let cause = bare["causes"].as_array().unwrap().iter().find(|cause| cause["id"] == "C19");
+    let lines = cause.unwrap()["remedies"][0]["steps"][0]["lines"].as_array().unwrap();
+    let rules = lines.iter().filter_map(|line| line.as_str()?.split_once("tcp flags & "));
+    let [(_, rule)] = rules.collect::<Vec<_>>()[..] else { panic!("{lines:?}") };
+    let (mask, valid) = rule.strip_suffix(" } notrack").unwrap().split_once(" != { ").unwrap();
+    assert_eq!(bits(mask), all);
+    let valid: Vec<_> = valid.split(',').map(bits).collect();
+    for flags in 0..64 {
+        let is_refused = level(&report(flags), "C19").is_some();
+        assert_eq!(is_refused, !valid.contains(&(flags & all)), "{flags:#x}");
+    }
+}
+
 #[test]
 fn ordinary_flags_are_not_named() {
     let report = report("no_flags", &[healthy(), later(5000, &healthy())]);

@@ -6,14 +6,11 @@ use std::io::Cursor;
 use std::net::IpAddr;
 
 use tcp_window_audit::audit::{Inputs, Method, PacketVerdict};
-use tcp_window_audit::conntrack::{Policy, Profile, Sysctls};
+use tcp_window_audit::conntrack::{Profile, Sysctls};
 use tcp_window_audit::kernel::OracleSettings;
-use tcp_window_audit::pipeline::{Budget, Observer, Plan, Run, TableView, Wanted, Whole};
+use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
 use tcp_window_audit::source::file::FileSource;
-use tcp_window_audit::source::rules::Exemptions;
 use tcp_window_audit::source::{FrameSource, Timeline};
-use tcp_window_audit::tuple::Share;
-use tcp_window_audit::wire::{Checksums, Tunnels};
 
 use super::oracle;
 use crate::capture_writer::{NANOSECONDS, Order, PcapWriter};
@@ -125,22 +122,8 @@ fn model(packets: &[Vec<u8>]) -> (BTreeMap<&'static str, u64>, Option<&'static s
     for (number, bytes) in (0..).zip(packets) {
         writer.frame(START_NS + number, u32::try_from(bytes.len()).unwrap(), bytes);
     }
-    let sysctls = Sysctls::default();
-    let policy = Policy::new(Profile::DEFAULT, &sysctls);
-    let mut run = Run::new(&Plan {
-        method: Method { policies: vec![policy, policy.liberal()], sysctls, notrack: vec![] },
-        checksums: Checksums::Ignored,
-        tunnels: Tunnels::Closed,
-        exemptions: Exemptions::default(),
-        threads: 1,
-        share: Share::ALL,
-        frames: Whole::Capture,
-        inputs: 1,
-        wanted: Wanted::Verdicts,
-        flows: Vec::new(),
-        table: TableView::Counted,
-        memory: Budget::DEFAULT,
-    });
+    let method = Method::new(Profile::DEFAULT, Sysctls::default());
+    let mut run = Run::new(&Plan { wanted: Wanted::Verdicts, ..Plan::new(method) });
     let input = Box::new(Cursor::new(writer.bytes));
     let mut source = FileSource::from_reader("a".to_owned(), input, Timeline::default()).unwrap();
     let mut last = Last::default();
