@@ -107,7 +107,11 @@ fn flows_of_one_direction_beside_whole_ones_point_at_the_route() {
     let half = only(From::Client, &healthy());
     let report = report("half", &[healthy(), half.clone(), half, healthy()]);
     assert_eq!(verdict(&report), ("probable", Some("C08")));
-    assert_eq!(report["causes"][0]["parts"]["flows with both directions"], 15);
+    let cause = &report["causes"][0];
+    assert_eq!(cause["parts"]["flows with both directions"], 15);
+    let routes = cause["remedies"][0]["steps"][0]["lines"].as_array().unwrap();
+    assert!(routes[0].as_str().unwrap().ends_with("192.0.2.1"), "no answers: {routes:?}");
+    assert!(routes[1].as_str().unwrap().ends_with("198.51.100.1"), "{routes:?}");
 }
 
 #[test]

@@ -162,6 +162,19 @@ fn two_hops_are_judged_as_one() {
 }
 
 #[test]
+fn copies_that_are_too_few_to_tell_anything_are_named_beside_those_that_do() {
+    let next_hop = Elsewhere { hops: 1, ..SAME };
+    let mut packets = twice("clean_download", next_hop);
+    let other = captured("ipv6_upload");
+    packets.extend(other.iter().take(2).map(|captured| next_hop.sees(captured)));
+    packets.extend(other);
+    let report = report(&write("few-copies", packets));
+    let causes = report["causes"].as_array().unwrap();
+    let notes = causes.iter().find(|cause| cause["id"] == "C22").unwrap()["notes"].to_string();
+    assert!(notes.contains("2 packets of 1 connection were left out as copies as well"), "{notes}");
+}
+
+#[test]
 fn a_device_that_changes_numbers_between_two_places_makes_nothing_invalid() {
     for hops in [0, 1] {
         let shift = PerDirection { original: 3_000_000_000, reply: 77_000_000 };

@@ -81,7 +81,7 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let cascades = cases.iter().filter(is_cascade).count();
     if cascades > 0 {
         diagnosis.notes.push(format!(
-            "In {cascades} of them one gap makes all that follows look INVALID: refused packets \
+            "In {cascades} of them a gap makes most of what follows look INVALID: refused packets \
              move no bound of the tracker."
         ));
     }

@@ -7,7 +7,7 @@ use crate::diagnose::cause::{Cause, Knowledge};
 use crate::diagnose::causes::superpacket;
 use crate::diagnose::score::{Level, Score};
 use crate::diagnose::{Diagnosis, Facts, counted};
-use crate::flow::ConnState;
+use crate::flow::{Kind, SideSummary};
 
 /// What there is to know of it.
 pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
@@ -80,15 +80,19 @@ fn reader_is_slow(case: &Case<'_>) -> bool {
 
 fn loses(case: &Case<'_>) -> bool {
     let is_shifted = case.sides().any(|(_, side)| side.sack.beyond + side.sack.below > 0);
-    // A SYN that nobody answers may have met a rule or a full table. What was sent again mid-stream
-    // may have another reason, which the tracker could have seen.
+    // What was sent again mid-stream may have another reason, which the tracker could have seen.
     !is_shifted
-        && case.summary.conn_state != ConnState::S0
         && !case.audit.picked_up
         // Nobody can say from here what takes segments that are never answered.
         && case.is_two_way()
         && !case.repeats_unheard()
         // Loses by size, not by chance (C23).
         && superpacket::stuck(case).is_none()
-        && case.sides().any(|(_, side)| side.retransmitted.packets > 0)
+        && case.sides().any(|(_, side)| repeats(side))
+}
+
+/// Returns whether a side sent more again than SYNs, which may have met a rule or a full table before one
+/// of them was answered.
+fn repeats(side: &SideSummary) -> bool {
+    side.retransmitted.packets > side.packets(Kind::Syn)
 }

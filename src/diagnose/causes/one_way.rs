@@ -3,6 +3,7 @@
 //! Does not: speak where the whole capture is one-sided, which says nothing of the path.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use crate::conntrack::Reason;
@@ -30,7 +31,7 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
              be_liberal=1 does not help: it is the state, not the window.",
     references: "tcp_conntracks (nf_conntrack_proto_tcp.c)",
     diagnose: Some(diagnose),
-    remedies: |hosts| vec![mend_routing(hosts.first().copied())],
+    remedies: |hosts| vec![mend_routing(hosts.get(..1).unwrap_or_default())],
 });
 
 /// The rules that half a flow violates.
@@ -79,7 +80,8 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     diagnosis.evidence = evidence(&cases, RULES, MAX_EVIDENCE);
     let peers: BTreeSet<_> = cases.iter().map(|case| case.address(Direction::Reply)).collect();
     let peers: Vec<_> = peers.into_iter().collect();
-    diagnosis.remedies = vec![mend_routing(peers.first().copied()), remedy::no_tracking(&peers)];
+    let ends = cases.first().map(|case| ends(case)).unwrap_or_default();
+    diagnosis.remedies = vec![mend_routing(&ends), remedy::no_tracking(&peers)];
     Some(diagnosis)
 }
 
@@ -91,13 +93,22 @@ fn is_half_seen(case: &Case<'_>) -> bool {
     !case.is_two_way() && packets >= LEAST_INVALID && carries && case.invalid(RULES) > 0
 }
 
-/// Mends the way that the packets take.
-fn mend_routing(peer: Option<IpAddr>) -> Remedy {
-    let peer = peer.map_or_else(|| "192.0.2.1".to_owned(), |peer| peer.to_string());
+/// Returns both ends of a flow, first the one to which no packets go here.
+fn ends(case: &Case<'_>) -> Vec<IpAddr> {
+    let (client, server) = (case.address(Direction::Original), case.address(Direction::Reply));
+    let lacks_answers = case.audit.directions().reply.packets == 0;
+    if lacks_answers { vec![client, server] } else { vec![server, client] }
+}
+
+/// Mends the way that the packets to these hosts take.
+fn mend_routing(hosts: &[IpAddr]) -> Remedy {
+    let asked = |host: &dyn Display| format!("ip route get {host}");
+    let routes: Vec<_> = hosts.iter().map(|host| asked(host)).collect();
+    let routes = if routes.is_empty() { asked(&"192.0.2.1") } else { routes.join("\n") };
     Remedy {
         id: "C08-routing",
         title: "route both directions through the same tracker",
-        steps: vec![Step::new(Runner::Shell, &format!("ip route get {peer}"))],
+        steps: vec![Step::new(Runner::Shell, &routes)],
         persist: Vec::new(),
         risk: "routes of others may follow; clusters need conntrackd to share their state",
         check: "capture again at this point: both directions are there",

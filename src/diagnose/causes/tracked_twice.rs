@@ -63,9 +63,27 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
          sent again, and after three of those gives the connection 5 minutes instead of 5 days."
             .to_owned(),
     );
+    diagnosis.notes.extend(others(facts, count, copies));
     diagnosis.parameters = vec![("places".to_owned(), places(first))];
     diagnosis.remedies = vec![track_once()];
     Some(diagnosis)
+}
+
+/// Says what else was left out, given of how many connections how many copies are told.
+fn others(facts: &Facts<'_>, told: u64, told_copies: u64) -> Option<String> {
+    let copies = facts.audit.sightings.iter().map(|flow| flow.sightings.copies());
+    let copies: Vec<_> = copies.filter(|copies| *copies > 0).collect();
+    let flows = u64::try_from(copies.len()).unwrap_or(u64::MAX).saturating_sub(told);
+    let rest = copies.iter().sum::<u64>().saturating_sub(told_copies);
+    let be = if rest == 1 { "was" } else { "were" };
+    (flows > 0).then(|| {
+        format!(
+            "{} of {} {be} left out as copies as well, which does not show this: fewer than \
+             {LEAST_COPIES} of a connection, or with other numbers, options or in other files.",
+            counted(rest, "packet"),
+            counted(flows, "connection"),
+        )
+    })
 }
 
 /// Returns whether a way of a flow has the same numbers and options at all places.

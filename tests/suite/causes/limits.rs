@@ -122,6 +122,10 @@ fn only_what_the_tracker_had_no_part_in_is_plain_loss() {
     assert_eq!(level(&report("lossy", &[lossy(), healthy()]), "C24"), Some("probable"));
     let late: Vec<_> = lossy().into_iter().filter(|line| line.flags & SYN == 0).collect();
     assert_eq!(level(&report("lossy_late", &[late, healthy()]), "C24"), None);
+    let mut asked_again = healthy();
+    asked_again.iter_mut().skip(1).for_each(|line| line.millis += 3000);
+    asked_again.insert(1, Line { millis: 3000, ..asked_again[0] });
+    assert_eq!(level(&report("asked_again", &[asked_again, healthy()]), "C24"), None, "a rule may");
     let mut refused = lossy();
     refused.extend([3, 4, 5].map(|n| server(400 + n, 900_000, 101, 1000)));
     assert_eq!(level(&report("lossy_refused", &[refused, healthy()]), "C24"), None);
