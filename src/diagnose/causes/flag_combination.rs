@@ -3,14 +3,17 @@
 //! Does not: judge single packets that another rule refuses.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use crate::audit::Audit;
 use crate::conntrack::Reason;
 use crate::diagnose::case::{Case, count, evidence};
 use crate::diagnose::cause::{Cause, Knowledge};
-use crate::diagnose::remedy::{Remedy, Runner, Step};
+use crate::diagnose::remedy::{MAX_PEERS, Remedy, Runner, Step, family, note_others};
 use crate::diagnose::score::Score;
 use crate::diagnose::{Diagnosis, Facts, MAX_EVIDENCE, counted};
+use crate::flow::KeyPacket;
 use crate::segment::Direction;
 
 /// What there is to know of it.
@@ -29,7 +32,7 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
              rule before the drop, or notrack; no sysctl helps.",
     references: "tcp_valid_flags (nf_conntrack_proto_tcp.c); RFC 9293, section 3.1",
     diagnose: Some(diagnose),
-    remedies: |_| vec![accept_broken(&[])],
+    remedies: |hosts| vec![accept_broken(hosts)],
 });
 
 /// The rule that refuses such flags.
@@ -65,7 +68,8 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let mut score = Score::of_any_capture(if packets >= SEVERAL { 40 } else { 25 });
     score.add("the packet alone shows it", 40);
     diagnosis.score = score;
-    diagnosis.notes.push(if is_scan(&cases) {
+    let is_scan = is_scan(&cases);
+    diagnosis.notes.push(if is_scan {
         "One sender, many targets: a scan. It is refused, as it should be.".to_owned()
     } else {
         "No sysctl lets them pass: if the sender is yours, repair it, or accept it by a rule."
@@ -74,7 +78,9 @@ fn diagnose(facts: &Facts<'_>) -> Option<Diagnosis> {
     let flags = flags.into_iter().take(8).collect::<Vec<_>>().join(", ");
     diagnosis.parameters = vec![("flags".to_owned(), flags)];
     diagnosis.evidence = evidence(&cases, RULE, MAX_EVIDENCE);
-    diagnosis.remedies = vec![accept_broken(&cases)];
+    if !is_scan {
+        diagnosis.remedies = vec![accept_broken(&senders(&cases))];
+    }
     Some(diagnosis)
 }
 
@@ -91,18 +97,30 @@ fn is_scan(cases: &[&Case<'_>]) -> bool {
     senders.len() == 1 && targets.len() >= SCAN
 }
 
-/// Accepts one broken device before INVALID packets are dropped.
-fn accept_broken(cases: &[&Case<'_>]) -> Remedy {
-    let sender = cases.first().map_or_else(
-        || "192.0.2.1".to_owned(),
-        |case| case.address(Direction::Original).to_string(),
-    );
-    let family = if sender.contains(':') { "ip6" } else { "ip" };
+/// Returns who sends such packets.
+fn senders(cases: &[&Case<'_>]) -> Vec<IpAddr> {
+    let of = |case: &Case<'_>| -> Vec<IpAddr> {
+        let sender = |packet: &KeyPacket| case.key.endpoints(packet.orientation).0.addr;
+        case.key_packets(RULE).map(sender).collect()
+    };
+    let senders: BTreeSet<_> = cases.iter().flat_map(|case| of(case)).collect();
+    senders.into_iter().collect()
+}
+
+/// Accepts broken devices before INVALID packets are dropped.
+fn accept_broken(senders: &[IpAddr]) -> Remedy {
+    let mut rules = String::new();
+    for sender in senders.iter().take(MAX_PEERS) {
+        let _ = writeln!(
+            rules,
+            "    {} saddr {sender} tcp flags & (fin | syn | rst | ack | urg) != {{ {VALID} }} notrack",
+            family(*sender)
+        );
+    }
+    note_others(senders, &mut rules);
     let script = format!(
         "table inet twa_flags {{\n  chain pre {{\n    \
-         type filter hook prerouting priority raw; policy accept;\n    \
-         {family} saddr {sender} tcp flags & (fin | syn | rst | ack | urg) != \
-         {{ {VALID} }} notrack\n  }}\n}}"
+         type filter hook prerouting priority raw; policy accept;\n{rules}  }}\n}}"
     );
     Remedy {
         id: "C19-accept",

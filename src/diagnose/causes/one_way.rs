@@ -3,7 +3,6 @@
 //! Does not: speak where the whole capture is one-sided, which says nothing of the path.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::net::IpAddr;
 
 use crate::conntrack::Reason;
@@ -31,7 +30,7 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
              be_liberal=1 does not help: it is the state, not the window.",
     references: "tcp_conntracks (nf_conntrack_proto_tcp.c)",
     diagnose: Some(diagnose),
-    remedies: |hosts| vec![mend_routing(hosts.get(..1).unwrap_or_default())],
+    remedies: |hosts| vec![mend_routing(hosts)],
 });
 
 /// The rules that half a flow violates.
@@ -102,13 +101,11 @@ fn ends(case: &Case<'_>) -> Vec<IpAddr> {
 
 /// Mends the way that the packets to these hosts take.
 fn mend_routing(hosts: &[IpAddr]) -> Remedy {
-    let asked = |host: &dyn Display| format!("ip route get {host}");
-    let routes: Vec<_> = hosts.iter().map(|host| asked(host)).collect();
-    let routes = if routes.is_empty() { asked(&"192.0.2.1") } else { routes.join("\n") };
+    let routes: Vec<_> = hosts.iter().map(|host| format!("ip route get {host}")).collect();
     Remedy {
         id: "C08-routing",
         title: "route both directions through the same tracker",
-        steps: vec![Step::new(Runner::Shell, &routes)],
+        steps: vec![Step::new(Runner::Shell, &routes.join("\n"))],
         persist: Vec::new(),
         risk: "routes of others may follow; clusters need conntrackd to share their state",
         check: "capture again at this point: both directions are there",

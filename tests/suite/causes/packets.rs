@@ -1,8 +1,8 @@
 //! Causes that single packets of an open connection show: stale ones, RSTs of others, hidden data,
 //! impossible flags, missing timestamps.
 
-use super::{WIN, healthy, later, level, line, report, report_as, verdict};
-use crate::conversation::{ACK, FIN, From, Line, RST, SYN, handshake};
+use super::{WIN, healthy, later, level, line, report, report_as, report_on, verdict};
+use crate::conversation::{ACK, FIN, From, Line, RST, SYN, capture, handshake};
 
 /// A download of so many segments of 1000 bytes, each acknowledged.
 fn download(segments: u32) -> Vec<Line> {
@@ -182,6 +182,26 @@ fn flags_that_no_tcp_sends_are_named_whatever_the_window() {
     let report = report("flags", &scan);
     assert_eq!(level(&report, "C19"), Some("confirmed"));
     assert_eq!(verdict(&report).1, Some("C19"));
+}
+
+#[test]
+fn the_remedy_for_odd_flags_names_who_sends_them_and_helps_no_scan() {
+    let mut answered = healthy();
+    answered.push(line(70, From::Server, FIN, (1002, 0), 0));
+    let probe = vec![Line { client: [192, 0, 2, 7], ..line(0, From::Client, FIN, (1, 0), 0) }];
+    let remedies = |report: &serde_json::Value| {
+        let causes = report["causes"].as_array().unwrap();
+        causes.iter().find(|cause| cause["id"] == "C19").unwrap()["remedies"].to_string()
+    };
+    let told = remedies(&report("odd_from", &[answered, probe.clone()]));
+    assert!(told.contains("saddr 198.51.100.1 ") && told.contains("saddr 192.0.2.7 "), "{told}");
+    assert!(!told.contains("saddr 192.0.2.1 "), "{told}");
+    // Records of 16 bytes and 40 of headers each, after the 24 of the file.
+    let mut scan = capture(&vec![probe; 6]);
+    for (port, record) in (1..).zip(scan[24..].chunks_exact_mut(16 + 40)) {
+        record[16 + 22..][..2].copy_from_slice(&u16::to_be_bytes(port));
+    }
+    assert_eq!(remedies(&report_on("odd_scan", &scan, &[])), "[]");
 }
 
 /// The rule that leaves them untracked names what is valid; the tracker refuses all else, and that alone.
