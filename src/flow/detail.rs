@@ -323,10 +323,16 @@ impl Waiting {
 pub enum StallEnd {
     /// A segment below the highest number.
     Again(Kind),
-    /// An acknowledgement of more data.
+    /// An acknowledgement of a SYN or of more data.
     Acknowledged,
-    /// Data, a SYN or a FIN.
+    /// New data.
     Data,
+    /// A SYN that is not one sent again.
+    Syn,
+    /// A SYN-ACK that is not one sent again.
+    SynAck,
+    /// A FIN without data that is not one sent again.
+    Fin,
     /// A reset.
     Reset,
     /// Anything else: a window update, a duplicate acknowledgement.
@@ -340,8 +346,26 @@ impl StallEnd {
             Self::Again(kind) => kind.code(),
             Self::Acknowledged => "ack",
             Self::Data => "data",
+            Self::Syn => "new_syn",
+            Self::SynAck => "new_synack",
+            Self::Fin => "new_fin",
             Self::Reset => "rst",
             Self::Other => "other",
+        }
+    }
+
+    /// Returns what ended it in words, as a report says it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Again(kind @ (Kind::Syn | Kind::SynAck | Kind::Fin)) => kind.words(),
+            Self::Again(kind) => kind.code(),
+            Self::Acknowledged => "an acknowledgement",
+            Self::Data => "data",
+            Self::Syn => "a SYN",
+            Self::SynAck => "a SYN-ACK",
+            Self::Fin => "a FIN",
+            Self::Reset => "a RST",
+            Self::Other => "a segment without news",
         }
     }
 }

@@ -335,8 +335,11 @@ impl<'a> Step<'a> {
         let end = match outcome.kind {
             Some(kind) => StallEnd::Again(kind),
             None if segment.has(Flags::RST) => StallEnd::Reset,
+            None if segment.has(Flags::SYN) && segment.has(Flags::ACK) => StallEnd::SynAck,
+            None if segment.has(Flags::SYN) => StallEnd::Syn,
             None if outcome.acked_more || answers_syn => StallEnd::Acknowledged,
-            None if segment.end() != segment.seq => StallEnd::Data,
+            None if segment.len > 0 => StallEnd::Data,
+            None if segment.has(Flags::FIN) => StallEnd::Fin,
             None => StallEnd::Other,
         };
         let stall = Stall { frame, ts, micros, waiting, end };

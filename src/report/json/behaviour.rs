@@ -219,8 +219,12 @@ pub(super) struct Tcp {
 struct LongestStall {
     /// Microseconds.
     us: u32,
+    /// What was due: `handshake`, `acknowledgement` or `window`.
     waiting_for: &'static str,
+    /// What came then. For something sent again its kind, as in `segments`; else `ack`, `data`,
+    /// `new_syn`, `new_synack`, `new_fin`, `rst` or `other`.
     ended_by: &'static str,
+    /// The frame that ended it.
     frame: u64,
     ts: String,
 }

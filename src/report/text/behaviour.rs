@@ -219,7 +219,7 @@ fn write_stall(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     if let Some(stall) = summary.stall {
         let words = [
             format!("{} waiting for {}", millis(u64::from(stall.micros)), stall.waiting.code()),
-            format!("ended by {} in frame {}", stall.end.code(), stall.frame),
+            format!("ended by {} in frame {}", stall.end.words(), stall.frame),
         ];
         let lead = match summary.stalls {
             1 => "    stall: ".to_owned(),
@@ -325,9 +325,10 @@ fn words(what: &Happening) -> String {
         Happening::SackOutside => "SACK block outside of what was sent".to_owned(),
         Happening::DuplicateReported => "reports a duplicate (DSACK)".to_owned(),
         Happening::Stalled(stall) => format!(
-            "stall of {} waiting for {}",
+            "stall of {} waiting for {}, ended by {}",
             millis(u64::from(stall.micros)),
-            stall.waiting.code()
+            stall.waiting.code(),
+            stall.end.words()
         ),
         Happening::Effect { frame, effect } => {
             format!("proves INVALID frame {frame} {}", effect.code())
