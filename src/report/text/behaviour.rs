@@ -124,11 +124,16 @@ fn write_times(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
 fn times_of(what: &str, times: &Histogram) -> Option<String> {
     let (least, most) = (times.quantile_us(0)?, times.quantile_us(1000)?);
     Some(if least == most {
-        format!("{what} {}", millis(most))
+        format!("{what} {}", length(most))
     } else {
         let median = times.quantile_us(500)?;
-        format!("{what} {} (at most {})", millis(median), millis(most))
+        format!("{what} {} (at most {})", length(median), length(most))
     })
+}
+
+/// Says how long a time is; between equal time stamps nobody can tell.
+fn length(micros: u64) -> String {
+    if micros == 0 { "too short to tell".to_owned() } else { millis(micros) }
 }
 
 fn write_effects(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
@@ -297,9 +302,12 @@ fn write_side(direction: Direction, side: &SideSummary, out: &mut dyn Write) -> 
     words.extend(side.timestamps.then(|| "timestamps".to_owned()));
     words.push(format!("at most {} bytes in flight", grouped(side.max_flight.into())));
     if let Some(least) = side.rtt_min_us {
-        words.push(format!("answered within {}", millis(least.into())));
         let smoothed = side.rtt_smoothed_us.unwrap_or(least);
-        words.push(format!("usually {}", millis(smoothed.into())));
+        words.push(match least {
+            0 => "answered within a time too short to tell".to_owned(),
+            least => format!("answered within {}", millis(least.into())),
+        });
+        words.push(format!("usually {}", length(smoothed.into())));
     }
     write_list(&format!("  {:<8} ", direction.name()), &words, out)
 }
@@ -338,4 +346,20 @@ fn words(what: &Happening) -> String {
 
 fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{} times", grouped(u64::from(count))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_between_equal_time_stamps_has_no_length() {
+        let mut times = Histogram::default();
+        times.record(0);
+        assert_eq!(times_of("handshake", &times).unwrap(), "handshake too short to tell");
+        times.record(0);
+        times.record(16_000);
+        let words = times_of("handshake", &times).unwrap();
+        assert_eq!(words, "handshake too short to tell (at most 16.007 ms)");
+    }
 }
