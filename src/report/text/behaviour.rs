@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use crate::audit::{Audit, Histogram};
 use crate::flow::{
-    FlowStory, FlowTrouble, Happening, Kind, KindCounts, Offer, Scaling, SideSummary, Summary,
+    FlowStory, FlowTrouble, Happening, Kind, KindCounts, Offer, Proofs, Scaling, SideSummary,
+    Summary,
 };
 use crate::report::text::look::{Palette, WIDTH, write_wrapped};
 use crate::report::text::write_heading;
@@ -24,6 +25,9 @@ pub(super) fn write(
     write_heading("Endpoints", palette, out)?;
     writeln!(out, "  {}", again_in_all(&behaviour.kinds))?;
     write_kinds(&behaviour.kinds, Kind::is_retransmission, out)?;
+    if let Some(words) = proven(behaviour.proofs) {
+        write_list("  proven needless afterwards: ", &words, out)?;
+    }
     let is_other = |kind: Kind| !kind.is_retransmission();
     if behaviour.kinds.iter().any(|(kind, _)| is_other(kind)) {
         writeln!(out, "  beside these, below the highest number sent")?;
@@ -95,6 +99,20 @@ fn write_kinds(
         writeln!(out, "    {:<20} {packets:>9}  {}", kind.code(), kind.words())?;
     }
     Ok(())
+}
+
+/// Says what proved that something had been sent again without need; one packet may have several
+/// proofs.
+fn proven(Proofs { dsack, eifel, too_early }: Proofs) -> Option<Vec<String>> {
+    let proofs = [
+        (dsack, "reported as received twice (DSACK)"),
+        (eifel, "acknowledged with an older timestamp (Eifel)"),
+        (too_early, "acknowledged sooner than the path allows"),
+    ];
+    let told = proofs.into_iter().filter(|(count, _)| *count > 0);
+    let words: Vec<_> =
+        told.map(|(count, how)| format!("{} {how}", grouped(count.into()))).collect();
+    (!words.is_empty()).then_some(words)
 }
 
 /// Says how much was sent again.
@@ -361,5 +379,15 @@ mod tests {
         times.record(16_000);
         let words = times_of("handshake", &times).unwrap();
         assert_eq!(words, "handshake too short to tell (at most 16.007 ms)");
+    }
+
+    #[test]
+    fn proofs_that_nothing_was_lost_are_told() {
+        let proofs = Proofs { dsack: 5, eifel: 0, too_early: 1 };
+        assert_eq!(
+            proven(proofs).unwrap().join(", "),
+            "5 reported as received twice (DSACK), 1 acknowledged sooner than the path allows"
+        );
+        assert_eq!(proven(Proofs::default()), None);
     }
 }
