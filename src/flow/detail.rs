@@ -116,6 +116,14 @@ pub(super) struct Again {
     pub(super) tsval: Option<u32>,
 }
 
+/// What was known of a loss when an acknowledgement made up for it, until the sender knows as well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct MadeUp {
+    pub(super) at: Tick,
+    pub(super) sacked: u32,
+    pub(super) recovery: Option<Recovery>,
+}
+
 /// Proofs that something had been sent again without need.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Proofs {
@@ -229,6 +237,8 @@ pub(super) struct Side {
     pub(super) recovery: Option<Recovery>,
     /// Bytes above the first missing one that the other side reports by SACK.
     pub(super) sacked: u32,
+    /// What was known of a loss before an acknowledgement made up for it.
+    pub(super) made_up: Option<MadeUp>,
     pub(super) again: Option<Again>,
     pub(super) probed: bool,
     /// The end of a byte that probed a zero window, and that the receiver may have refused.
@@ -432,6 +442,7 @@ impl Detail {
             side.ranges.forget();
             side.recovery = None;
             side.sacked = 0;
+            side.made_up = None;
             side.again = None;
             side.joined.forget();
             side.probe_end = None;
