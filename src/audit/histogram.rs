@@ -16,10 +16,11 @@ pub struct Bin {
     pub count: u64,
 }
 
-/// Where bins begin: 1, 2 and 5 times each power of ten.
+/// Where bins begin: 0, and 1, 2 and 5 times each power of ten.
 const BIN_STEPS: [u64; 3] = [1, 2, 5];
 
-/// A distribution of times in microseconds.
+/// A distribution of times in microseconds. A time of 0 is one between equal time stamps: it was too
+/// short to tell.
 #[derive(Clone, PartialEq, Default, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(into = "Vec<(u64, u64)>", from = "Vec<(u64, u64)>")]
 pub struct Histogram(Option<hdrhistogram::Histogram<u64>>);
@@ -37,7 +38,7 @@ impl From<Vec<(u64, u64)>> for Histogram {
         let mut histogram = Self::default();
         for (micros, count) in times {
             if let Some(times) = histogram.times() {
-                times.saturating_record_n(micros.max(1), count);
+                times.saturating_record_n(micros, count);
             }
         }
         histogram
@@ -48,7 +49,7 @@ impl Histogram {
     /// Adds a time.
     pub fn record(&mut self, micros: u32) {
         if let Some(times) = self.times() {
-            times.saturating_record(u64::from(micros.max(1)));
+            times.saturating_record(u64::from(micros));
         }
     }
 
@@ -93,11 +94,12 @@ impl Histogram {
         self.len() == 0
     }
 
-    /// Returns how many times lie in each bin from a microsecond on: bins begin at 1, 2 and 5 times
-    /// the powers of ten.
+    /// Returns how many times lie in each bin: bins begin at 0, and at 1, 2 and 5 times the powers
+    /// of ten.
     pub fn bins(&self) -> Vec<Bin> {
-        let starts: Vec<_> =
-            (0..10_u32).flat_map(|power| BIN_STEPS.map(|step| step * 10_u64.pow(power))).collect();
+        let powers = 0..10_u32;
+        let steps = powers.flat_map(|power| BIN_STEPS.map(|step| step * 10_u64.pow(power)));
+        let starts: Vec<_> = std::iter::once(0).chain(steps).collect();
         let ends = starts.iter().skip(1).copied();
         let bin = |(from_us, to_us)| Bin { from_us, to_us, count: 0 };
         let mut bins: Vec<_> = starts.iter().copied().zip(ends).map(bin).collect();
@@ -156,13 +158,26 @@ mod tests {
     #[test]
     fn every_time_is_in_one_bin() {
         let mut times = Histogram::default();
-        for micros in [1, 2, 4, 5, 999, 1000, 123_456, u32::MAX] {
+        for micros in [0, 1, 2, 4, 5, 999, 1000, 123_456, u32::MAX] {
             times.record(micros);
         }
         let bins = times.bins();
-        assert_eq!(bins.iter().map(|bin| bin.count).sum::<u64>(), 8);
-        assert_eq!(bins[1], Bin { from_us: 2, to_us: 5, count: 2 });
+        assert_eq!(bins.iter().map(|bin| bin.count).sum::<u64>(), 9);
+        assert_eq!(bins[0], Bin { from_us: 0, to_us: 1, count: 1 });
+        assert_eq!(bins[2], Bin { from_us: 2, to_us: 5, count: 2 });
         assert!(bins.windows(2).all(|pair| pair[0].to_us == pair[1].from_us));
+    }
+
+    #[test]
+    fn no_time_at_all_is_not_a_microsecond() {
+        let mut times = Histogram::default();
+        (0..3).for_each(|_| times.record(0));
+        times.record(7);
+        for times in [&times, &Histogram::from(Vec::from(times.clone()))] {
+            let quantiles = [0, 500, 1000].map(|permille| times.quantile_us(permille));
+            assert_eq!(quantiles, [Some(0), Some(0), Some(7)]);
+            assert_eq!((times.at_most(0), times.sum_us(), times.len()), (3, 7, 4));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A closer look at an acknowledgement: progress, duplicates, SACK blocks, windows.
 
-use crate::flow::detail::{Again, Side};
+use crate::flow::detail::{Again, MadeUp, Side};
 use crate::flow::half::Half;
 use crate::flow::history::Letter;
 use crate::flow::sack::LEAST_REACH;
@@ -129,10 +129,14 @@ impl Step<'_> {
         }
         let Some(peer) = self.peer_side_if_any() else { return };
         peer.acks.note(ack, now, age);
+        let ended = peer.recovery.filter(|recovery| !recovery.until.is_after(ack));
+        if peer.sacked > 0 || ended.is_some() {
+            peer.made_up = Some(MadeUp { at: now, sacked: peer.sacked, recovery: ended });
+        }
         peer.sacked = 0;
         peer.probed = false;
         peer.backoff = 0;
-        if peer.recovery.is_some_and(|recovery| !recovery.until.is_after(ack)) {
+        if ended.is_some() {
             peer.recovery = None;
         }
         if peer.probe_end.take_if(|end| *end == ack).is_some() {

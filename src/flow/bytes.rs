@@ -1,7 +1,7 @@
 //! A closer look at the bytes of a segment: new ones, missing ones, ones seen before.
 
 use crate::flow::counters::COPY_GAP_US;
-use crate::flow::detail::Again;
+use crate::flow::detail::{Again, MadeUp};
 use crate::flow::exchange::{Repeated, take_new_bytes};
 use crate::flow::half::Half;
 use crate::flow::ranges::{Found, Hole, Order};
@@ -17,6 +17,8 @@ const MAX_ID_LATE: i16 = 128;
 const KEEPALIVE_IDLE_US: u32 = 1_000_000;
 /// The segment size where nothing is known (RFC 9293, section 3.7.1).
 const DEFAULT_MSS: u16 = 536;
+/// What scheduling, and other segments before it, may add to a reaction: 5 ms.
+const REACTION_SLACK_US: u32 = 5_000;
 
 impl Step<'_> {
     /// Takes the bytes, and the FIN, of a segment without SYN and RST.
@@ -344,6 +346,18 @@ impl Step<'_> {
         Some(if only_refused { Kind::AckNotProcessed } else { Kind::Spurious })
     }
 
+    /// Returns what the sender knew of a loss, where it may have sent the segment before it learned that
+    /// nothing is missing any more.
+    fn not_known_made_up(&self) -> Option<MadeUp> {
+        let end = self.look.segment.end();
+        if !self.peer.is(Half::ACK) || end.is_after(self.peer.ack) {
+            return None;
+        }
+        let reaction = self.peer.min_rtt().unwrap_or(0).saturating_add(REACTION_SLACK_US);
+        let made_up = self.side()?.made_up?;
+        (self.look.now.since(made_up.at) <= reaction).then_some(made_up)
+    }
+
     /// Collects the circumstances in which the bytes up to `end` were sent again.
     fn view(&self, end: SeqNum) -> View {
         let segment = self.look.segment;
@@ -356,6 +370,8 @@ impl Step<'_> {
         let sizes = [self.own.mss, self.peer.mss];
         let mss = sizes.into_iter().filter(|mss| *mss > 0).min().unwrap_or(DEFAULT_MSS);
         let blocks = self.peer_side_seen().is_some_and(|side| side.sack.blocks() > 0);
+        let (sacked, recovery) = side.map_or((0, None), |side| (side.sacked, side.recovery));
+        let made_up = self.not_known_made_up();
         View {
             first: !self.peer.is(Half::ACK) || !segment.seq.is_after(self.peer.ack),
             last: end == self.own.max_end,
@@ -365,9 +381,9 @@ impl Step<'_> {
             least_rtt: self.least_rtt(),
             sack: blocks || self.own.is(Half::SACK) && self.peer.is(Half::SACK),
             dup_acks: self.peer.dup_acks,
-            sacked: side.map_or(0, |side| side.sacked),
+            sacked: sacked.max(made_up.map_or(0, |made_up| made_up.sacked)),
             mss: u32::from(mss),
-            recovery: side.and_then(|side| side.recovery),
+            recovery: recovery.or(made_up.and_then(|made_up| made_up.recovery)),
             probed: side.is_some_and(|side| side.probed),
         }
     }

@@ -116,6 +116,14 @@ pub(super) struct Again {
     pub(super) tsval: Option<u32>,
 }
 
+/// What was known of a loss when an acknowledgement made up for it, until the sender knows as well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct MadeUp {
+    pub(super) at: Tick,
+    pub(super) sacked: u32,
+    pub(super) recovery: Option<Recovery>,
+}
+
 /// Proofs that something had been sent again without need.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Proofs {
@@ -229,6 +237,8 @@ pub(super) struct Side {
     pub(super) recovery: Option<Recovery>,
     /// Bytes above the first missing one that the other side reports by SACK.
     pub(super) sacked: u32,
+    /// What was known of a loss before an acknowledgement made up for it.
+    pub(super) made_up: Option<MadeUp>,
     pub(super) again: Option<Again>,
     pub(super) probed: bool,
     /// The end of a byte that probed a zero window, and that the receiver may have refused.
@@ -323,10 +333,16 @@ impl Waiting {
 pub enum StallEnd {
     /// A segment below the highest number.
     Again(Kind),
-    /// An acknowledgement of more data.
+    /// An acknowledgement of a SYN or of more data.
     Acknowledged,
-    /// Data, a SYN or a FIN.
+    /// New data.
     Data,
+    /// A SYN that is not one sent again.
+    Syn,
+    /// A SYN-ACK that is not one sent again.
+    SynAck,
+    /// A FIN without data that is not one sent again.
+    Fin,
     /// A reset.
     Reset,
     /// Anything else: a window update, a duplicate acknowledgement.
@@ -340,8 +356,26 @@ impl StallEnd {
             Self::Again(kind) => kind.code(),
             Self::Acknowledged => "ack",
             Self::Data => "data",
+            Self::Syn => "new_syn",
+            Self::SynAck => "new_synack",
+            Self::Fin => "new_fin",
             Self::Reset => "rst",
             Self::Other => "other",
+        }
+    }
+
+    /// Returns what ended it in words, as a report says it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Again(kind @ (Kind::Syn | Kind::SynAck | Kind::Fin)) => kind.words(),
+            Self::Again(kind) => kind.code(),
+            Self::Acknowledged => "an acknowledgement",
+            Self::Data => "data",
+            Self::Syn => "a SYN",
+            Self::SynAck => "a SYN-ACK",
+            Self::Fin => "a FIN",
+            Self::Reset => "a RST",
+            Self::Other => "a segment without news",
         }
     }
 }
@@ -408,6 +442,7 @@ impl Detail {
             side.ranges.forget();
             side.recovery = None;
             side.sacked = 0;
+            side.made_up = None;
             side.again = None;
             side.joined.forget();
             side.probe_end = None;

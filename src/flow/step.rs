@@ -300,27 +300,46 @@ impl<'a> Step<'a> {
         let shut = |half: &Half, sender: &Half| {
             half.is(Half::ACK) && half.win == 0 && !sender.has_closed()
         };
-        let only_syns = |a: &Half, b: &Half| {
-            a.marks & (Letter::Syn.mark() | Letter::SynAck.mark()) != 0 && !b.is(Half::ACK)
-        };
         if shut(self.own, self.peer) || shut(self.peer, self.own) {
             Some(Waiting::Window)
         } else if self.own.flight(self.peer) > 0 || self.peer.flight(self.own) > 0 {
             Some(Waiting::Acknowledgement)
-        } else if only_syns(self.own, self.peer) || only_syns(self.peer, self.own) {
+        } else if self.waits_for_handshake() {
             Some(Waiting::Handshake)
         } else {
             None
         }
     }
 
+    /// Returns whether a SYN, or a SYN-ACK, is still without its answer.
+    fn waits_for_handshake(&self) -> bool {
+        let is_open = |opener: &Half, other: &Half| {
+            // Whoever sent a SYN and acknowledges has had its answer, captured or not. Whoever sent a
+            // SYN-ACK acknowledges from the first: there the silence of the other side tells.
+            let waits = !opener.is(Half::ACK) || other.is(Half::SYN);
+            opener.is(Half::SYN) && !other.is(Half::ACK) && waits
+        };
+        // Where the other side is not captured, only a SYN-ACK sent again shows that it was silent.
+        let segment = self.look.segment;
+        let answers_again = self.own.is(Half::SYN | Half::ACK)
+            && !self.peer.is(Half::ACK)
+            && segment.has(Flags::SYN)
+            && segment.has(Flags::ACK);
+        is_open(self.own, self.peer) || is_open(self.peer, self.own) || answers_again
+    }
+
     fn end_stall(&mut self, waiting: Waiting, outcome: &Outcome) {
         let Look { frame, ts, silence: micros, segment, .. } = self.look;
+        let answers_syn =
+            waiting == Waiting::Handshake && self.ack_before.is_none() && segment.has(Flags::ACK);
         let end = match outcome.kind {
             Some(kind) => StallEnd::Again(kind),
             None if segment.has(Flags::RST) => StallEnd::Reset,
-            None if outcome.acked_more => StallEnd::Acknowledged,
-            None if segment.end() != segment.seq => StallEnd::Data,
+            None if segment.has(Flags::SYN) && segment.has(Flags::ACK) => StallEnd::SynAck,
+            None if segment.has(Flags::SYN) => StallEnd::Syn,
+            None if outcome.acked_more || answers_syn => StallEnd::Acknowledged,
+            None if segment.len > 0 => StallEnd::Data,
+            None if segment.has(Flags::FIN) => StallEnd::Fin,
             None => StallEnd::Other,
         };
         let stall = Stall { frame, ts, micros, waiting, end };

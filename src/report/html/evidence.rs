@@ -83,6 +83,7 @@ fn troubled(view: &View<'_>, shown: &ShownFlow) -> Markup {
                 p {
                     (counted(u64::from(told.summary.stalls), "stall")) ", the longest until "
                     (offset(stall.ts, audit.first_ts)) ", waiting for " (stall.waiting.code())
+                    ", ended by " (stall.end.words())
                 }
             }
             (pictures(view, shown))

@@ -102,7 +102,8 @@ impl From<EffectCounts> for Effects {
     }
 }
 
-/// A distribution of times; quantiles are exact to 0.1 %.
+/// A distribution of times; quantiles are exact to 0.1 %. 0 stands for a time between equal time
+/// stamps, which is too short to tell.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Distribution {
@@ -219,8 +220,12 @@ pub(super) struct Tcp {
 struct LongestStall {
     /// Microseconds.
     us: u32,
+    /// What was due: `handshake`, `acknowledgement` or `window`.
     waiting_for: &'static str,
+    /// What came then. For something sent again its kind, as in `segments`; else `ack`, `data`,
+    /// `new_syn`, `new_synack`, `new_fin`, `rst` or `other`.
     ended_by: &'static str,
+    /// The frame that ended it.
     frame: u64,
     ts: String,
 }
@@ -285,7 +290,8 @@ struct Side {
     missed_bytes: u64,
     /// Acknowledgements that this side sent of bytes never seen.
     acked_unseen: u32,
-    /// The shortest time the other side took to answer.
+    /// The shortest time the other side took to answer; 0 where it is too short to tell by the time
+    /// stamps of the capture.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt_min_us: Option<u32>,
     /// The same, smoothed.

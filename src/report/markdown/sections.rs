@@ -142,7 +142,8 @@ pub(super) fn ends(view: &View<'_>) -> Option<String> {
         let _ = write!(words, "\n{}", table(&head, kinds));
     }
     if !troubled.is_empty() {
-        let head = ["flow", "connection", "Zeek's state", "sent again", "stalls", "longest"];
+        let head =
+            ["flow", "connection", "Zeek's state", "sent again", "stalls", "longest", "ended by"];
         let table = table(&head, troubled);
         let _ = write!(words, "\nThe connections with the most trouble:\n\n{table}");
     }
@@ -154,7 +155,10 @@ fn trouble(flow: &FlowTrouble) -> Vec<String> {
     let summary = &flow.summary;
     let again = [&summary.sides.original, &summary.sides.reply];
     let again: u64 = again.iter().map(|side| side.retransmitted.packets).sum();
-    let longest = summary.stall.map_or_else(|| "–".to_owned(), |s| millis(u64::from(s.micros)));
+    let (longest, end) = match summary.stall {
+        Some(stall) => (millis(u64::from(stall.micros)), text(stall.end.words())),
+        None => ("–".to_owned(), "–".to_owned()),
+    };
     vec![
         flow.audit.first_frame.to_string(),
         text(&format!("{original} > {reply}")),
@@ -162,6 +166,7 @@ fn trouble(flow: &FlowTrouble) -> Vec<String> {
         grouped(again),
         summary.stalls.to_string(),
         longest,
+        end,
     ]
 }
 

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use crate::audit::{Audit, Histogram};
 use crate::flow::{
-    FlowStory, FlowTrouble, Happening, Kind, KindCounts, Offer, Scaling, SideSummary, Summary,
+    FlowStory, FlowTrouble, Happening, Kind, KindCounts, Offer, Proofs, Scaling, SideSummary,
+    Summary,
 };
 use crate::report::text::look::{Palette, WIDTH, write_wrapped};
 use crate::report::text::write_heading;
@@ -24,6 +25,9 @@ pub(super) fn write(
     write_heading("Endpoints", palette, out)?;
     writeln!(out, "  {}", again_in_all(&behaviour.kinds))?;
     write_kinds(&behaviour.kinds, Kind::is_retransmission, out)?;
+    if let Some(words) = proven(behaviour.proofs) {
+        write_list("  proven needless afterwards: ", &words, out)?;
+    }
     let is_other = |kind: Kind| !kind.is_retransmission();
     if behaviour.kinds.iter().any(|(kind, _)| is_other(kind)) {
         writeln!(out, "  beside these, below the highest number sent")?;
@@ -97,6 +101,20 @@ fn write_kinds(
     Ok(())
 }
 
+/// Says what proved that something had been sent again without need; one packet may have several
+/// proofs.
+fn proven(Proofs { dsack, eifel, too_early }: Proofs) -> Option<Vec<String>> {
+    let proofs = [
+        (dsack, "reported as received twice (DSACK)"),
+        (eifel, "acknowledged with an older timestamp (Eifel)"),
+        (too_early, "acknowledged sooner than the path allows"),
+    ];
+    let told = proofs.into_iter().filter(|(count, _)| *count > 0);
+    let words: Vec<_> =
+        told.map(|(count, how)| format!("{} {how}", grouped(count.into()))).collect();
+    (!words.is_empty()).then_some(words)
+}
+
 /// Says how much was sent again.
 fn again_in_all(kinds: &KindCounts) -> String {
     let again = kinds.retransmitted();
@@ -124,11 +142,16 @@ fn write_times(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
 fn times_of(what: &str, times: &Histogram) -> Option<String> {
     let (least, most) = (times.quantile_us(0)?, times.quantile_us(1000)?);
     Some(if least == most {
-        format!("{what} {}", millis(most))
+        format!("{what} {}", length(most))
     } else {
         let median = times.quantile_us(500)?;
-        format!("{what} {} (at most {})", millis(median), millis(most))
+        format!("{what} {} (at most {})", length(median), length(most))
     })
+}
+
+/// Says how long a time is; between equal time stamps nobody can tell.
+fn length(micros: u64) -> String {
+    if micros == 0 { "too short to tell".to_owned() } else { millis(micros) }
 }
 
 fn write_effects(audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
@@ -219,7 +242,7 @@ fn write_stall(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     if let Some(stall) = summary.stall {
         let words = [
             format!("{} waiting for {}", millis(u64::from(stall.micros)), stall.waiting.code()),
-            format!("ended by {} in frame {}", stall.end.code(), stall.frame),
+            format!("ended by {} in frame {}", stall.end.words(), stall.frame),
         ];
         let lead = match summary.stalls {
             1 => "    stall: ".to_owned(),
@@ -297,9 +320,12 @@ fn write_side(direction: Direction, side: &SideSummary, out: &mut dyn Write) -> 
     words.extend(side.timestamps.then(|| "timestamps".to_owned()));
     words.push(format!("at most {} bytes in flight", grouped(side.max_flight.into())));
     if let Some(least) = side.rtt_min_us {
-        words.push(format!("answered within {}", millis(least.into())));
         let smoothed = side.rtt_smoothed_us.unwrap_or(least);
-        words.push(format!("usually {}", millis(smoothed.into())));
+        words.push(match least {
+            0 => "answered within a time too short to tell".to_owned(),
+            least => format!("answered within {}", millis(least.into())),
+        });
+        words.push(format!("usually {}", length(smoothed.into())));
     }
     write_list(&format!("  {:<8} ", direction.name()), &words, out)
 }
@@ -325,9 +351,10 @@ fn words(what: &Happening) -> String {
         Happening::SackOutside => "SACK block outside of what was sent".to_owned(),
         Happening::DuplicateReported => "reports a duplicate (DSACK)".to_owned(),
         Happening::Stalled(stall) => format!(
-            "stall of {} waiting for {}",
+            "stall of {} waiting for {}, ended by {}",
             millis(u64::from(stall.micros)),
-            stall.waiting.code()
+            stall.waiting.code(),
+            stall.end.words()
         ),
         Happening::Effect { frame, effect } => {
             format!("proves INVALID frame {frame} {}", effect.code())
@@ -337,4 +364,30 @@ fn words(what: &Happening) -> String {
 
 fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{} times", grouped(u64::from(count))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_between_equal_time_stamps_has_no_length() {
+        let mut times = Histogram::default();
+        times.record(0);
+        assert_eq!(times_of("handshake", &times).unwrap(), "handshake too short to tell");
+        times.record(0);
+        times.record(16_000);
+        let words = times_of("handshake", &times).unwrap();
+        assert_eq!(words, "handshake too short to tell (at most 16.007 ms)");
+    }
+
+    #[test]
+    fn proofs_that_nothing_was_lost_are_told() {
+        let proofs = Proofs { dsack: 5, eifel: 0, too_early: 1 };
+        assert_eq!(
+            proven(proofs).unwrap().join(", "),
+            "5 reported as received twice (DSACK), 1 acknowledged sooner than the path allows"
+        );
+        assert_eq!(proven(Proofs::default()), None);
+    }
 }

@@ -154,6 +154,7 @@ fn notes(finding: &FlowFinding) -> Vec<String> {
     notes.push(ending(&finding.summary));
     if let Some(stall) = finding.summary.stall {
         let (waiting, longest) = (stall.waiting.code(), millis(u64::from(stall.micros)));
+        let waiting = format!("{waiting}, ended by {} in frame {}", stall.end.words(), stall.frame);
         notes.push(match finding.summary.stalls {
             1 => format!("1 stall of {longest} waiting for {waiting}"),
             stalls => format!("{stalls} stalls, the longest {longest} waiting for {waiting}"),

@@ -40,10 +40,14 @@ fn distribution(id: &str, name: &str, noun: &str, times: &Histogram) -> Markup {
     let quantile = |permille| times.quantile_us(permille).map(micros).unwrap_or_default();
     let (median, late) = (quantile(500), quantile(950));
     let count = counted(times.len(), noun);
+    let untold = match times.at_most(0) {
+        0 => String::new(),
+        untold => format!(" {} too short to tell: 0 µs by the time stamps.", grouped(untold)),
+    };
     let caption = Caption {
         id: id.to_owned(),
         title: name.to_owned(),
-        description: format!("{count}: half of them up to {median}, 95 % up to {late}."),
+        description: format!("{count}: half of them up to {median}, 95 % up to {late}.{untold}"),
     };
     let height = i64::try_from(most).unwrap_or(i64::MAX);
     let y = Scale::new((0, height), (BOTTOM, TOP));
@@ -86,7 +90,7 @@ fn distribution(id: &str, name: &str, noun: &str, times: &Histogram) -> Markup {
         figure {
             figcaption {
                 strong { (name) }
-                ": " (count) ", half of them up to " (median) ", 95 % up to " (late) "."
+                ": " (count) ", half of them up to " (median) ", 95 % up to " (late) "." (untold)
             }
             (picture(&caption, (HALF, HEIGHT), &drawn))
         }
@@ -127,6 +131,18 @@ fn micros(micros: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_too_short_to_tell_are_counted() {
+        let mut times = Histogram::default();
+        times.record(0);
+        let page = distribution("x", "Handshake", "connection", &times).into_string();
+        assert_eq!(page.matches("1 too short to tell: 0 µs by the time stamps.").count(), 2);
+        let mut times = Histogram::default();
+        times.record(1);
+        let page = distribution("x", "Handshake", "connection", &times).into_string();
+        assert!(!page.contains("too short"), "{page}");
+    }
 
     #[test]
     fn times_have_three_digits_that_count() {
