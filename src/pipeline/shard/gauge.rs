@@ -7,8 +7,8 @@ use crate::pipeline::slice::Item;
 use crate::time::Timestamp;
 
 /// The most entries that there were when they were counted: it never falls, so that what was decided by it
-/// stays. They are counted when what is remembered has
-/// grown by an eighth, so that counting costs a constant for each.
+/// stays. They are counted when what is remembered has grown by an eighth, so that counting costs a constant
+/// for each.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gauge {
     entries: usize,
