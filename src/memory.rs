@@ -1,9 +1,16 @@
-//! Asks the operating system to back large allocations by large pages.
+//! Asks the operating system to back large allocations by large pages, and the processor to bring
+//! lines of the cache before they are needed.
 //!
 //! Where each packet meets another of hundreds of thousands of flows, most of the time goes into
-//! finding the pages that they lie in. With pages of 2 MiB the processor remembers where all are.
+//! finding the pages that they lie in, and waiting for what lies there. With pages of 2 MiB the processor
+//! remembers where all are; what it is asked for early it brings while it works on something else.
 //!
 //! Does not: allocate, or change what memory holds.
+
+use std::ops::Range;
+
+/// The size of a line of the cache.
+pub(crate) const LINE: usize = 64;
 
 /// The size of a large page.
 const LARGE_PAGE: usize = 2 << 20;
@@ -27,6 +34,33 @@ pub(crate) fn prefer_large_pages<T>(vector: &Vec<T>) {
 /// Does nothing where such a wish is not known.
 #[cfg(not(target_os = "linux"))]
 pub(crate) const fn prefer_large_pages<T>(_: &Vec<T>) {}
+
+/// Asks for lines of the cache that an element lies in, by their numbers from its beginning. Unlike a
+/// read, that waits for nothing; lines beyond the element are left out.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the lines are constants")]
+pub(crate) fn bring<T>(element: &T, lines: Range<usize>) {
+    for line in lines {
+        if line * LINE < size_of::<T>() {
+            bring_line(std::ptr::from_ref(element).wrapping_byte_add(line * LINE).cast());
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is one instruction")]
+#[expect(unsafe_code, reason = "a quarter less time on `bb` than by reads, see CONTRIBUTING.md")]
+fn bring_line(line: *const i8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: the instruction changes nothing that a program can see, and takes any address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+}
+
+/// Reads from it where the instruction is not at hand.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn bring_line(_: *const i8) {}
 
 #[cfg(test)]
 mod tests {

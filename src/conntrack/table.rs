@@ -8,18 +8,15 @@
 //! Does not: know what it holds, or when that expires.
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 
-use crate::memory::prefer_large_pages;
+use crate::memory::{bring, prefer_large_pages};
 use crate::tuple::FlowKey;
 
 /// What a table holds: something that knows its key.
 pub trait Keyed {
     /// Returns the key under which this is found.
     fn key(&self) -> &FlowKey;
-
-    /// Reads a word of each cache line that the work on this element will read or write, and
-    /// returns their sum.
-    fn touch(&self) -> u64;
 }
 
 /// Where an element stands in its table; valid until the element is removed.
@@ -55,6 +52,8 @@ const EMPTY: u64 = u64::MAX;
 /// Elements of so many bytes are in a core's own cache most of the time, as what is looked up often is:
 /// there is nothing to bring.
 const NEAR_BYTES: usize = 512 << 10;
+/// Elements of so many bytes are not even in the cache that cores share.
+const FAR_BYTES: usize = 64 << 20;
 /// The slots from its home on in which an element is nearly always: no more than half of all are taken.
 const NEAR: usize = 4;
 /// Elements of a slab chunk, as a power of two: many, so that a chunk consists of large pages. What
@@ -147,48 +146,73 @@ impl<T: Keyed> Table<T> {
         }
     }
 
-    /// Brings what the coming look-ups will need into the cache: first the index, then the
-    /// elements. The reads do not depend on each other, so that waiting for memory overlaps.
-    ///
-    /// For each hash, `guesses` gets the position where the element most probably is; whether it is
-    /// there must be checked by its key.
-    #[inline(never)]
-    pub fn fetch(
-        &self,
-        hashes: impl Iterator<Item = u64> + Clone,
-        guesses: &mut Vec<Option<Position>>,
-    ) {
-        if self.slots.len() > NEAR_BYTES / size_of::<u64>() {
-            let slots = hashes.clone().map(|hash| self.slot(self.home_of(hash)));
-            std::hint::black_box(slots.fold(0, u64::wrapping_add));
-        }
-        guesses.clear();
-        guesses.extend(hashes.map(|hash| self.likely(hash)));
-        if self.len > NEAR_BYTES / size_of::<Option<T>>() {
-            let elements = guesses.iter().flatten().filter_map(|&position| self.get(position));
-            let touched = |sum, element: &T| element.touch().wrapping_add(sum);
-            std::hint::black_box(elements.fold(0, touched));
+    /// Returns whether the index is too large to be in a core's own cache.
+    #[inline]
+    pub const fn has_far_slots(&self) -> bool {
+        self.slots.len() > NEAR_BYTES / size_of::<u64>()
+    }
+
+    /// Returns whether the elements are too many to be in a core's own cache.
+    #[inline]
+    pub const fn has_far_elements(&self) -> bool {
+        self.len > NEAR_BYTES / size_of::<Option<T>>()
+    }
+
+    /// Returns whether the elements are too many to be in the cache that cores share.
+    #[inline]
+    pub const fn is_beyond_caches(&self) -> bool {
+        self.len > FAR_BYTES / size_of::<Option<T>>()
+    }
+
+    /// Asks for the slots that [`Table::guess`] will read.
+    #[inline]
+    pub fn bring_slots(&self, hash: u64) {
+        if let Some([first, .., last]) = self.near(hash) {
+            // They may lie in two lines of the cache.
+            bring(first, 0..1);
+            bring(last, 0..1);
         }
     }
 
-    /// Returns a position with the tag of this hash among the slots where nearly every element is.
-    /// Which of them it is takes no branch, as none could be foretold.
+    /// Asks for lines of the cache of the element at a position.
     #[inline]
-    fn likely(&self, hash: u64) -> Option<Position> {
-        let home = self.home_of(hash);
-        // At the end of the index an element is looked for without a guess.
-        let near: &[u64; NEAR] = self.slots.get(home..home + NEAR)?.try_into().ok()?;
+    pub fn bring(&self, position: Position, lines: Range<usize>) {
+        if let Some(place) = self.place(position) {
+            bring(place, lines);
+        }
+    }
+
+    /// Returns the position where the element with this hash most probably is; whether it is there must
+    /// be checked by its key. It is one with the tag of the hash among the slots where nearly every
+    /// element is. Which of them it is takes no branch, as none could be foretold.
+    #[inline]
+    pub fn guess(&self, hash: u64) -> Option<Position> {
+        let near = self.near(hash)?;
         // A slot with this tag differs from it in the position only: of all differences it is the least.
         let wanted = u64::from(tag_of(hash)) << 32;
         let least = near.iter().fold(EMPTY, |least, slot| least.min(slot ^ wanted));
         position_of(least.min(u64::from(u32::MAX)))
     }
 
+    /// Returns the slots where an element with this hash nearly always is. At the end of the index there are
+    /// none: an element is looked for without a guess.
+    #[inline]
+    fn near(&self, hash: u64) -> Option<&[u64; NEAR]> {
+        let home = self.home_of(hash);
+        self.slots.get(home..home + NEAR)?.try_into().ok()
+    }
+
+    /// Returns what is at a position.
+    #[inline]
+    fn place(&self, position: Position) -> Option<&Option<T>> {
+        let (chunk, within) = position.parts();
+        self.chunks.get(chunk)?.get(within)
+    }
+
     /// Returns the element at a position.
     #[inline]
     pub fn get(&self, position: Position) -> Option<&T> {
-        let (chunk, within) = position.parts();
-        self.chunks.get(chunk)?.get(within)?.as_ref()
+        self.place(position)?.as_ref()
     }
 
     /// Returns the element at a position for changing; its key must stay.
@@ -208,7 +232,7 @@ impl<T: Keyed> Table<T> {
         if (self.len + 1) * 2 > self.slots.len() {
             self.grow_index();
         }
-        let index = self.place(element);
+        let index = self.put(element);
         self.link(u64::from(tag_of(hash)) << 32 | u64::from(index));
         self.len += 1;
         Position::of(index)
@@ -296,7 +320,7 @@ impl<T: Keyed> Table<T> {
     }
 
     /// Puts an element into the slab and returns its index.
-    fn place(&mut self, element: T) -> u32 {
+    fn put(&mut self, element: T) -> u32 {
         if let Some(index) = self.free.pop() {
             let chunk = self.chunks.get_mut((index >> CHUNK_BITS) as usize);
             if let Some(place) = chunk.and_then(|chunk| chunk.get_mut(index as usize % CHUNK)) {
@@ -395,10 +419,6 @@ mod tests {
     impl Keyed for Element {
         fn key(&self) -> &FlowKey {
             &self.0
-        }
-
-        fn touch(&self) -> u64 {
-            u64::from(self.1)
         }
     }
 

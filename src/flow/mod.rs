@@ -187,14 +187,6 @@ impl FlowAudit {
         }
     }
 
-    /// Reads a word of each line of the cache that a regular packet needs, and returns their sum.
-    #[inline]
-    pub fn touch(&self) -> u64 {
-        let times = self.last_ts.0.cast_unsigned();
-        let high = &self.exchange.halves.high_to_low;
-        times ^ u64::from(high.max_end.0) ^ u64::from(self.counts.high_to_low.ttl)
-    }
-
     /// Keeps everything that happens from here on, for a report in full.
     pub fn tell_all(&mut self) {
         self.exchange.tell_all();

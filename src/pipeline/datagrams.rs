@@ -7,6 +7,7 @@ use crate::conntrack::{
     Choices, CtState, DatagramArrival, DatagramEntry, DatagramKind, DatagramTimeouts, Feature,
     Features, Keyed, Table, datagram::judge_datagram,
 };
+use crate::memory::LINE;
 use crate::occupancy::{Group, Occupancy};
 use crate::pipeline::ledger::{Candidate, Ledger, Place};
 use crate::pipeline::recorder::{Outcome, RecordId, Recorder, Slot};
@@ -128,11 +129,6 @@ impl Keyed for Tracked {
     fn key(&self) -> &FlowKey {
         &self.key
     }
-
-    fn touch(&self) -> u64 {
-        let [word, ..] = self.key.words();
-        word
-    }
 }
 
 impl Tracked {
@@ -194,6 +190,14 @@ impl Datagrams {
     /// Returns how many entries have not expired.
     pub(super) fn count_alive(&self, now: Timestamp) -> usize {
         self.table.iter().filter(|tracked| !tracked.is_over(now)).count()
+    }
+
+    /// Asks for the entry that a datagram with this hash most probably is of.
+    #[inline]
+    pub(super) fn bring(&self, hash: u64) {
+        if let Some(position) = self.table.guess(hash) {
+            self.table.bring(position, 0..size_of::<Option<Tracked>>().div_ceil(LINE));
+        }
     }
 
     /// Judges a datagram and counts what rules would see.

@@ -15,7 +15,7 @@ use crate::conntrack::{
     Arrival, Choices, DatagramArrival, DatagramEntry, DatagramKind, Entry, Features, Policy,
     Sysctls, TcpState, datagram::judge_datagram, judge_alone,
 };
-use crate::memory::prefer_large_pages;
+use crate::memory::{LINE, bring, prefer_large_pages};
 use crate::occupancy::{Course, Group, Phase, Watched, shorter};
 use crate::pipeline::slice::Item;
 use crate::segment::Flags;
@@ -97,10 +97,12 @@ impl Recorder {
         self.watched
     }
 
-    /// Reads a word of the record of a flow.
+    /// Asks for the record of a flow.
     #[inline]
-    pub(super) fn touch(&self, id: RecordId) -> u64 {
-        self.records.get(id).map_or(0, |record| record.expires.0.cast_unsigned())
+    pub(super) fn bring(&self, id: RecordId) {
+        if let Some(record) = self.records.get(id) {
+            bring(record, 0..size_of::<Record>().div_ceil(LINE));
+        }
     }
 
     /// Takes in the segments that only went on since something was told of a connection. Its entry is

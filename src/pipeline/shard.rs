@@ -4,6 +4,7 @@
 //! out; the verdicts on single frames, where wanted, are those of a tracker that meets all of them.
 
 mod account;
+mod ahead;
 mod first_sights;
 mod flow;
 mod forget;
@@ -31,6 +32,7 @@ use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
+use ahead::{Guesses, RUN};
 use first_sights::FirstSights;
 use flow::Flow;
 use gauge::Gauge;
@@ -39,17 +41,13 @@ use starts::new_audit;
 /// The policy number of the liberal twin in the panel.
 const LIBERAL: usize = 1;
 
-/// Packets whose flows are brought into the cache together: enough that waiting for memory
-/// overlaps, few enough that what was brought is still there when its turn comes.
-const AHEAD: usize = 64;
-
 /// The owner of a part of the flows.
 pub(super) struct Shard {
     table: Table<Flow>,
     datagrams: Datagrams,
     desk: Desk,
-    /// Where the flows of the packets ahead most probably are.
-    guesses: Vec<Option<Position>>,
+    /// The guesses at the flows of the next two runs of packets.
+    guesses: [Guesses; 2],
     /// Entries that another tracker knew before the capture began.
     known: BTreeMap<FlowKey, Entry>,
     /// How many entries there are, when that is looked at as the run goes on.
@@ -109,7 +107,8 @@ impl Shard {
                 .flatten()
                 .map(Box::new),
         };
-        let (table, guesses, known) = (Table::new(seed), Vec::new(), BTreeMap::new());
+        let (table, guesses, known) =
+            (Table::new(seed), <[Guesses; 2]>::default(), BTreeMap::new());
         let gauge = (plan.table == TableView::UntilHalfFull).then(Gauge::default);
         Self { table, datagrams, desk, guesses, known, gauge }
     }
@@ -122,15 +121,22 @@ impl Shard {
     /// Takes what the shard is to track, in capture order.
     #[inline(never)]
     pub(super) fn take(&mut self, items: &[Item]) {
-        let mut guesses = std::mem::take(&mut self.guesses);
-        for run in items.chunks(AHEAD) {
-            self.table.fetch(run.iter().map(|item| item.hash), &mut guesses);
-            if self.desk.recorder.is_some() {
-                self.fetch_records(run, &guesses);
+        let [mut guesses, mut next_guesses] = std::mem::take(&mut self.guesses);
+        let run = |number: usize| items.chunks(RUN).nth(number);
+        for turn in 0..items.len().div_ceil(RUN) + 2 {
+            if let Some(run) = run(turn) {
+                self.bring_slots(run);
             }
-            self.take_run(run, &guesses);
+            if let Some(run) = turn.checked_sub(1).and_then(run) {
+                self.bring_flows(run, &mut next_guesses);
+            }
+            if let Some(run) = turn.checked_sub(2).and_then(run) {
+                self.bring_rest(run, &guesses);
+                self.take_run(run, &guesses);
+            }
+            std::mem::swap(&mut guesses, &mut next_guesses);
         }
-        self.guesses = guesses;
+        self.guesses = [guesses, next_guesses];
         if self.gauge.is_some() {
             self.read_gauge(items);
         }
@@ -139,7 +145,7 @@ impl Shard {
     /// Takes packets of which it is known where their flows most probably are. Stands alone, so that
     /// its variables stay in registers.
     #[inline(never)]
-    fn take_run(&mut self, run: &[Item], guesses: &[Option<Position>]) {
+    fn take_run(&mut self, run: &[Item], guesses: &Guesses) {
         for (item, guess) in run.iter().zip(guesses) {
             match item.kind {
                 Kind::Segment => self.take_segment(item, *guess),

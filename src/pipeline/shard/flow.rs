@@ -1,11 +1,14 @@
 //! What a shard remembers of a flow: the tracker's view of it, and what it showed.
 
+use std::ops::Range;
+
 use crate::conntrack::{Arrival, Keyed, Panel, Table, Track};
 #[cfg(debug_assertions)]
 use crate::conntrack::{CtState, Members, Opinions};
 use crate::flow::{FlowAudit, Greeting};
 #[cfg(debug_assertions)]
 use crate::flow::{Observation, Sighted};
+use crate::memory::{LINE, bring};
 use crate::pipeline::recorder::RecordId;
 use crate::pipeline::slice::Stamp;
 use crate::time::Timestamp;
@@ -32,15 +35,19 @@ impl Keyed for Flow {
     fn key(&self) -> &FlowKey {
         &self.key
     }
-
-    #[inline]
-    fn touch(&self) -> u64 {
-        let [.., word] = self.key.words();
-        word.wrapping_add(self.audit.touch())
-    }
 }
 
 impl Flow {
+    /// The lines of the cache that a packet needs of which nothing is to be said.
+    pub(super) const EVERYDAY: Range<usize> = 1..5;
+
+    /// Asks for the other lines.
+    #[inline]
+    pub(super) fn bring_rest(&self) {
+        bring(self, 0..Self::EVERYDAY.start);
+        bring(self, Self::EVERYDAY.end..size_of::<Self>() / LINE);
+    }
+
     pub(super) const fn new(key: FlowKey, track: Track, audit: FlowAudit) -> Self {
         Self { track, key, audit, bytes: 0, record: RecordId::NONE }
     }
@@ -48,12 +55,6 @@ impl Flow {
     /// Returns when the tracker's entry expires, if there is one.
     pub(super) fn expires(&self) -> Option<Timestamp> {
         self.track.entry().map(|entry| entry.expires)
-    }
-
-    /// Reads a word of what the tracker knows beside the time at which its entry expires.
-    #[inline]
-    pub(super) fn touch_entry(&self) -> u64 {
-        self.track.entry().map_or(0, |entry| u64::from(entry.sides.original.end.0))
     }
 
     /// Returns the tracker's view, brought up to date.

@@ -5,33 +5,15 @@
 //!
 //! Does not: know what is recorded.
 
-use super::{Desk, Flow, Shard, arrival};
+use super::{Desk, Flow, arrival};
 use crate::conntrack::Verdict;
-use crate::conntrack::table::Position;
 use crate::pipeline::recorder::{Outcome, Slot};
 use crate::pipeline::slice::{Item, Stamp};
-use crate::segment::Flags;
 use crate::time::Timestamp;
 
 /// How far a packet's own time may be behind the tracker's, so that two packets of a flow that came at once
 /// also meet the tracker at once: no timeout ends between them.
 const MOST_BEHIND_NS: i64 = 700_000_000;
-
-impl Shard {
-    /// Brings what telling of packets will need into the cache, as [`Table::fetch`] does for what all of
-    /// them need.
-    ///
-    /// [`Table::fetch`]: crate::conntrack::Table::fetch
-    pub(super) fn fetch_records(&self, run: &[Item], guesses: &[Option<Position>]) {
-        let Some(recorder) = &self.desk.recorder else { return };
-        let touched = run.iter().zip(guesses).filter_map(|(item, guess)| {
-            let flow = self.table.get((*guess)?)?;
-            let is_told = item.packet.segment.has(Flags::FIN) || !flow.audit().may_run();
-            is_told.then(|| recorder.touch(flow.record).wrapping_add(flow.touch_entry()))
-        });
-        std::hint::black_box(touched.fold(0, u64::wrapping_add));
-    }
-}
 
 impl Desk {
     /// Takes a segment that only goes on in a flow whose entry may fall behind: of such the recorder learns
