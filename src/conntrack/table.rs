@@ -10,7 +10,7 @@
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use crate::memory::{bring, prefer_large_pages};
+use crate::memory::{LINE, bring, prefer_large_pages};
 use crate::tuple::FlowKey;
 
 /// What a table holds: something that knows its key.
@@ -215,11 +215,16 @@ impl<T: Keyed> Table<T> {
         self.place(position)?.as_ref()
     }
 
+    #[inline]
+    fn place_mut(&mut self, position: Position) -> Option<&mut Option<T>> {
+        let (chunk, within) = position.parts();
+        self.chunks.get_mut(chunk)?.get_mut(within)
+    }
+
     /// Returns the element at a position for changing; its key must stay.
     #[inline]
     pub fn get_mut(&mut self, position: Position) -> Option<&mut T> {
-        let (chunk, within) = position.parts();
-        self.chunks.get_mut(chunk)?.get_mut(within)?.as_mut()
+        self.place_mut(position)?.as_mut()
     }
 
     /// Adds an element whose key is not in the table yet; `hash` is that of its key.
@@ -243,19 +248,21 @@ impl<T: Keyed> Table<T> {
         self.chunks.iter().flatten().flatten()
     }
 
-    /// Removes and returns the element at a position.
-    pub fn remove(&mut self, position: Position) -> Option<T> {
+    /// Removes the element at a position, after handing it to `bury` where it stands; returns what that
+    /// returned.
+    pub fn remove<R>(&mut self, position: Position, bury: impl FnOnce(&mut T) -> R) -> Option<R> {
         let hash = self.hash(self.get(position)?.key());
         self.unlink(u64::from(tag_of(hash)) << 32 | u64::from(position.index()));
-        let (chunk, within) = position.parts();
-        let element = self.chunks.get_mut(chunk)?.get_mut(within)?.take();
         self.free.push(position.index());
         self.len -= 1;
-        element
+        let place = self.place_mut(position)?;
+        let buried = place.as_mut().map(bury);
+        *place = None;
+        buried
     }
 
     /// Removes every element that `is_over`, handing each to `bury`, in slab order.
-    pub fn sweep(&mut self, is_over: impl Fn(&T) -> bool, mut bury: impl FnMut(T)) {
+    pub fn sweep(&mut self, is_over: impl Fn(&T) -> bool, mut bury: impl FnMut(&mut T)) {
         let mut over = Vec::with_capacity(SWEPT_TOGETHER);
         let mut from = 0;
         loop {
@@ -264,13 +271,15 @@ impl<T: Keyed> Table<T> {
             over.extend(swept.map(|(position, _)| position).take(SWEPT_TOGETHER));
             let Some(last) = over.last() else { break };
             from = last.index() as usize + 1;
-            // The reads do not depend on each other, so that waiting for memory overlaps.
-            let slots = over.iter().filter_map(|&position| {
-                let hash = self.hash(self.get(position)?.key());
-                Some(self.slot(self.home(tag_of(hash))))
-            });
-            std::hint::black_box(slots.fold(0, u64::wrapping_add));
-            over.drain(..).filter_map(|position| self.remove(position)).for_each(&mut bury);
+            for &position in &over {
+                if let Some(element) = self.get(position) {
+                    self.bring_slots(self.hash(element.key()));
+                    self.bring(position, 0..size_of::<Option<T>>().div_ceil(LINE));
+                }
+            }
+            for position in over.drain(..) {
+                self.remove(position, &mut bury);
+            }
         }
         self.sweep_at = (self.len + self.len / 2).max(MIN_SWEEP);
     }
@@ -294,10 +303,10 @@ impl<T: Keyed> Table<T> {
     }
 
     /// Removes all elements, handing each to `bury`, in slab order.
-    pub fn drain(&mut self, bury: impl FnMut(T)) {
+    pub fn drain(&mut self, mut bury: impl FnMut(&mut T)) {
         let seed = self.seed;
         let Self { chunks, .. } = std::mem::replace(self, Self::new(seed));
-        chunks.into_iter().flatten().flatten().for_each(bury);
+        chunks.into_iter().flatten().flatten().for_each(|mut element| bury(&mut element));
     }
 
     /// Returns the slot where the search for a tag begins.
@@ -448,8 +457,8 @@ mod tests {
             assert_eq!(found.is_some(), map.contains_key(&number));
             match found {
                 Some(position) if random & 0x10_0000 != 0 => {
-                    let removed = table.remove(position).unwrap();
-                    assert_eq!(Some(removed.1), map.remove(&number));
+                    let removed = table.remove(position, |element| element.1);
+                    assert_eq!(removed, map.remove(&number));
                 }
                 Some(position) => assert_eq!(table.get(position).unwrap().1, map[&number]),
                 None => {
@@ -484,7 +493,7 @@ mod tests {
         for number in 0..5000 {
             let hash = table.hash(&key(number));
             let position = table.insert(hash, Element(key(number), number)).unwrap();
-            table.remove(position);
+            table.remove(position, |_| ());
         }
         assert_eq!(table.chunks.len(), 1);
     }

@@ -225,7 +225,7 @@ impl Datagrams {
 
     /// Drops what is over.
     pub(super) fn sweep(&mut self, now: Timestamp, books: &mut Books<'_>) {
-        let bury = |tracked: Tracked| {
+        let bury = |tracked: &mut Tracked| {
             tracked.bury(now, books);
             books.ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
         };
@@ -252,18 +252,20 @@ impl Datagrams {
         now: Timestamp,
         books: &mut Books<'_>,
     ) -> u64 {
-        let Some(tracked) = self.table.remove(position) else { return 0 };
-        tracked.queries.settle(&tracked.key, books.totals);
-        if tracked.entry.is_some() {
-            books.totals.occupancy.close(now, Group::of(tracked.key.protocol()));
-        }
-        if let Some(recorder) = &mut books.recorder {
-            let slot = tracked.slot();
-            recorder.give_up(tracked.record, &tracked.key, &slot, now);
-            recorder.bury(tracked.record, &tracked.key, &slot, now);
-        }
-        books.ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
-        ENTRY_BYTES as u64
+        let forgotten = self.table.remove(position, |tracked| {
+            tracked.queries.settle(&tracked.key, books.totals);
+            if tracked.entry.is_some() {
+                books.totals.occupancy.close(now, Group::of(tracked.key.protocol()));
+            }
+            if let Some(recorder) = &mut books.recorder {
+                let slot = tracked.slot();
+                recorder.give_up(tracked.record, &tracked.key, &slot, now);
+                recorder.bury(tracked.record, &tracked.key, &slot, now);
+            }
+            books.ledger.change(tracked.key.section(), ENTRY_BYTES, 0);
+            ENTRY_BYTES as u64
+        });
+        forgotten.unwrap_or(0)
     }
 
     /// Ends all entries; those that live on at `end` are still there when the capture ends.

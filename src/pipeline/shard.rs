@@ -454,10 +454,10 @@ impl Desk {
     }
 
     /// Ends a flow. An entry that lives on at `end` is still there when the capture ends.
-    fn bury(&mut self, mut flow: Flow, end: Timestamp) {
+    fn bury(&mut self, flow: &mut Flow, end: Timestamp) {
         if flow.audit().is_seen_twice() {
             if let Some(held) = self.held.remove(&flow.key) {
-                self.judge_held(&mut flow, &held);
+                self.judge_held(flow, &held);
             }
             self.meets_copies.remove(&flow.key);
         }
@@ -465,7 +465,7 @@ impl Desk {
         if let Some(expires) = flow.expires().filter(|expires| *expires <= end) {
             self.totals.occupancy.close(expires, Group::Tcp);
         }
-        self.record_end(&mut flow, end);
+        self.record_end(flow, end);
         let at = (flow.key, end);
         account::settle(at, flow.last_account(), &mut self.totals, &mut self.findings);
     }

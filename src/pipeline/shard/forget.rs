@@ -6,7 +6,8 @@ use crate::audit::Forgotten;
 use crate::conntrack::Keyed;
 use crate::occupancy::Group;
 use crate::pipeline::ledger::{Candidate, Census, Place};
-use crate::pipeline::shard::Shard;
+use crate::pipeline::shard::flow::Flow;
+use crate::pipeline::shard::{Desk, Shard};
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 
@@ -65,15 +66,10 @@ impl Shard {
         let mut forgotten = Forgotten { since: Some(now), ..Forgotten::default() };
         let freed = match place {
             Place::Flow(position) => {
-                let Some(mut flow) = self.table.remove(position) else { return 0 };
-                forgotten.flows = 1;
-                let freed = u64::from(flow.bytes);
-                if flow.expires().is_some_and(|expires| expires > now) {
-                    self.desk.totals.occupancy.close(now, Group::Tcp);
-                }
-                self.desk.record_loss(&mut flow, now);
-                self.desk.bury(flow, now);
-                freed
+                let Self { table, desk, .. } = self;
+                let freed = table.remove(position, |flow| desk.forget(flow, now));
+                forgotten.flows = u64::from(freed.is_some());
+                freed.unwrap_or(0)
             }
             Place::Datagram(position) => {
                 forgotten.others = 1;
@@ -81,6 +77,19 @@ impl Shard {
             }
         };
         self.desk.totals.forgotten.merge(&forgotten);
+        freed
+    }
+}
+
+impl Desk {
+    /// Ends a flow before its time, and returns the bytes that this frees.
+    fn forget(&mut self, flow: &mut Flow, now: Timestamp) -> u64 {
+        let freed = u64::from(flow.bytes);
+        if flow.expires().is_some_and(|expires| expires > now) {
+            self.totals.occupancy.close(now, Group::Tcp);
+        }
+        self.record_loss(flow, now);
+        self.bury(flow, now);
         freed
     }
 }

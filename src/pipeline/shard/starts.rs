@@ -27,8 +27,8 @@ impl Shard {
                 return;
             }
         }
-        if let Some(over) = position.and_then(|position| self.table.remove(position)) {
-            self.desk.bury(over, item.stamp.clock);
+        if let Some(position) = position {
+            self.table.remove(position, |over| self.desk.bury(over, item.stamp.clock));
         }
         self.take_first(item);
     }
@@ -58,7 +58,7 @@ impl Shard {
         if !self.table.get(position)?.is_over(now) {
             return Some(position);
         }
-        self.desk.bury(self.table.remove(position)?, now);
+        self.table.remove(position, |over| self.desk.bury(over, now));
         None
     }
 
