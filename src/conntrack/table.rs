@@ -350,16 +350,24 @@ impl<T: Keyed> Table<T> {
         u32::try_from(full + within).unwrap_or(u32::MAX)
     }
 
-    /// Writes a slot at the first empty place from its home on.
-    fn link(&mut self, slot: u64) {
+    /// Writes a slot at the first place from its home on that is empty, or taken by one nearer to its home,
+    /// which then moves on in the same way: so none is far from its home (Robin Hood hashing).
+    fn link(&mut self, mut slot: u64) {
         let mut at = self.home(tag_of(slot));
-        while self.slots.get(at).is_some_and(|&other| other != EMPTY) {
+        let mut from_home = 0;
+        while self.slot(at) != EMPTY {
+            let others = self.from_home(at, self.slot(at));
+            if others < from_home {
+                slot = self.exchange(at, slot);
+                from_home = others;
+            }
             at = self.next(at);
+            from_home += 1;
         }
-        self.set(at, slot);
+        self.exchange(at, slot);
     }
 
-    /// Empties a slot and moves up those behind it that belong nearer to their home.
+    /// Empties a slot and moves those behind it nearer to their home, up to the first that is there.
     fn unlink(&mut self, slot: u64) {
         let mut hole = self.home(tag_of(slot));
         while self.slot(hole) != slot {
@@ -368,18 +376,19 @@ impl<T: Keyed> Table<T> {
             }
             hole = self.next(hole);
         }
-        let mask = self.slots.len() - 1;
         let mut at = self.next(hole);
-        while self.slot(at) != EMPTY {
-            let candidate = self.slot(at);
-            let from_home = at.wrapping_sub(self.home(tag_of(candidate))) & mask;
-            if from_home >= at.wrapping_sub(hole) & mask {
-                self.set(hole, candidate);
-                hole = at;
-            }
+        while self.slot(at) != EMPTY && self.from_home(at, self.slot(at)) > 0 {
+            self.exchange(hole, self.slot(at));
+            hole = at;
             at = self.next(at);
         }
-        self.set(hole, EMPTY);
+        self.exchange(hole, EMPTY);
+    }
+
+    /// Returns how far a slot at `at` is from its home.
+    #[inline]
+    fn from_home(&self, at: usize, slot: u64) -> usize {
+        at.wrapping_sub(self.home(tag_of(slot))) & (self.slots.len() - 1)
     }
 
     fn grow_index(&mut self) {
@@ -396,11 +405,10 @@ impl<T: Keyed> Table<T> {
         self.slots.get(at).copied().unwrap_or(EMPTY)
     }
 
+    /// Writes a slot and returns what was there.
     #[inline]
-    fn set(&mut self, at: usize, slot: u64) {
-        if let Some(place) = self.slots.get_mut(at) {
-            *place = slot;
-        }
+    fn exchange(&mut self, at: usize, slot: u64) -> u64 {
+        self.slots.get_mut(at).map_or(EMPTY, |place| std::mem::replace(place, slot))
     }
 }
 

@@ -79,9 +79,16 @@ impl FlowAudit {
         !matches!(self.pace, Pace::Apart)
     }
 
+    /// Returns whether the tracker's entry has fallen behind, and this side has spoken: its next segment is
+    /// most probably one that leaves the entry there.
+    #[inline]
+    pub fn has_gone_ahead(&self, way: Orientation) -> bool {
+        self.pace == Pace::Ahead && self.exchange.halves[way].has_spoken()
+    }
+
     /// Returns whether the tracker's entry may fall behind.
     #[inline]
-    pub const fn may_run(&self) -> bool {
+    pub(super) const fn may_run(&self) -> bool {
         matches!(self.pace, Pace::Free | Pace::Ahead)
     }
 

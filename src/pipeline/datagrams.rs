@@ -192,6 +192,12 @@ impl Datagrams {
         self.table.iter().filter(|tracked| !tracked.is_over(now)).count()
     }
 
+    /// Asks for the slots of the index at which the search for the entry of a datagram begins.
+    #[inline]
+    pub(super) fn bring_slots(&self, hash: u64) {
+        self.table.bring_slots(hash);
+    }
+
     /// Asks for the entry that a datagram with this hash most probably is of.
     #[inline]
     pub(super) fn bring(&self, hash: u64) {

@@ -24,7 +24,12 @@ impl Shard {
     #[inline(never)]
     pub(super) fn bring_slots(&self, run: &[Item]) {
         if self.table.has_far_slots() {
-            run.iter().for_each(|item| self.table.bring_slots(item.hash));
+            for item in run {
+                match item.kind {
+                    Kind::Datagram(_) => self.datagrams.bring_slots(item.hash),
+                    _ => self.table.bring_slots(item.hash),
+                }
+            }
         }
     }
 
@@ -51,7 +56,9 @@ impl Shard {
                 Kind::Segment => {
                     let flow = guess.and_then(|position| self.table.get(position));
                     let ends = item.packet.segment.flags.0 & (Flags::FIN.0 | Flags::RST.0) != 0;
-                    if let Some(flow) = flow.filter(|flow| ends || !flow.audit().may_run()) {
+                    if let Some(flow) = flow.filter(|flow| {
+                        ends || !flow.audit().has_gone_ahead(item.packet.orientation)
+                    }) {
                         flow.bring_rest();
                         if let Some(recorder) = &self.desk.recorder {
                             recorder.bring(flow.record);
