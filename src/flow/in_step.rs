@@ -79,11 +79,12 @@ impl FlowAudit {
         !matches!(self.pace, Pace::Apart)
     }
 
-    /// Returns whether the tracker's entry has fallen behind, and this side has spoken: its next segment is
-    /// most probably one that leaves the entry there.
+    /// Returns whether the tracker's entry has fallen behind, and a segment of this side most probably leaves
+    /// it there.
     #[inline]
-    pub fn has_gone_ahead(&self, way: Orientation) -> bool {
-        self.pace == Pace::Ahead && self.exchange.halves[way].has_spoken()
+    pub fn runs_ahead(&self, ts: Timestamp, way: Orientation) -> bool {
+        let is_at_once = comes_at_once(self.last_ts, ts);
+        self.pace == Pace::Ahead && is_at_once && self.exchange.halves[way].has_spoken()
     }
 
     /// Returns whether the tracker's entry may fall behind.
@@ -247,8 +248,7 @@ impl FlowAudit {
         let counts = &mut self.counts[orientation];
         let has_detail = self.exchange.detail.is_some();
         let is_cut = (u32::from(segment.win) << own.shift).is_multiple_of(1 << 16);
-        let silence = ts.0.wrapping_sub(self.last_ts.0).cast_unsigned();
-        let is_at_once = silence < LEAST_STALL_NS.cast_unsigned();
+        let is_at_once = comes_at_once(self.last_ts, ts);
         let end = segment.seq.plus(segment.len);
         if !(is_at_once
             && segment.flags.0 & Flags::DECIDING.0 == Flags::ACK.0
@@ -314,6 +314,12 @@ impl FlowAudit {
         self.exchange.carry_on(segment, orientation, Tick::of(ts));
         true
     }
+}
+
+/// Returns whether a packet comes so soon after the last one that no stall is to be looked for.
+#[inline]
+const fn comes_at_once(last_ts: Timestamp, ts: Timestamp) -> bool {
+    ts.0.wrapping_sub(last_ts.0).cast_unsigned() < LEAST_STALL_NS.cast_unsigned()
 }
 
 impl Exchange {

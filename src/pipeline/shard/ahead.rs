@@ -57,7 +57,7 @@ impl Shard {
                     let flow = guess.and_then(|position| self.table.get(position));
                     let ends = item.packet.segment.flags.0 & (Flags::FIN.0 | Flags::RST.0) != 0;
                     if let Some(flow) = flow.filter(|flow| {
-                        ends || !flow.audit().has_gone_ahead(item.packet.orientation)
+                        ends || !flow.audit().runs_ahead(item.stamp.ts, item.packet.orientation)
                     }) {
                         flow.bring_rest();
                         if let Some(recorder) = &self.desk.recorder {
