@@ -59,6 +59,8 @@ pub(super) struct Recorder {
     records: Records,
     /// Twins whose flow was forgotten before they expired.
     strays: BTreeMap<FlowKey, Slot>,
+    /// Whether the capture has ended, so that nobody asks for strays any more.
+    has_ended: bool,
     watched: Watched,
 }
 
@@ -82,8 +84,14 @@ impl Recorder {
             due,
             records: Records::default(),
             strays: BTreeMap::new(),
+            has_ended: false,
             watched: Watched::default(),
         })
+    }
+
+    /// Notes that no packet comes any more: only flows to be buried.
+    pub(super) const fn end(&mut self) {
+        self.has_ended = true;
     }
 
     /// Returns what was recorded, once all flows are buried; the capture ends at `end`.
@@ -177,10 +185,10 @@ impl Recorder {
             Some((_, expires, _)) if expires <= end => {
                 self.watched.shorter.close(expires, Group::of(key.protocol()));
             }
-            Some(_) => {
+            Some(_) if !self.has_ended => {
                 self.strays.insert(*key, twin);
             }
-            None => {}
+            Some(_) | None => {}
         }
         if let Some((_, expires, _)) = slot.state() {
             if expires <= end {

@@ -180,6 +180,9 @@ impl Shard {
 
     /// Ends all flows and returns what they showed; `end` is the tracker time of the last frame.
     pub(super) fn finish(mut self, end: Timestamp) -> Finished {
+        if let Some(recorder) = &mut self.desk.recorder {
+            recorder.end();
+        }
         self.table.drain(|flow| self.desk.bury(flow, end));
         self.datagrams.finish(end, &mut self.desk.books());
         let Desk { totals, findings, recorder, .. } = self.desk;
