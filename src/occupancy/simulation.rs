@@ -18,8 +18,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::iter;
 
 use crate::conntrack::profile::TableEra;
+use crate::memory;
 use crate::occupancy::life::Life;
 use crate::occupancy::service::Service;
 use crate::time::{NANOS_PER_SEC, Timestamp};
@@ -32,6 +34,8 @@ pub const COLLECT_EVERY_NS: i64 = 60 * NANOS_PER_SEC;
 const MOST_BUCKETS: u64 = 1 << 24;
 /// The hash of this simulation, fixed so that every run gives the same.
 const SEED: u64 = 0x243F_6A88_85A3_08D3;
+/// Entries before whose turn their buckets are asked for.
+const AHEAD: usize = 16;
 /// Refused flows that are kept as examples, the earliest.
 const EXAMPLES: usize = 5;
 
@@ -96,6 +100,7 @@ impl Outcome {
 pub fn run(lives: &[Life], max: Option<u64>, buckets: u64, era: TableEra) -> Outcome {
     let mut table = Table::new(lives, max.unwrap_or(u64::MAX), buckets, era);
     for index in 0..lives.len() {
+        table.bring(index + AHEAD);
         table.arrive(index);
     }
     table.outcome.seconds = table.full_seconds.len() as u64;
@@ -129,9 +134,27 @@ fn buckets_of(life: &Life, buckets: usize) -> [usize; 2] {
 /// No entry: the end of a chain.
 const NONE: u32 = u32::MAX;
 
+/// What is asked of an entry most often, beside its life: lives are too many to be near.
+#[derive(Clone, Copy)]
+struct Brief {
+    /// When it is assured, at the end of time if never.
+    assured: Timestamp,
+    /// The buckets of its two directions.
+    buckets: [u32; 2],
+}
+
+impl Brief {
+    fn of(life: &Life, buckets: usize) -> Self {
+        let narrow = |bucket| u32::try_from(bucket).unwrap_or(0);
+        let assured = life.assured.from(life.start).unwrap_or(Timestamp(i64::MAX));
+        Self { assured, buckets: buckets_of(life, buckets).map(narrow) }
+    }
+}
+
 /// The table while it is simulated. An entry is known by the position of its life.
 struct Table<'a> {
     lives: &'a [Life],
+    briefs: Vec<Brief>,
     max: u64,
     era: TableEra,
     /// The first link of each bucket's chain; link `2 i` is life `i` by its original direction,
@@ -154,6 +177,7 @@ impl<'a> Table<'a> {
         let buckets = usize::try_from(buckets.clamp(1, MOST_BUCKETS)).unwrap_or(1);
         Self {
             lives,
+            briefs: lives.iter().map(|life| Brief::of(life, buckets)).collect(),
             max,
             era,
             heads: vec![NONE; buckets],
@@ -164,6 +188,22 @@ impl<'a> Table<'a> {
             collect_at: None,
             full_seconds: BTreeSet::new(),
             outcome: Outcome::default(),
+        }
+    }
+
+    /// Asks for what the turn of an entry will need: its buckets, and half as long before, the first links
+    /// that hang there.
+    fn bring(&self, index: usize) {
+        for bucket in self.buckets_of(index) {
+            if let Some(head) = self.heads.get(bucket) {
+                memory::bring(head, 0..1);
+            }
+        }
+        let [bucket, _] = self.buckets_of(index.saturating_sub(AHEAD / 2));
+        let link = self.heads.get(bucket).map_or(0, |&head| head as usize);
+        if let (Some(next), Some(brief)) = (self.next.get(link), self.briefs.get(link / 2)) {
+            memory::bring(next, 0..1);
+            memory::bring(brief, 0..1);
         }
     }
 
@@ -244,7 +284,7 @@ impl<'a> Table<'a> {
         }
         let enough = self.max / 100 * 95;
         for bucket in 0..self.heads.len() {
-            for entry in self.chain(bucket) {
+            for entry in self.chain(bucket).collect::<Vec<_>>() {
                 if self.count < enough {
                     return;
                 }
@@ -260,24 +300,20 @@ impl<'a> Table<'a> {
     }
 
     fn is_assured(&self, entry: usize, now: Timestamp) -> bool {
-        let assured = self.lives.get(entry).and_then(|life| life.assured.from(life.start));
-        assured.is_some_and(|at| at <= now)
+        self.briefs.get(entry).is_some_and(|brief| brief.assured <= now)
     }
 
     /// Returns the entries of a bucket, latest first, once for each direction that hangs there.
-    fn chain(&self, bucket: usize) -> Vec<usize> {
-        let mut entries = Vec::new();
-        let mut link = self.heads.get(bucket).copied().unwrap_or(NONE);
-        while link != NONE {
-            entries.push(link as usize / 2);
-            link = self.next.get(link as usize).copied().unwrap_or(NONE);
-        }
-        entries
+    fn chain(&self, bucket: usize) -> impl Iterator<Item = usize> {
+        let first = self.heads.get(bucket).copied();
+        let next = |link: &u32| self.next.get(*link as usize).copied();
+        let links = iter::successors(first, next).take_while(|&link| link != NONE);
+        links.map(|link| link as usize / 2)
     }
 
     /// Returns the buckets of the two directions of a flow.
     fn buckets_of(&self, index: usize) -> [usize; 2] {
-        self.lives.get(index).map_or([0; 2], |life| buckets_of(life, self.heads.len()))
+        self.briefs.get(index).map_or([0; 2], |brief| brief.buckets.map(|bucket| bucket as usize))
     }
 
     fn insert(&mut self, index: usize) {
@@ -426,7 +462,7 @@ mod tests {
         let mut table = Table::new(&lives, 30, 8, NEW);
         for index in 0..lives.len() {
             table.arrive(index);
-            let hanging: usize = (0..8).map(|bucket| table.chain(bucket).len()).sum();
+            let hanging: usize = (0..8).map(|bucket| table.chain(bucket).count()).sum();
             assert_eq!(hanging as u64, 2 * table.count);
             assert!(table.count <= 30);
         }
