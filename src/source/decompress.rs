@@ -8,8 +8,9 @@ use std::thread;
 
 /// How much is handed over at once.
 const CHUNK_BYTES: usize = 256 << 10;
-/// How many chunks may wait: enough to keep both threads busy, 1 MiB.
-const CHUNKS_AHEAD: usize = 4;
+/// How many chunks may wait, 8 MiB: so many that neither thread often sleeps, as waking one takes longer
+/// than decompressing a chunk.
+const CHUNKS_AHEAD: usize = 32;
 
 /// The largest window of zstd, as a power of two: 128 MiB, what the zstd tool allows unasked.
 #[cfg(feature = "zstd")]
