@@ -47,7 +47,7 @@ const STAGES: [(&str, &str); 8] = [
     ("read", "FileSource as tcp_window_audit::source::FrameSource>::fill"),
     ("read: walk", "source::pcap::Pcap::walk_in"),
     ("decode and route", "pipeline::slice::Slice::decode_run"),
-    ("look ahead", "conntrack::table::Table<T>::fetch"),
+    ("look ahead", "pipeline::shard::Shard>::look_ahead"),
     ("pass", "pipeline::shard::Desk::let_pass"),
     ("track and analyse", "pipeline::shard::Desk::take"),
     ("settle", "pipeline::shard::account::settle"),

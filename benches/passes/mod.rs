@@ -8,7 +8,7 @@ use std::path::Path;
 
 use tcp_window_audit::conntrack::table::Position;
 use tcp_window_audit::conntrack::{
-    Arrival, Entry, Keyed, Members, Opinions, Panel, Policy, Sysctls, Table, Track, Verdict,
+    Arrival, Keyed, Members, Opinions, Panel, Policy, Sysctls, Table, Track, Verdict,
 };
 use tcp_window_audit::flow::{FlowAudit, Observation};
 use tcp_window_audit::frame::{Batch, Frame};
@@ -56,19 +56,12 @@ impl<const STAGE: u8> Keyed for Flow<STAGE> {
     fn key(&self) -> &FlowKey {
         &self.key
     }
-
-    #[inline]
-    fn touch(&self) -> u64 {
-        let [.., word] = self.key.words();
-        if STAGE >= ANALYSE {
-            return word.wrapping_add(self.audit.touch());
-        }
-        let number = |entry: &Entry| u64::from(entry.sides.original.end.0 ^ entry.last.end.0);
-        word.wrapping_add(self.track.entry().map_or(0, number))
-    }
 }
 
 impl<const STAGE: u8> Flow<STAGE> {
+    /// The lines of the cache that most packets need: of the tracker alone, or of the analysis as well.
+    const EVERYDAY: std::ops::Range<usize> = if STAGE >= ANALYSE { 1..5 } else { 0..3 };
+
     #[inline]
     fn is_over(&self, now: Timestamp) -> bool {
         let expires = self.track.expires();
@@ -144,7 +137,7 @@ impl<const STAGE: u8> Pass<STAGE> {
     fn track(&mut self, used: usize) {
         let items = std::mem::take(&mut self.items);
         for run in items[..used].chunks(AHEAD) {
-            self.table.fetch(run.iter().map(|item| item.hash), &mut self.guesses);
+            self.look_ahead(run);
             for (at, item) in run.iter().enumerate() {
                 let guess = self.guesses[at];
                 let flow = guess.and_then(|guess| self.table.get(guess));
@@ -158,6 +151,22 @@ impl<const STAGE: u8> Pass<STAGE> {
         self.items = items;
     }
 
+    /// Asks for the flows of a run of packets.
+    #[inline(never)]
+    fn look_ahead(&mut self, run: &[Item]) {
+        if self.table.has_far_slots() {
+            for item in run {
+                self.table.bring_slots(item.hash);
+            }
+        }
+        self.guesses.clear();
+        self.guesses.extend(run.iter().map(|item| self.table.guess(item.hash)));
+        if self.table.has_far_elements() {
+            let flows = self.guesses.iter().flatten();
+            flows.for_each(|&position| self.table.bring(position, Flow::<STAGE>::EVERYDAY));
+        }
+    }
+
     #[inline(never)]
     fn find_or_start(&mut self, item: &Item) -> Option<Position> {
         let key = item.packet.key;
@@ -165,10 +174,10 @@ impl<const STAGE: u8> Pass<STAGE> {
             if !self.table.get(position)?.is_over(item.clock) {
                 return Some(position);
             }
-            self.table.remove(position);
+            self.table.remove(position, |_| ());
         }
         if self.table.wants_sweep() {
-            self.table.sweep(|flow| flow.is_over(item.clock), drop);
+            self.table.sweep(|flow| flow.is_over(item.clock), |_| ());
         }
         let audit = FlowAudit::new(item.frame, item.ts, &arrival(item));
         self.table.insert(item.hash, Flow { track: Track::default(), key, audit })

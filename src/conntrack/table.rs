@@ -356,7 +356,7 @@ impl<T: Keyed> Table<T> {
         let mut at = self.home(tag_of(slot));
         let mut from_home = 0;
         while self.slot(at) != EMPTY {
-            let others = self.from_home(at, self.slot(at));
+            let others = self.distance(at, self.slot(at));
             if others < from_home {
                 slot = self.exchange(at, slot);
                 from_home = others;
@@ -377,7 +377,7 @@ impl<T: Keyed> Table<T> {
             hole = self.next(hole);
         }
         let mut at = self.next(hole);
-        while self.slot(at) != EMPTY && self.from_home(at, self.slot(at)) > 0 {
+        while self.slot(at) != EMPTY && self.distance(at, self.slot(at)) > 0 {
             self.exchange(hole, self.slot(at));
             hole = at;
             at = self.next(at);
@@ -387,7 +387,7 @@ impl<T: Keyed> Table<T> {
 
     /// Returns how far a slot at `at` is from its home.
     #[inline]
-    fn from_home(&self, at: usize, slot: u64) -> usize {
+    fn distance(&self, at: usize, slot: u64) -> usize {
         at.wrapping_sub(self.home(tag_of(slot))) & (self.slots.len() - 1)
     }
 

@@ -271,7 +271,7 @@ fn request_for(name: &str) -> libc::ifreq {
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
     let room = request.ifr_name.len() - 1;
     for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes().take(room)) {
-        *place = byte.cast_signed();
+        *place = libc::c_char::from_ne_bytes([byte]);
     }
     request
 }

@@ -32,7 +32,7 @@ use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
-use ahead::{Guesses, RUN};
+use ahead::{Guesses, turns};
 use first_sights::FirstSights;
 use flow::Flow;
 use gauge::Gauge;
@@ -121,22 +121,12 @@ impl Shard {
     /// Takes what the shard is to track, in capture order.
     #[inline(never)]
     pub(super) fn take(&mut self, items: &[Item]) {
-        let [mut guesses, mut next_guesses] = std::mem::take(&mut self.guesses);
-        let run = |number: usize| items.chunks(RUN).nth(number);
-        for turn in 0..items.len().div_ceil(RUN) + 2 {
-            if let Some(run) = run(turn) {
-                self.bring_slots(run);
-            }
-            if let Some(run) = turn.checked_sub(1).and_then(run) {
-                self.bring_flows(run, &mut next_guesses);
-            }
-            if let Some(run) = turn.checked_sub(2).and_then(run) {
-                self.bring_rest(run, &guesses);
-                self.take_run(run, &guesses);
-            }
-            std::mem::swap(&mut guesses, &mut next_guesses);
+        let mut guesses = std::mem::take(&mut self.guesses);
+        for turn in 0..turns(items) {
+            let run = self.look_ahead(items, turn, &mut guesses);
+            self.take_run(run, &guesses[0]);
         }
-        self.guesses = [guesses, next_guesses];
+        self.guesses = guesses;
         if self.gauge.is_some() {
             self.read_gauge(items);
         }
