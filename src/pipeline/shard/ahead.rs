@@ -44,13 +44,14 @@ impl Shard {
         let [guesses, next_guesses] = guesses;
         self.bring_slots(run(0));
         self.bring_flows(run(1), next_guesses);
+        self.bring_datagrams(run(1));
         self.bring_rest(run(TURNS_AHEAD), guesses);
         run(TURNS_AHEAD)
     }
 
-    /// Asks for the slots of the index at which the search for the flows of a run begins.
+    /// Asks for the slots of the indexes at which the search for the flows of a run begins.
     fn bring_slots(&self, run: &[Item]) {
-        if !self.table.has_far_slots() {
+        if !self.table.has_far_slots() && !self.datagrams.has_far_slots() {
             return;
         }
         for item in run {
@@ -71,25 +72,27 @@ impl Shard {
         }
     }
 
-    /// Asks for the rest of the flows of which the packets of a run need more, and for the entries of
-    /// datagrams. Worth its time where they are not even in the cache that cores share.
+    /// Asks for the entries of the datagrams of a run.
+    fn bring_datagrams(&self, run: &[Item]) {
+        if self.datagrams.has_far_entries() {
+            let datagrams = run.iter().filter(|item| matches!(item.kind, Kind::Datagram(_)));
+            datagrams.for_each(|item| self.datagrams.bring(item.hash));
+        }
+    }
+
+    /// Asks for the rest of the flows of which the packets of a run need more. Worth its time where they are
+    /// not even in the cache that cores share.
     fn bring_rest(&self, run: &[Item], guesses: &Guesses) {
         if !self.table.is_beyond_caches() {
             return;
         }
         for (item, guess) in run.iter().zip(guesses) {
-            match item.kind {
-                Kind::Segment => {
-                    let flow = guess.and_then(|position| self.table.get(position));
-                    if let Some(flow) = flow.filter(|flow| is_out_of_the_ordinary(flow, item)) {
-                        flow.bring_rest();
-                        if let Some(recorder) = &self.desk.recorder {
-                            recorder.bring(flow.record);
-                        }
-                    }
+            let flow = guess.and_then(|position| self.table.get(position));
+            if let Some(flow) = flow.filter(|flow| is_out_of_the_ordinary(flow, item)) {
+                flow.bring_rest();
+                if let Some(recorder) = &self.desk.recorder {
+                    recorder.bring(flow.record);
                 }
-                Kind::Datagram(_) => self.datagrams.bring(item.hash),
-                _ => {}
             }
         }
     }
