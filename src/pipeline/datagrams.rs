@@ -218,6 +218,13 @@ impl Datagrams {
         }
     }
 
+    /// Returns where the entry is recorded that a datagram with this hash most probably is of.
+    #[inline]
+    pub(super) fn record(&self, hash: u64) -> Option<RecordId> {
+        let tracked = self.table.guess(hash).and_then(|position| self.table.get(position));
+        tracked.map(|tracked| tracked.record)
+    }
+
     /// Judges a datagram and counts what rules would see.
     pub(super) fn take(&mut self, item: &Item, datagram: Datagram, books: &mut Books<'_>) {
         let ctstate = match datagram {

@@ -46,6 +46,7 @@ impl Shard {
         self.bring_flows(run(1), next_guesses);
         self.bring_datagrams(run(1));
         self.bring_rest(run(TURNS_AHEAD), guesses);
+        self.bring_records(run(TURNS_AHEAD));
         run(TURNS_AHEAD)
     }
 
@@ -93,6 +94,17 @@ impl Shard {
                 if let Some(recorder) = &self.desk.recorder {
                     recorder.bring(flow.record);
                 }
+            }
+        }
+    }
+
+    /// Asks for the records of the datagrams of a run, where the table is recorded.
+    fn bring_records(&self, run: &[Item]) {
+        let recorder = self.desk.recorder.as_ref().filter(|_| self.datagrams.has_far_entries());
+        let Some(recorder) = recorder else { return };
+        for item in run.iter().filter(|item| matches!(item.kind, Kind::Datagram(_))) {
+            if let Some(record) = self.datagrams.record(item.hash) {
+                recorder.bring(record);
             }
         }
     }
