@@ -139,7 +139,8 @@ fn a_damaged_compressed_capture_is_reported_as_far_as_it_goes_and_called_incompl
     let scratch = Scratch::new("compressed_damaged");
     let json = |name: &str| -> (i32, String, serde_json::Value) {
         let output = run(&scratch.0, &["--format", "json", name]);
-        let report = serde_json::from_slice(&output.stdout).unwrap();
+        let report = serde_json::from_slice(&output.stdout);
+        let report = report.unwrap_or_else(|error| panic!("{}: {error}", text(&output.stderr)));
         (status(&output), text(&output.stderr).to_owned(), report)
     };
     scratch.write("plain", &plain);
@@ -150,7 +151,10 @@ fn a_damaged_compressed_capture_is_reported_as_far_as_it_goes_and_called_incompl
     for (name, compress) in COMPRESSORS.iter().filter(of_small_blocks) {
         let compressed = compress(&plain);
         scratch.write("broken", &broken(name, &compressed));
-        scratch.write("cut", &compressed[..compressed.len() - 1]);
+        // Some give nothing of a block that is cut.
+        let halves = plain.split_at(plain.len() / 2);
+        let members = [compress(halves.0), compress(halves.1)].concat();
+        scratch.write("cut", &members[..members.len() - 5]);
         for file in ["broken", "cut"] {
             let (status, told, report) = json(file);
             let before = report["capture"]["frames"].as_u64().unwrap();
