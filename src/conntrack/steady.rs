@@ -13,12 +13,13 @@
 
 use std::hint::select_unpredictable;
 
-use crate::conntrack::entry::{Entry, low_half};
+use crate::conntrack::entry::{Arrival, Entry, low_half};
 use crate::conntrack::expiry::seconds;
 use crate::conntrack::policy::{Feature, Features, Limits, Timeouts};
 use crate::conntrack::repeats::Repeats;
 use crate::conntrack::state::{Class, TcpState, goes_on_to};
 use crate::conntrack::window::{MAX_ACK_WINDOW, Side, SideFlags};
+use crate::segment::{Flags, Segment};
 use crate::seq::SeqNum;
 use crate::time::Timestamp;
 use crate::tuple::{Orientation, PerOrientation};
@@ -50,6 +51,17 @@ pub struct Next {
 }
 
 impl Next {
+    /// Reads a segment that is one, whose window is read with this shift count.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what is compared stays in registers")]
+    pub fn of(arrival: &Arrival<'_>, shift: u8) -> Self {
+        let Arrival { segment, orientation, now } = *arrival;
+        let Segment { seq, ack, win, .. } = *segment;
+        let is_fin = segment.has(Flags::FIN);
+        let len = segment.len.wrapping_add(u32::from(is_fin));
+        Self { orientation, seq, len, is_fin, ack, win, shift, now }
+    }
+
     /// Returns the number after its last byte, or its FIN.
     #[inline]
     pub const fn end(&self) -> SeqNum {

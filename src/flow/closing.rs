@@ -58,12 +58,9 @@ impl FlowAudit {
             track.remember_latest(&self.latest());
         }
         let (own, peer) = pair(&mut self.exchange.halves, orientation);
-        let is_fin = segment.has(Flags::FIN);
-        let len = segment.len.wrapping_add(u32::from(is_fin));
-        let Segment { seq, ack, win, .. } = *segment;
-        let next = Next { orientation, seq, len, is_fin, ack, win, shift: own.shift, now };
-        let end = end_of(segment);
-        let is_due = end != peer.ack || peer.max_end != ack;
+        let next = Next::of(&arrival, own.shift);
+        let end = next.end();
+        let is_due = end != peer.ack || peer.max_end != segment.ack;
         if !track.close(&next, is_due, panel) {
             return self.take_on_both(ts, arrival, track, panel);
         }

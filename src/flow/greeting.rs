@@ -178,14 +178,13 @@ impl FlowAudit {
         panel: &Panel,
     ) -> bool {
         let Arrival { segment, orientation, now } = *arrival;
-        let &Segment { seq, ack, len, win, .. } = segment;
         let shift = self.shift_of_first_answer(arrival).filter(|_| self.is_undisturbed(ts));
         let Some(shift) = shift else { return false };
-        let next = Next { orientation, seq, len, is_fin: false, ack, win, shift, now };
+        let next = Next::of(arrival, shift);
         let peak_win = self.peak_to_run_from(&next, segment, track);
         if peak_win.is_some() {
             let (own, peer) = pair(&mut self.exchange.halves, orientation);
-            let is_due = own.max_end.plus(len) != peer.ack || peer.max_end != ack;
+            let is_due = own.max_end.plus(next.len) != peer.ack || peer.max_end != next.ack;
             track.renew(now, Standing { is_due, is_cut: false }, panel);
         } else {
             self.bring_up(track);

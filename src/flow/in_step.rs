@@ -297,15 +297,11 @@ impl FlowAudit {
             return false;
         }
         self.bring_up(track);
-        let Segment { seq, ack, win, .. } = *segment;
-        let is_fin = segment.has(Flags::FIN);
-        let len = segment.len.wrapping_add(u32::from(is_fin));
-        let shift = self.exchange.halves[orientation].shift;
-        let next = Next { orientation, seq, len, is_fin, ack, win, shift, now };
+        let next = Next::of(&arrival, self.exchange.halves[orientation].shift);
         if !track.take_next(&next, panel) {
             return false;
         }
-        if is_fin {
+        if next.is_fin {
             self.pace = Pace::InStep;
         }
         self.last_ts = ts;

@@ -2,6 +2,7 @@
 //!
 //! Does not: track packets, or write.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::{panic, thread};
@@ -178,21 +179,21 @@ impl Peak {
         lives: &[Life],
         capacity: &Capacity,
     ) -> Self {
-        let (mut services, mut prefixes) = (BTreeMap::new(), BTreeMap::new());
+        let (mut services, mut prefixes) = (BTreeMap::new(), Vec::new());
         let mut waiting = [0; 3];
         let at = reading.at;
         for life in lives.iter().filter(|life| life.is_there(at)) {
             let (service, client) = (Service::of(life), ends(life).0.addr);
             let waits = u64::from(!life.is_in_use(at));
             count(services.entry(service).or_default(), waits);
-            count(prefixes.entry(Prefix::of(client)).or_default(), waits);
+            prefixes.push((Prefix::of(client), waits));
             if let Some(place) = waiting.get_mut(Group::of(service.protocol) as usize) {
                 *place += waits;
             }
         }
         let there = lives.iter().filter(|life| life.is_there(at));
         let longest_chain = simulation::longest_chain(there, capacity.buckets);
-        let (services, prefixes) = (ranked(services), ranked(prefixes));
+        let (services, prefixes) = (ranked(services), ranked(counted(prefixes)));
         Self { reading, phases, services, prefixes, waiting, longest_chain }
     }
 }
@@ -239,12 +240,28 @@ fn count((entries, waiting): &mut (u64, u64), waits: u64) {
     *waiting += waits;
 }
 
+/// Counts entries by what they have in common, of which there may be nearly as many kinds as entries: sorted,
+/// as a map of so many is never in the cache.
+fn counted<T: Ord + Copy>(mut entries: Vec<(T, u64)>) -> Vec<(T, (u64, u64))> {
+    entries.sort_unstable();
+    let alike = entries.chunk_by(|(one, _), (other, _)| one == other);
+    let counted = alike.filter_map(|alike| {
+        let (of, _) = *alike.first()?;
+        Some((of, (alike.len() as u64, alike.iter().map(|(_, waits)| waits).sum())))
+    });
+    counted.collect()
+}
+
 /// Returns the largest shares, the largest first; among equals in their own order.
-fn ranked<T: Ord + Copy>(counts: BTreeMap<T, (u64, u64)>) -> Vec<Share<T>> {
+fn ranked<T: Ord + Copy>(counts: impl IntoIterator<Item = (T, (u64, u64))>) -> Vec<Share<T>> {
     let share = |(of, (entries, waiting))| Share { of, entries, waiting };
     let mut shares: Vec<_> = counts.into_iter().map(share).collect();
-    shares.sort_by_key(|share| (u64::MAX - share.entries, share.of));
-    shares.truncate(NAMED);
+    let rank = |share: &Share<T>| (Reverse(share.entries), share.of);
+    if shares.len() > NAMED {
+        shares.select_nth_unstable_by_key(NAMED, rank);
+        shares.truncate(NAMED);
+    }
+    shares.sort_unstable_by_key(rank);
     shares
 }
 

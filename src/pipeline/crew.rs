@@ -59,7 +59,7 @@ impl Crew<'_> {
         let desks = self.shards.iter_mut().map(Desk::new).collect();
         let hall = Hall {
             board: Mutex::new(Board {
-                source: Some(source),
+                source: Some(&mut *source),
                 end: None,
                 settler: self.settler,
                 desks,
@@ -89,7 +89,16 @@ impl Crew<'_> {
             hall.work(0, Some(foreman));
         });
         let board = hall.board.into_inner().unwrap_or_else(PoisonError::into_inner);
-        board.end.unwrap_or(Ok(()))
+        let Board { end, frames, finished, .. } = board;
+        // The last slices are often finished when there is no source to tell of any more, or, where the
+        // reading was left, when the foreman has gone.
+        for mut verdicts in finished {
+            foreman.verdicts(&mut verdicts);
+        }
+        if frames > 0 {
+            foreman.progress(frames, source);
+        }
+        end.unwrap_or(Ok(()))
     }
 }
 

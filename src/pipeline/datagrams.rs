@@ -192,6 +192,18 @@ impl Datagrams {
         self.table.iter().filter(|tracked| !tracked.is_over(now)).count()
     }
 
+    /// Returns whether the index is too large to be in a core's own cache.
+    #[inline]
+    pub(super) const fn has_far_slots(&self) -> bool {
+        self.table.has_far_slots()
+    }
+
+    /// Returns whether the entries are too many to be in a core's own cache.
+    #[inline]
+    pub(super) const fn has_far_entries(&self) -> bool {
+        self.table.has_far_elements()
+    }
+
     /// Asks for the slots of the index at which the search for the entry of a datagram begins.
     #[inline]
     pub(super) fn bring_slots(&self, hash: u64) {
@@ -204,6 +216,13 @@ impl Datagrams {
         if let Some(position) = self.table.guess(hash) {
             self.table.bring(position, 0..size_of::<Option<Tracked>>().div_ceil(LINE));
         }
+    }
+
+    /// Returns where the entry is recorded that a datagram with this hash most probably is of.
+    #[inline]
+    pub(super) fn record(&self, hash: u64) -> Option<RecordId> {
+        let tracked = self.table.guess(hash).and_then(|position| self.table.get(position));
+        tracked.map(|tracked| tracked.record)
     }
 
     /// Judges a datagram and counts what rules would see.

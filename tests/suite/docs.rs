@@ -90,6 +90,7 @@ fn every_option_of_the_documents_exists_and_every_option_is_in_them() {
         "--sshloginfile",
         "--runs",
         "--limit",
+        "--flows",
     ];
     let plain = ["--help", "--version", "--output", "--progress", "--quiet", "--verbose"];
     for option in options(&documents) {

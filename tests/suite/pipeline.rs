@@ -1,11 +1,15 @@
 //! Conversations through the whole pipeline: written as captures of both formats, read back,
 //! decoded, divided among shards and judged.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
 use tcp_window_audit::audit::{Audit, Inputs, Method, PacketVerdict};
 use tcp_window_audit::conntrack::{Profile, Reason, Setting, Sysctls};
+use tcp_window_audit::frame::Batch;
 use tcp_window_audit::pipeline::{Observer, Plan, Run, Wanted};
 use tcp_window_audit::source::file::FileSource;
-use tcp_window_audit::source::{FrameSource, Timeline};
+use tcp_window_audit::source::{Error, FrameSource, SourceSummary, Timeline};
 
 use crate::capture_writer::{MICROSECONDS, NANOSECONDS, Order, PcapWriter, PcapngWriter};
 use crate::hostile::packet;
@@ -201,6 +205,98 @@ fn cut_options_are_counted_by_the_short_ways_as_by_the_long_one() {
                 assert_eq!(found, expected, "{wanted:?}, {kept} bytes of options");
             }
         }
+    }
+}
+
+/// A source of many batches of small frames, which tells when it is at its end, where it may fail.
+struct Many {
+    batches: Vec<FileSource>,
+    current: usize,
+    fails: bool,
+    at_end: mpsc::Sender<()>,
+}
+
+impl Many {
+    /// Eight batches until the other workers are called, and as many more as all of them may have on their
+    /// way while nobody takes verdicts.
+    const BATCHES: u64 = 8 + 6;
+    const FRAMES: u64 = 100;
+
+    fn new(fails: bool) -> (Self, mpsc::Receiver<()>) {
+        let (at_end, ended) = mpsc::channel();
+        let batch = |number: u64| {
+            let mut writer = PcapWriter::new(Order::Little, NANOSECONDS, RAW);
+            for frame in 0..Self::FRAMES {
+                let port = u16::try_from(number * Self::FRAMES + frame).unwrap();
+                let (client, server) =
+                    (([10, 0, 0, 1].into(), port), ([192, 0, 2, 80].into(), 443));
+                let syn = packet::Packet::new(client, server, packet::SYN).bytes();
+                writer.frame(START_NS, u32::try_from(syn.len()).unwrap(), &syn);
+            }
+            let input = Box::new(std::io::Cursor::new(writer.bytes));
+            let mut timeline = Timeline::default();
+            timeline.next_number += number * Self::FRAMES;
+            FileSource::from_reader("many".to_owned(), input, timeline).unwrap()
+        };
+        let batches = (0..Self::BATCHES).map(batch).collect();
+        (Self { batches, current: 0, fails, at_end }, ended)
+    }
+}
+
+impl FrameSource for Many {
+    fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
+        while let Some(file) = self.batches.get_mut(self.current) {
+            if file.fill(batch)? {
+                return Ok(true);
+            }
+            self.current += 1;
+        }
+        let _ = self.at_end.send(());
+        if self.fails { Err(Error::Empty { name: "many".to_owned() }) } else { Ok(false) }
+    }
+
+    fn summary(&self) -> SourceSummary {
+        self.batches[0].summary()
+    }
+}
+
+/// Who, once all workers are there, takes no verdicts before another one has read the source to its end.
+struct Slow {
+    ended: Option<mpsc::Receiver<()>>,
+    verdicts: u64,
+    told: u64,
+}
+
+impl Observer for Slow {
+    fn verdicts(&mut self, verdicts: &[PacketVerdict], _: &Inputs) -> std::io::Result<()> {
+        if self.told >= 8 * Many::FRAMES
+            && let Some(ended) = self.ended.take()
+        {
+            ended.recv_timeout(Duration::from_secs(60)).expect("another worker reads on");
+        }
+        self.verdicts += verdicts.len() as u64;
+        Ok(())
+    }
+
+    fn progress(&mut self, frames: u64, _: &dyn FrameSource) {
+        assert!(frames > self.told);
+        self.told = frames;
+    }
+}
+
+#[test]
+fn frames_are_told_to_the_last_where_the_source_ended_before_they_were_audited() {
+    for (threads, fails) in [(1, true), (2, false), (2, true), (7, true)] {
+        let (mut source, ended) = Many::new(fails);
+        let ended = Some(ended).filter(|_| threads > 1);
+        let mut slow = Slow { ended, verdicts: 0, told: 0 };
+        let mut run = Run::new(&plan(&Settings::default(), threads, Wanted::Verdicts));
+        run.read(&mut source, &mut slow);
+        let frames = Many::BATCHES * Many::FRAMES;
+        assert_eq!(run.frames(), frames, "{threads} threads");
+        assert_eq!((slow.told, slow.verdicts), (frames, frames), "{threads} threads");
+        let audit = run.finish();
+        assert_eq!((audit.tally.frames(), audit.incomplete.len()), (frames, usize::from(fails)));
     }
 }
 

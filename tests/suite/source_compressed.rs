@@ -9,11 +9,16 @@ use std::io::Cursor;
     feature = "bzip2"
 ))]
 use std::io::Write;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
+use tcp_window_audit::frame::Batch;
 use tcp_window_audit::source::file::FileSource;
 use tcp_window_audit::source::{Error, FrameSource, Timeline};
 
 use crate::capture_writer::{MICROSECONDS, Order, PcapWriter};
+use crate::program::{STORY, Scratch, run, status, text};
+use crate::scenario::testdata;
 use crate::source::{Seen, drain, source};
 
 /// A kind of compression: its name, and how a member or frame is made.
@@ -83,6 +88,90 @@ fn compressed_data_cut_short_give_the_frames_before_and_an_error() {
     }
 }
 
+/// The beginning of a member or frame that no decoder can take: of its name, the header that it has, and a
+/// block of a kind that there is not, or longer than any.
+const BROKEN: [(&str, &[u8]); 5] = [
+    ("gzip", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 7, 0, 0, 0]),
+    ("zstd", &[0x28, 0xb5, 0x2f, 0xfd, 0, 0x58, 7, 0, 0, 0]),
+    ("lz4", &[0x04, 0x22, 0x4d, 0x18, 0x40, 0x40, 0xc0, 0xff, 0xff, 0xff, 0x7f]),
+    ("xz", &[0xfd, b'7', b'z', b'X', b'Z', 0, 0xff, 0xff, 0, 0, 0, 0]),
+    ("bzip2", b"BZh9\0\0\0\0\0\0\0\0"),
+];
+
+/// Returns what is compressed, and after it a member that is broken.
+fn broken(name: &str, compressed: &[u8]) -> Vec<u8> {
+    let (_, member) = BROKEN.iter().find(|(broken, _)| *broken == name).unwrap();
+    [compressed, member].concat()
+}
+
+/// More than may wait to be read, so that the decompressing thread meets the damage late, or waits itself.
+fn long_capture() -> Vec<u8> {
+    let mut writer = PcapWriter::new(Order::Little, MICROSECONDS, 1);
+    for index in 0..LONG_FRAMES {
+        writer.frame(index * 1_000_000, 9000, &[index as u8; 9000]);
+    }
+    writer.bytes
+}
+
+const LONG_FRAMES: u64 = 1500;
+
+#[test]
+fn what_was_decompressed_before_the_damage_is_read_to_the_last_frame() {
+    let plain = long_capture();
+    for (name, compress) in COMPRESSORS {
+        let whole = compress(&plain);
+        let (frames, error) = read(broken(name, &whole));
+        let Some(Error::Compression { codec, frames: told, offset, .. }) = error else {
+            panic!("{name}: {error:?}")
+        };
+        assert_eq!((codec, told), (*name, frames.len() as u64));
+        let missing = plain.len() as u64 - offset;
+        // The decoder of xz gives nothing of the call in which it meets the damage.
+        assert!(missing == 0 || *name == "xz" && missing <= 256 << 10, "{name}: {missing} bytes");
+        assert!(missing > 0 || told == LONG_FRAMES, "{name}: {told} frames");
+    }
+}
+
+#[test]
+fn a_damaged_compressed_capture_is_reported_as_far_as_it_goes_and_called_incomplete() {
+    let folder = testdata().join("captures").join(STORY);
+    let plain = std::fs::read(folder.join("capture.pcapng")).unwrap();
+    let scratch = Scratch::new("compressed_damaged");
+    let json = |name: &str| -> (i32, String, serde_json::Value) {
+        let output = run(&scratch.0, &["--format", "json", name]);
+        let report = serde_json::from_slice(&output.stdout);
+        let report = report.unwrap_or_else(|error| panic!("{}: {error}", text(&output.stderr)));
+        (status(&output), text(&output.stderr).to_owned(), report)
+    };
+    scratch.write("plain", &plain);
+    let whole = json("plain").2;
+    let frames = whole["capture"]["frames"].as_u64().unwrap();
+    // The capture is less than a block of bzip2, and than xz gives at once.
+    let of_small_blocks = |(name, _): &&Compressor| ["gzip", "zstd", "lz4"].contains(name);
+    for (name, compress) in COMPRESSORS.iter().filter(of_small_blocks) {
+        let compressed = compress(&plain);
+        scratch.write("broken", &broken(name, &compressed));
+        // Some give nothing of a block that is cut.
+        let halves = plain.split_at(plain.len() / 2);
+        let members = [compress(halves.0), compress(halves.1)].concat();
+        scratch.write("cut", &members[..members.len() - 5]);
+        for file in ["broken", "cut"] {
+            let (status, told, report) = json(file);
+            let before = report["capture"]["frames"].as_u64().unwrap();
+            let problem = format!("{file}: cannot decompress ({name}) after frame {before}, ");
+            assert_eq!((status, told.lines().count()), (2, 1), "{name}: {told}");
+            assert!(told.starts_with(&format!("tcp-window-audit: {problem}")), "{name}: {told}");
+            let problems = report["problems"].as_array().unwrap();
+            assert_eq!((&report["complete"], problems.len()), (&false.into(), 1), "{name}");
+            assert!(problems[0].as_str().unwrap().starts_with(&problem), "{problems:?}");
+            assert!(before > 0 && before <= frames, "{name}: {before} of {frames}");
+            if before == frames {
+                assert_eq!(report["verdict"]["invalid"], whole["verdict"]["invalid"], "{name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn damaged_compressed_data_never_panic() {
     for (name, compress) in COMPRESSORS {
@@ -133,15 +222,25 @@ fn a_window_beyond_the_limit_is_refused() {
 }
 
 #[test]
-fn a_source_that_is_dropped_early_lets_its_thread_end() {
-    for (_, compress) in COMPRESSORS {
-        let alive = std::sync::Arc::new(());
-        let reader = Tracked { bytes: Cursor::new(compress(&capture())), _alive: alive.clone() };
-        let opened = FileSource::from_reader(String::new(), Box::new(reader), Timeline::default());
-        drop(opened.unwrap());
-        // The thread holds the reader until it ends.
-        while std::sync::Arc::strong_count(&alive) > 1 {
-            std::thread::yield_now();
+fn a_source_that_is_left_early_lets_its_thread_end() {
+    // A record that cannot be, before all others.
+    let mut bad = PcapWriter::new(Order::Little, MICROSECONDS, 1);
+    bad.record(0, [(16 << 20) + 1, 0], b"");
+    bad.bytes.extend(&long_capture()[24..]);
+    for plain in [long_capture(), bad.bytes] {
+        for (name, compress) in COMPRESSORS {
+            let (alive, ended) = mpsc::channel();
+            let reader = Box::new(Tracked { bytes: Cursor::new(compress(&plain)), _alive: alive });
+            let opened = FileSource::from_reader("test".to_owned(), reader, Timeline::default());
+            let mut source = opened.unwrap();
+            let filled = source.fill(&mut Batch::default());
+            let problem = filled.err().map(|error| error.to_string());
+            let expected = "test: damaged at byte 24, frame 1: a record of 16777217 bytes";
+            assert!(problem.is_none_or(|problem| problem == expected), "{name}");
+            drop(source);
+            // The thread holds the reader until it ends.
+            let end = ended.recv_timeout(Duration::from_secs(60));
+            assert_eq!(end, Err(RecvTimeoutError::Disconnected), "{name}: the thread lives on");
         }
     }
 }
@@ -203,7 +302,7 @@ fn bzip2(bytes: &[u8]) -> Vec<u8> {
 /// A reader of which a test can tell whether it is still there.
 struct Tracked {
     bytes: Cursor<Vec<u8>>,
-    _alive: std::sync::Arc<()>,
+    _alive: mpsc::Sender<()>,
 }
 
 impl std::io::Read for Tracked {

@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ("frame", &["seq", "time"]),
     ("memory", &[]),
     ("conntrack", &["memory", "segment", "seq", "time", "tuple"]),
-    ("occupancy", &["conntrack", "time", "tuple"]),
+    ("occupancy", &["conntrack", "memory", "time", "tuple"]),
     ("wire", &["frame", "segment", "seq", "time", "tuple"]),
     ("source", &["frame", "time"]),
     ("flow", &["conntrack", "segment", "seq", "time", "tuple"]),

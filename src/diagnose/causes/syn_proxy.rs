@@ -21,10 +21,13 @@ pub(in crate::diagnose) const CAUSE: Cause = Cause::known(&Knowledge {
                 flood of SYNs answers with cookies, which hold neither window scale nor SACK \
                 where the client sends no timestamps. Nothing of that is INVALID, but 64 KiB a \
                 round trip are the most.",
-    signature: "SYN-ACKs with a window of zero followed by an update; or SYN-ACKs that lack \
-                scaling and SACK while others of the same server have them, in bursts.",
+    signature: "SYN-ACKs with a window of zero followed by an update; SYN-ACKs that made fewer hops \
+                than all that follows (a higher TTL), or began with another TTL; or SYN-ACKs that \
+                lack scaling and SACK while others of the same server have them, in bursts.",
     look_alikes: "Clients that do not offer the options themselves; a device that strips them \
-                  (C03).",
+                  (C03); a route that changed between the SYN-ACK and what follows, which \
+                  changes for other connections too; something nearer that acknowledges for \
+                  the server (C25), whose SYN-ACK made more hops.",
     remedy: "A longer backlog (net.core.somaxconn, net.ipv4.tcp_max_syn_backlog) and \
              net.ipv4.tcp_timestamps=1; for SYNPROXY the server's own mss and wscale.",
     references: "RFC 4987, section 3.6; nft(8), synproxy statement",

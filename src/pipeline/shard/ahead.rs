@@ -56,13 +56,15 @@ impl Shard {
         let (taken, next) = (run(TURNS_AHEAD), run(1));
         self.bring_slots(run(0));
         self.bring_flows(next, next_guesses);
+        self.bring_datagrams(next);
         self.bring_rest(taken, guesses);
+        self.bring_records(taken);
         (taken, guesses)
     }
 
-    /// Asks for the slots of the index at which the search for the flows of a run begins.
+    /// Asks for the slots of the indexes at which the search for the flows of a run begins.
     fn bring_slots(&self, run: &[Item]) {
-        if !self.table.has_far_slots() {
+        if !self.table.has_far_slots() && !self.datagrams.has_far_slots() {
             return;
         }
         for item in run {
@@ -83,25 +85,38 @@ impl Shard {
         }
     }
 
-    /// Asks for the rest of the flows of which the packets of a run need more, and for the entries of
-    /// datagrams. Worth its time where they are not even in the cache that cores share.
+    /// Asks for the entries of the datagrams of a run.
+    fn bring_datagrams(&self, run: &[Item]) {
+        if self.datagrams.has_far_entries() {
+            let datagrams = run.iter().filter(|item| matches!(item.kind, Kind::Datagram(_)));
+            datagrams.for_each(|item| self.datagrams.bring(item.hash));
+        }
+    }
+
+    /// Asks for the rest of the flows of which the packets of a run need more. Worth its time where they are
+    /// not even in the cache that cores share.
     fn bring_rest(&self, run: &[Item], guesses: &[Guess]) {
         if !self.table.is_beyond_caches() {
             return;
         }
         for (item, guess) in run.iter().zip(guesses) {
-            match item.kind {
-                Kind::Segment => {
-                    let flow = guess.and_then(|position| self.table.get(position));
-                    if let Some(flow) = flow.filter(|flow| is_out_of_the_ordinary(flow, item)) {
-                        flow.bring_rest();
-                        if let Some(recorder) = &self.desk.recorder {
-                            recorder.bring(flow.record);
-                        }
-                    }
+            let flow = guess.and_then(|position| self.table.get(position));
+            if let Some(flow) = flow.filter(|flow| is_out_of_the_ordinary(flow, item)) {
+                flow.bring_rest();
+                if let Some(recorder) = &self.desk.recorder {
+                    recorder.bring(flow.record);
                 }
-                Kind::Datagram(_) => self.datagrams.bring(item.hash),
-                _ => {}
+            }
+        }
+    }
+
+    /// Asks for the records of the datagrams of a run, where the table is recorded.
+    fn bring_records(&self, run: &[Item]) {
+        let recorder = self.desk.recorder.as_ref().filter(|_| self.datagrams.has_far_entries());
+        let Some(recorder) = recorder else { return };
+        for item in run.iter().filter(|item| matches!(item.kind, Kind::Datagram(_))) {
+            if let Some(record) = self.datagrams.record(item.hash) {
+                recorder.bring(record);
             }
         }
     }

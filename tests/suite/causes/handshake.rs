@@ -82,16 +82,29 @@ fn a_syn_ack_with_a_window_of_zero_and_another_ttl_comes_from_a_proxy() {
     assert!(all["causes"][0]["parts"]["clean control flows"].is_null(), "{}", all["causes"]);
 }
 
+/// A connection whose SYN-ACK arrives with another TTL than all that its server sends later.
+fn answered(syn_ack: u8, later: u8) -> Vec<Line> {
+    let mut lines = healthy();
+    for line in lines.iter_mut().filter(|line| line.from == From::Server) {
+        line.ttl = if line.flags & SYN != 0 { syn_ack } else { later };
+    }
+    lines
+}
+
+/// The only connection of a capture, by no more than its TTLs, as with balancers that answer SYNs three
+/// hops before their servers.
+#[test]
+fn one_syn_ack_from_nearer_than_what_follows_is_possibly_of_a_proxy() {
+    let report = report("nearer", &[answered(50, 47)]);
+    assert_eq!(level(&report, "C15"), Some("possible"));
+    let finding = report["causes"][0]["finding"].as_str().unwrap();
+    assert!(finding.ends_with("1 connection: 1 over another way than what follows"), "{finding}");
+    assert_eq!(level(&self::report("as_near", &[answered(47, 47)]), "C15"), None);
+}
+
 #[test]
 fn a_syn_ack_from_further_than_what_follows_comes_from_no_proxy() {
     // What answers for a server stands before it; the other way round, something acknowledges for it.
-    let answered = |syn_ack, later| {
-        let mut lines = healthy();
-        for line in lines.iter_mut().filter(|line| line.from == From::Server) {
-            line.ttl = if line.flags & SYN != 0 { syn_ack } else { later };
-        }
-        lines
-    };
     let by_ttls = |syn_ack, later| {
         let flows = [answered(syn_ack, later), answered(syn_ack, later), healthy()];
         let report = report("ttls", &flows);

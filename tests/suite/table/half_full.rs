@@ -14,7 +14,7 @@ use tcp_window_audit::tuple::FlowKey;
 
 use super::dns::BEGIN_NS;
 use super::traffic::{Connection, End, MILLIS, Timed, in_order, pcap, tcp};
-use crate::program::{PROGRAM, Scratch, run, text};
+use crate::program::{PROGRAM, Scratch, run, status, text};
 
 const SECOND: u64 = 1000 * MILLIS;
 const TCP: u8 = 6;
@@ -123,8 +123,10 @@ fn sip(time: u64) -> Vec<Timed> {
 
 /// Returns how many frames a run has taken, and whether it was left.
 fn taken(run: Run) -> (u64, bool) {
-    let is_left = run.is_left_half_full();
-    (run.finish().tally.frames(), is_left)
+    let (said, is_left) = (run.frames(), run.is_left_half_full());
+    let frames = run.finish().tally.frames();
+    assert_eq!(said, frames, "the run knows how many frames it has taken");
+    (frames, is_left)
 }
 
 #[test]
@@ -250,6 +252,50 @@ fn a_problem_is_told_once_however_often_inputs_are_read() {
         let told = text(&output.stderr);
         assert_eq!(told.matches("bad.pcap: not a capture file").count(), 1, "{options:?}: {told}");
         assert_eq!(told.lines().count(), 1, "{options:?}: {told}");
+    }
+}
+
+/// Runs the program over what is there, and returns the lines that it tells.
+fn told(scratch: &Scratch, arguments: &[&str]) -> Vec<String> {
+    let output = run(&scratch.0, arguments);
+    assert_eq!(status(&output), 2 * i32::from(arguments[0] == "merge"), "{arguments:?}");
+    text(&output.stderr).lines().map(str::to_owned).collect()
+}
+
+/// What keeps captures from being read is met by those who split them or audit a shard, kept in what they
+/// make, and met again by `merge`: which reads pieces once more for the table, and captures as well.
+#[test]
+fn problems_of_captures_split_and_merged_again_are_told_once_by_each_command() {
+    let scratch = folder("half_full_split");
+    let mut capture = std::fs::read(scratch.0.join("a.pcap")).unwrap();
+    capture.truncate(capture.len() - 3);
+    scratch.write("a.pcap", &capture);
+    scratch.write("bad.pcap", b"hello, world, this is no capture");
+    let frames = 6 * u32::from(CROWD);
+    let problems = [
+        "tcp-window-audit: bad.pcap: not a capture file".to_owned(),
+        format!("tcp-window-audit: a.pcap: cut short in frame {frames}, at byte"),
+    ];
+    let holds = |arguments: &[&str]| {
+        let told = told(&scratch, arguments);
+        let are_all = problems.iter().zip(&told).all(|(problem, line)| line.starts_with(problem));
+        assert!(are_all && told.len() == problems.len(), "{arguments:?}: {told:?}");
+    };
+    let inputs = ["a.pcap", "bad.pcap"];
+    holds(&[&["split", "-n", "2", "-o", "pieces"], &inputs[..]].concat());
+    let pieces = ["pieces/a.pcap.0-of-2.pcapng", "pieces/a.pcap.1-of-2.pcapng"];
+    for (how, of_share) in [("pieces", [&pieces[..1], &pieces[1..]]), ("captures", [&inputs; 2])] {
+        let parts = [0, 1].map(|share| format!("{how}.{share}"));
+        for (share, files) in of_share.into_iter().enumerate() {
+            let (part, share) = (&parts[share], format!("{share}/2"));
+            let make = ["--shard", &share, "--partial", part];
+            holds(&[&make, &SMALL[..], files].concat());
+        }
+        holds(&["merge", "-q", &parts[0], &parts[1]]);
+        let json = run(&scratch.0, &["merge", "--format", "json", &parts[0], &parts[1]]);
+        let report: Value = serde_json::from_slice(&json.stdout).unwrap();
+        assert_eq!(report["table"]["entries_made"], CROWD, "{how}");
+        assert_eq!(report["capture"]["frames"], frames - 1, "{how}");
     }
 }
 
