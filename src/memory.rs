@@ -36,7 +36,8 @@ pub(crate) fn prefer_large_pages<T>(vector: &Vec<T>) {
 pub(crate) const fn prefer_large_pages<T>(_: &Vec<T>) {}
 
 /// Asks for lines of the cache that an element lies in, by their numbers from its beginning. Unlike a
-/// read, that waits for nothing; lines beyond the element are left out.
+/// read, that waits for nothing; lines beyond the element are left out. One that does not begin where a line
+/// does may reach into one more.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "the lines are constants")]
 pub(crate) fn bring<T>(element: &T, lines: Range<usize>) {
@@ -47,6 +48,7 @@ pub(crate) fn bring<T>(element: &T, lines: Range<usize>) {
     }
 }
 
+/// Asks for the line of the cache with this address.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[expect(unsafe_code, reason = "30 % less time on `bb` than by reads: CONTRIBUTING.md")]
@@ -56,6 +58,7 @@ fn bring_line(line: *const i8) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
 }
 
+/// Asks for the line of the cache with this address.
 #[cfg(target_arch = "aarch64")]
 #[inline]
 #[expect(unsafe_code, reason = "as on x86-64; the standard library has no stable name for it")]

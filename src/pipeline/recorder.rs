@@ -90,7 +90,7 @@ impl Recorder {
     }
 
     /// Notes that no packet comes any more: only flows to be buried.
-    pub(super) const fn end(&mut self) {
+    pub(super) const fn note_end(&mut self) {
         self.has_ended = true;
     }
 

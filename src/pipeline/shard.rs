@@ -32,7 +32,7 @@ use crate::segment::ErrorTraits;
 use crate::time::Timestamp;
 use crate::tuple::FlowKey;
 use crate::wire::Packet;
-use ahead::{Guesses, turns};
+use ahead::{Guess, Guesses, turns};
 use first_sights::FirstSights;
 use flow::Flow;
 use gauge::Gauge;
@@ -46,8 +46,8 @@ pub(super) struct Shard {
     table: Table<Flow>,
     datagrams: Datagrams,
     desk: Desk,
-    /// The guesses at the flows of the next two runs of packets.
-    guesses: [Guesses; 2],
+    /// Where the flows of the packets ahead most probably are.
+    guesses: Guesses,
     /// Entries that another tracker knew before the capture began.
     known: BTreeMap<FlowKey, Entry>,
     /// How many entries there are, when that is looked at as the run goes on.
@@ -107,8 +107,7 @@ impl Shard {
                 .flatten()
                 .map(Box::new),
         };
-        let (table, guesses, known) =
-            (Table::new(seed), <[Guesses; 2]>::default(), BTreeMap::new());
+        let (table, guesses, known) = (Table::new(seed), Guesses::default(), BTreeMap::new());
         let gauge = (plan.table == TableView::UntilHalfFull).then(Gauge::default);
         Self { table, datagrams, desk, guesses, known, gauge }
     }
@@ -123,8 +122,8 @@ impl Shard {
     pub(super) fn take(&mut self, items: &[Item]) {
         let mut guesses = std::mem::take(&mut self.guesses);
         for turn in 0..turns(items) {
-            let run = self.look_ahead(items, turn, &mut guesses);
-            self.take_run(run, &guesses[0]);
+            let (run, guesses) = self.look_ahead(items, turn, &mut guesses);
+            self.take_run(run, guesses);
         }
         self.guesses = guesses;
         if self.gauge.is_some() {
@@ -135,7 +134,7 @@ impl Shard {
     /// Takes packets of which it is known where their flows most probably are. Stands alone, so that
     /// its variables stay in registers.
     #[inline(never)]
-    fn take_run(&mut self, run: &[Item], guesses: &Guesses) {
+    fn take_run(&mut self, run: &[Item], guesses: &[Guess]) {
         for (item, guess) in run.iter().zip(guesses) {
             match item.kind {
                 Kind::Segment => self.take_segment(item, *guess),
@@ -171,7 +170,7 @@ impl Shard {
     /// Ends all flows and returns what they showed; `end` is the tracker time of the last frame.
     pub(super) fn finish(mut self, end: Timestamp) -> Finished {
         if let Some(recorder) = &mut self.desk.recorder {
-            recorder.end();
+            recorder.note_end();
         }
         self.table.drain(|flow| self.desk.bury(flow, end));
         self.datagrams.finish(end, &mut self.desk.books());

@@ -8,9 +8,11 @@ use std::thread;
 
 /// How much is handed over at once.
 const CHUNK_BYTES: usize = 256 << 10;
-/// How many chunks may wait, 8 MiB: so many that neither thread often sleeps, as waking one takes longer
-/// than decompressing a chunk.
-const CHUNKS_AHEAD: usize = 32;
+/// How many chunks of a file that is read alone may wait, 8 MiB: so many that neither thread often sleeps,
+/// as waking one takes longer than decompressing a chunk.
+pub(super) const AHEAD_ALONE: usize = 32;
+/// The same for each of several files that are read at one time, 1 MiB: there may be hundreds.
+pub(super) const AHEAD_BESIDE_OTHERS: usize = 4;
 
 /// The largest window of zstd, as a power of two: 128 MiB, what the zstd tool allows unasked.
 #[cfg(feature = "zstd")]
@@ -70,12 +72,13 @@ impl Codec {
         }
     }
 
-    /// Starts to decompress, and returns what comes out.
+    /// Starts to decompress, and returns what comes out, of which so many chunks may wait.
     pub(super) fn decompress(
         self,
         compressed: Box<dyn Read + Send>,
+        chunks_ahead: usize,
     ) -> io::Result<Box<dyn Read + Send>> {
-        let (chunks, incoming) = mpsc::sync_channel(CHUNKS_AHEAD);
+        let (chunks, incoming) = mpsc::sync_channel(chunks_ahead);
         let (spent, reusable) = mpsc::channel();
         thread::Builder::new()
             .name(format!("{} decompressor", self.name()))
@@ -263,5 +266,45 @@ impl Read for Decompressed {
         }
         self.position += count;
         Ok(count)
+    }
+}
+
+#[cfg(all(test, feature = "gzip"))]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use std::io::Write;
+    use std::time::Duration;
+
+    /// A reader that tells how much each read has given.
+    struct Telling(io::Cursor<Vec<u8>>, Sender<usize>);
+
+    impl Read for Telling {
+        fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.read(target)?;
+            self.1.send(count).unwrap();
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn no_more_is_decompressed_than_may_wait() {
+        let mut random = Random(1);
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        let noise: Vec<_> = (0..CHUNK_BYTES).map(|_| random.below(256) as u8).collect();
+        (0..2 * AHEAD_ALONE).for_each(|_| encoder.write_all(&noise).unwrap());
+        let compressed = encoder.finish().unwrap();
+        for chunks_ahead in [AHEAD_ALONE, AHEAD_BESIDE_OTHERS] {
+            let (telling, told) = mpsc::channel();
+            let reader = Telling(io::Cursor::new(compressed.clone()), telling);
+            let output = Codec::Gzip.decompress(Box::new(reader), chunks_ahead).unwrap();
+            // Until nothing more is read.
+            let pause = Duration::from_millis(300);
+            let read: usize = std::iter::from_fn(|| told.recv_timeout(pause).ok()).sum();
+            // Besides those that wait one is held by the thread, and one is still compressed.
+            let chunks = read / CHUNK_BYTES;
+            assert!((chunks_ahead..=chunks_ahead + 3).contains(&chunks), "{chunks} chunks");
+            drop(output);
+        }
     }
 }

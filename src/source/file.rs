@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::decompress::Codec;
+use super::decompress::{AHEAD_ALONE, AHEAD_BESIDE_OTHERS, Codec};
 use super::follow::Growing;
 use super::input::{Input, Stop};
 use super::open::{Format, Opened};
@@ -53,15 +53,25 @@ impl FileSource {
     ///
     /// [`Error`] when the file cannot be opened or does not begin as a capture does.
     pub fn open(path: &Path, timeline: Timeline) -> Result<Self, Error> {
+        Self::open_ahead(path, timeline, AHEAD_ALONE)
+    }
+
+    /// Opens one of several files that are read at one time, so that all together take little memory.
+    pub(super) fn open_beside_others(path: &Path, timeline: Timeline) -> Result<Self, Error> {
+        Self::open_ahead(path, timeline, AHEAD_BESIDE_OTHERS)
+    }
+
+    /// Opens a file, of which so many chunks are decompressed ahead.
+    fn open_ahead(path: &Path, timeline: Timeline, chunks_ahead: usize) -> Result<Self, Error> {
         if path.as_os_str() == "-" {
-            return Self::from_reader("-".to_owned(), Box::new(io::stdin()), timeline);
+            return Self::of("-".to_owned(), Box::new(io::stdin()), timeline, chunks_ahead);
         }
         let cannot_open = |source| Error::Open { path: path.to_owned(), source };
         let file = File::open(path).map_err(cannot_open)?;
         let metadata = file.metadata().map_err(cannot_open)?;
         let file_len = metadata.is_file().then_some(metadata.len());
         let name = path.display().to_string();
-        let source = Self::from_reader(name, Box::new(file), timeline)?;
+        let source = Self::of(name, Box::new(file), timeline, chunks_ahead)?;
         Ok(Self { file_len, ..source })
     }
 
@@ -98,9 +108,19 @@ impl FileSource {
         reader: Box<dyn Read + Send>,
         timeline: Timeline,
     ) -> Result<Self, Error> {
+        Self::of(name, reader, timeline, AHEAD_ALONE)
+    }
+
+    fn of(
+        name: String,
+        reader: Box<dyn Read + Send>,
+        timeline: Timeline,
+        chunks_ahead: usize,
+    ) -> Result<Self, Error> {
         let bytes_read = Arc::new(AtomicU64::new(0));
         let counted = Counted { reader, bytes_read: Arc::clone(&bytes_read) };
-        let Opened { input, codec, format } = Opened::new(&name, Input::new(Box::new(counted)))?;
+        let input = Input::new(Box::new(counted));
+        let Opened { input, codec, format } = Opened::new(&name, input, chunks_ahead)?;
         Ok(Self {
             name,
             file_len: None,

@@ -17,7 +17,7 @@ use crate::frame::{Batch, Frame};
 use crate::time::{CaptureClock, Timestamp};
 
 /// The most files that are read at one time; more wait until one has ended, and their frames then
-/// come late. 256 take 64 MiB.
+/// come late. 256 take 64 MiB, and 256 MiB more where all are compressed.
 const MAX_OPEN: usize = 256;
 /// When a batch of frames from several files is handed over.
 const BATCH_BYTES: usize = 256 << 10;
@@ -69,8 +69,18 @@ struct Cursor {
 
 impl Cursor {
     fn open(index: usize, path: &Path, set_back: Option<SetBack>) -> Result<Self, Error> {
+        let source = FileSource::open_beside_others(path, Timeline::of_file(index))?;
+        Ok(Self::new(index, source, set_back))
+    }
+
+    /// Opens a file while no other is being read, as of rotated files one follows upon the other.
+    fn open_alone(index: usize, path: &Path, set_back: Option<SetBack>) -> Result<Self, Error> {
         let source = FileSource::open(path, Timeline::of_file(index))?;
-        Ok(Self { index, source, batch: Batch::default(), position: 0, set_back })
+        Ok(Self::new(index, source, set_back))
+    }
+
+    fn new(index: usize, source: FileSource, set_back: Option<SetBack>) -> Self {
+        Self { index, source, batch: Batch::default(), position: 0, set_back }
     }
 
     fn next(&self) -> Option<Frame<'_>> {
@@ -156,7 +166,8 @@ impl Merged {
             let cursor = match source {
                 Unopened::Stream(cursor) => Ok(*cursor),
                 Unopened::File(path) => {
-                    Cursor::open(index, &path, self.set_back.get(&path).copied())
+                    let open = if self.open.is_empty() { Cursor::open_alone } else { Cursor::open };
+                    open(index, &path, self.set_back.get(&path).copied())
                 }
             };
             match cursor {

@@ -35,15 +35,15 @@ pub(super) enum Format {
 }
 
 impl Opened {
-    /// Tells compression and format, and reads the header.
-    pub(super) fn new(name: &str, mut input: Input) -> Result<Self, Error> {
+    /// Tells compression and format, and reads the header. Of what is decompressed so many chunks may wait.
+    pub(super) fn new(name: &str, mut input: Input, chunks_ahead: usize) -> Result<Self, Error> {
         let codec = Codec::of(peek(name, None, &mut input, Codec::MAGIC_BYTES)?);
         if let Some(codec) = codec {
             let name = name.to_owned();
             if !codec.is_built_in() {
                 return Err(Error::NotBuiltIn { name, codec: codec.name() });
             }
-            let output = codec.decompress(input.into_reader());
+            let output = codec.decompress(input.into_reader(), chunks_ahead);
             input = Input::new(output.map_err(|source| Error::Read { name, offset: 0, source })?);
         }
         let format = Format::recognise(name, codec, &mut input)?;

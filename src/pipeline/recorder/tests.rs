@@ -363,3 +363,43 @@ fn a_twin_that_expires_between_segments_that_came_at_once_is_seen_to() {
     items[6].stamp.clock = items[6].stamp.clock.plus_nanos(2_000_000);
     assert_eq!(twins_made(&items, &[]), 2);
 }
+
+/// Returns a connection whose twin outlives it: forgotten while nothing came, the twin begins anew with the
+/// acknowledgement of a FIN that closes the entry.
+fn parting() -> Vec<Item> {
+    let mut items = opening(&[0, 10, 20, 30, 40]);
+    let late = FORGOTTEN + 1000;
+    items.extend([
+        said(6, (50, 50), (0, 16, 18, 61, 0)),
+        said(7, (late, late), (0, 17, 18, 61, 0)),
+        said(8, (late + 10, late + 10), (1, 16, 61, 19, 0)),
+    ]);
+    items
+}
+
+/// Returns the first packets of so many other connections that flows which are over are removed.
+fn crowd(first_number: u64, at: i64) -> impl Iterator<Item = Item> {
+    (0..5000).map(move |n| {
+        let item = said(first_number + u64::from(n), (at, at), (0, 2, 7, 0, 0));
+        let (key, there) = FlowKey::of_v4(TCP, (3, 1000 + n), (2, 80));
+        let packet = Packet { key, orientation: there, ..item.packet };
+        Item { hash: key.hash_with(SEED), packet, ..item }
+    })
+}
+
+#[test]
+fn a_twin_whose_flow_is_removed_before_it_expires_is_seen_to() {
+    let mut items = parting();
+    let removed = FORGOTTEN + 200_000;
+    items.extend(crowd(10, removed));
+    // At the end of the capture the twin is there.
+    assert_eq!(twins_made(&items, &[]), 5002);
+    // It has expired, and nothing came of its flow.
+    let mut expired = items.clone();
+    expired.extend(crowd(6000, 3 * FORGOTTEN));
+    assert_eq!(twins_made(&expired, &[]), 10_002);
+    // Its flow goes on, and finds it.
+    let late = removed + 1000;
+    items.push(said(6000, (late, late), (1, 16, 61, 19, 10)));
+    assert_eq!(twins_made(&items, &[]), 5002);
+}
