@@ -367,8 +367,7 @@ impl StallEnd {
     /// Returns what ended it in words, as a report says it.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Again(kind @ (Kind::Syn | Kind::SynAck | Kind::Fin)) => kind.words(),
-            Self::Again(kind) => kind.code(),
+            Self::Again(kind) => kind.words(),
             Self::Acknowledged => "an acknowledgement",
             Self::Data => "data",
             Self::Syn => "a SYN",

@@ -106,28 +106,29 @@ impl Kind {
         }
     }
 
-    /// Returns the kind in words, as a report says it.
+    /// Returns the kind in words, as a report for people names it: in a table, in a list with a number
+    /// behind it, and as what ended a stall.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Duplicate => "the same packet twice",
-            Self::Reordered => "overtaken before the capture point",
-            Self::Spurious => "sent again although acknowledged",
-            Self::AckNotProcessed => "sent again: the acknowledgement was not accepted",
-            Self::LostUpstream => "sent again: lost before the capture point",
-            Self::Rto => "sent again by the retransmission timer",
-            Self::SlowStart => "sent again behind a timeout",
+            Self::Duplicate => "copy of the same packet",
+            Self::Reordered => "packet overtaken before the capture point",
+            Self::Spurious => "retransmission of acknowledged data",
+            Self::AckNotProcessed => "retransmission after a refused acknowledgement",
+            Self::LostUpstream => "retransmission of a loss before the capture point",
+            Self::Rto => "retransmission timeout",
+            Self::SlowStart => "further retransmission after a timeout",
             Self::TailProbe => "tail loss probe",
             Self::Fast => "fast retransmission",
             Self::Rack => "early retransmission (RACK)",
-            Self::SackRecovery => "further hole of the same loss",
+            Self::SackRecovery => "further retransmission of the same loss",
             Self::Syn => "SYN sent again",
             Self::SynAck => "SYN-ACK sent again",
             Self::Fin => "FIN sent again",
             Self::KeepAlive => "keep-alive",
             Self::WindowProbe => "probe of a zero window",
-            Self::Ambiguous => "sent again, cause ambiguous",
-            Self::Unprompted => "sent twice before an answer could come",
-            Self::SynData => "data of a SYN again, not taken by the SYN-ACK",
+            Self::Ambiguous => "retransmission of unclear cause",
+            Self::Unprompted => "repetition before an answer could come",
+            Self::SynData => "data of a SYN sent again",
         }
     }
 
@@ -275,6 +276,8 @@ pub(super) fn first_sight(order: Order, lag: u32, view: &View) -> Kind {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const MSS: u32 = 1448;
@@ -394,6 +397,20 @@ mod tests {
     fn the_codes_are_in_the_order_of_the_kinds() {
         for (index, kind) in Kind::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, index);
+        }
+    }
+
+    /// Lists join them by commas and put numbers behind them.
+    #[test]
+    fn each_kind_has_words_of_its_own_that_fit_into_a_list() {
+        let words: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.words()).collect();
+        assert_eq!(words.len(), Kind::ALL.len());
+        for words in words {
+            assert!(!words.contains(['_', ',', ':', ';']), "{words}");
+            assert!(
+                words.len() <= 50 && !words.ends_with(|last: char| last.is_ascii_digit()),
+                "{words}"
+            );
         }
     }
 }

@@ -170,3 +170,64 @@ fn a_capture_without_frames_gives_every_report() {
         assert!(text(&output.stdout).len() > 50, "{format}");
     }
 }
+
+/// A report in one line, however its lines were broken.
+fn unwrapped(report: &str) -> String {
+    report.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A client whose second segment comes alone, and whose first comes when a timer has run out.
+fn late_first_segment() -> Vec<Line> {
+    let mut lines = handshake(64_000);
+    let segment = |millis, seq| Line { millis, seq, ack: 1, win: 64_000, len: 1000, ..Line::PLAIN };
+    let answer =
+        |millis, ack| Line { millis, from: From::Server, seq: 1, ack, win: 64_000, ..Line::PLAIN };
+    lines.extend([segment(30, 1001), answer(40, 1), segment(840, 1), answer(850, 2001)]);
+    lines
+}
+
+#[test]
+fn reports_for_people_name_what_was_sent_again_in_words() {
+    let scratch = Scratch::new("kinds-in-words");
+    scratch.write("a.pcap", &capture(&[late_first_segment()]));
+    let report = |options: &[&str]| {
+        unwrapped(text(&run(&scratch.0, &[options, &["a.pcap"]].concat()).stdout))
+    };
+    let words = "retransmission of a loss before the capture point";
+    for format in ["text", "markdown", "html"] {
+        let report = report(&["--format", format]);
+        assert!(report.contains("sent again"), "{report}");
+        assert!(!report.contains("ended by lost"), "{report}");
+        assert!(report.contains(words), "{format}: {report}");
+    }
+    let in_full = report(&["--flow", "1"]);
+    let (_, in_full) = in_full.split_once("Flow 1 in full").unwrap();
+    assert!(in_full.contains(&format!("(1,000 bytes), {words} 1")), "{in_full}");
+    assert!(
+        in_full.contains(&format!("original {words}: 1000 bytes, 810.000 ms after")),
+        "{in_full}"
+    );
+    assert!(in_full.contains(&format!("ended by {words}")), "{in_full}");
+    assert!(!in_full.contains("lost_upstream"), "{in_full}");
+    assert!(report(&["--format", "json"]).contains("lost_upstream"));
+}
+
+#[test]
+fn a_round_trip_between_equal_time_stamps_is_too_short_to_tell_of_one_flow_too() {
+    let scratch = Scratch::new("no-time-between");
+    let in_full = |millis: [u64; 3]| {
+        let mut lines = handshake(64_000);
+        for (line, millis) in lines.iter_mut().zip(millis) {
+            line.millis = millis;
+        }
+        scratch.write("a.pcap", &capture(&[lines]));
+        let report = run(&scratch.0, &["--flow", "1", "a.pcap"]).stdout;
+        unwrapped(text(&report)).split_once("Flow 1 in full").unwrap().1.to_owned()
+    };
+    let untold = in_full([0, 0, 0]);
+    assert_eq!(untold.matches("answered within a time too short to tell").count(), 2, "{untold}");
+    assert!(!untold.contains("usually") && !untold.contains("0.000 ms"), "{untold}");
+    let told = in_full([0, 10, 10]);
+    assert!(told.contains("answered within 10.000 ms, usually 10.000 ms"), "{told}");
+    assert_eq!(told.matches("too short to tell").count(), 1, "{told}");
+}

@@ -84,7 +84,7 @@ fn write_list(lead: &str, words: &[String], out: &mut dyn Write) -> io::Result<(
 fn again_words(kinds: &KindCounts) -> Vec<String> {
     let mut words = vec![again_in_all(kinds)];
     let by_kind = kinds.iter();
-    words.extend(by_kind.map(|(kind, n)| format!("{} {}", kind.code(), grouped(n.packets))));
+    words.extend(by_kind.map(|(kind, n)| format!("{} {}", kind.words(), grouped(n.packets))));
     words
 }
 
@@ -325,7 +325,9 @@ fn write_side(direction: Direction, side: &SideSummary, out: &mut dyn Write) -> 
             0 => "answered within a time too short to tell".to_owned(),
             least => format!("answered within {}", millis(least.into())),
         });
-        words.push(format!("usually {}", length(smoothed.into())));
+        if smoothed > 0 {
+            words.push(format!("usually {}", millis(smoothed.into())));
+        }
     }
     write_list(&format!("  {:<8} ", direction.name()), &words, out)
 }
@@ -333,10 +335,8 @@ fn write_side(direction: Direction, side: &SideSummary, out: &mut dyn Write) -> 
 fn words(what: &Happening) -> String {
     match what {
         Happening::Again { kind, bytes, idle_us } => format!(
-            "{}: {}, {} bytes, {} after the last progress",
-            kind.code(),
+            "{}: {bytes} bytes, {} after the last progress",
             kind.words(),
-            bytes,
             millis(u64::from(*idle_us))
         ),
         Happening::Gap { bytes } => format!("gap: {bytes} bytes missing before this"),
