@@ -341,7 +341,7 @@ impl<T: Keyed> Table<T> {
         let mut distance = 0;
         while self.slot(at) != EMPTY {
             let other = self.distance(at, self.slot(at));
-            if other < distance && false {
+            if other < distance {
                 slot = self.exchange(at, slot);
                 distance = other;
             }

@@ -282,7 +282,7 @@ mod tests {
     impl Read for Telling {
         fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
             let count = self.0.read(target)?;
-            self.1.send(count).unwrap();
+            self.1.send(count).map_err(io::Error::other)?;
             Ok(count)
         }
     }
@@ -291,7 +291,8 @@ mod tests {
     fn no_more_is_decompressed_than_may_wait() {
         let mut random = Random(1);
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
-        let noise: Vec<_> = (0..CHUNK_BYTES).map(|_| random.below(256) as u8).collect();
+        let noise: Vec<_> =
+            (0..CHUNK_BYTES).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
         (0..2 * AHEAD_ALONE).for_each(|_| encoder.write_all(&noise).unwrap());
         let compressed = encoder.finish().unwrap();
         for chunks_ahead in [AHEAD_ALONE, AHEAD_BESIDE_OTHERS] {
