@@ -272,7 +272,7 @@ impl Observer for Slow {
         if self.told >= 8 * Many::FRAMES
             && let Some(ended) = self.ended.take()
         {
-            ended.recv_timeout(Duration::from_secs(60)).expect("another worker reads on");
+            ended.recv_timeout(Duration::from_mins(1)).expect("another worker reads on");
         }
         self.verdicts += verdicts.len() as u64;
         Ok(())

@@ -239,7 +239,7 @@ fn a_source_that_is_left_early_lets_its_thread_end() {
             assert!(problem.is_none_or(|problem| problem == expected), "{name}");
             drop(source);
             // The thread holds the reader until it ends.
-            let end = ended.recv_timeout(Duration::from_secs(60));
+            let end = ended.recv_timeout(Duration::from_mins(1));
             assert_eq!(end, Err(RecvTimeoutError::Disconnected), "{name}: the thread lives on");
         }
     }
