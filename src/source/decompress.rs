@@ -269,7 +269,8 @@ impl Read for Decompressed {
     }
 }
 
-#[cfg(all(test, feature = "gzip"))]
+#[cfg(test)]
+#[cfg(feature = "gzip")]
 mod tests {
     use super::*;
     use crate::random::Random;
