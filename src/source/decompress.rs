@@ -269,8 +269,8 @@ impl Read for Decompressed {
     }
 }
 
-#[cfg(test)]
 #[cfg(feature = "gzip")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::random::Random;
