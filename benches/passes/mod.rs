@@ -26,9 +26,9 @@ pub const ROUTE: u8 = 2;
 pub const TRACK: u8 = 3;
 pub const ANALYSE: u8 = 4;
 
-/// As the pipeline has it: frames decoded in one go, and packets whose flows are fetched together.
+/// As the pipeline has it: frames decoded in one go, and packets whose flows are asked for together.
 const SLICE: usize = 512;
-const AHEAD: usize = 64;
+const AHEAD: usize = 32;
 /// Workers between whom the packets are divided.
 const SHARDS: usize = 2;
 const SEED: u64 = 0x5eed;
